@@ -1,0 +1,127 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The options of this plugin, group ``[vf_failover]`` of ``nova.conf``."""
+
+import itertools
+from collections.abc import Iterable
+
+from oslo_config import cfg
+
+vf_failover_group = cfg.OptGroup(
+    'vf_failover',
+    title='SR-IOV failover options',
+    help="""
+Live migration of servers with SR-IOV virtual functions without losing their
+network. Set these on every compute node; they are read when nova-compute
+starts.
+""")
+
+switch_opts = [
+    cfg.BoolOpt(
+        'enabled',
+        default=False,
+        help="""
+Swap the VFs of a server for virtio NICs while it is live migrated.
+
+With ``False`` this host behaves exactly like one without the plugin.
+"""),
+    cfg.StrOpt(
+        'policy',
+        default='native',
+        choices=[
+            ('native', 'Migrate it as Nova does by itself: the VFs are '
+                       'detached before the memory copy and attached after '
+                       'it, and the server has no network in between.'),
+            ('required', 'Refuse the live migration with the reason.'),
+        ],
+        help="""
+What to do with a server whose VFs cannot be swapped, because its image has no
+agent, its PF cannot carry a standby, or no PCI slot is free. The source host's
+value counts for a whole migration.
+"""),
+    cfg.StrOpt(
+        'peer_without_plugin',
+        default='native',
+        choices=[
+            ('native', 'Migrate it as Nova does by itself.'),
+            ('abort', 'End the migration as failed; the server stays where '
+                      'it is.'),
+        ],
+        help="""
+What to do when the destination host does not answer this host's offer to swap,
+since the plugin is missing or off there. A server that is degraded is never
+migrated to such a host, whatever is set here.
+"""),
+]
+
+driver_opts = [
+    cfg.StrOpt(
+        'standby',
+        default='macvtap',
+        help="""
+What the standby NIC is plugged into: the name of an entry point in the
+namespace ``nova_vf_failover.standby``.
+"""),
+    cfg.StrOpt(
+        'channel',
+        default='qga',
+        help="""
+How the guest is told which NIC to use: the name of an entry point in the
+namespace ``nova_vf_failover.channels``.
+"""),
+]
+
+guest_opts = [
+    cfg.StrOpt(
+        'agent_program',
+        default='vf-failover-agent',
+        help="""
+The agent's program inside the guest, as the QEMU guest agent is to start it:
+a name that it finds in its own PATH, or an absolute path in the guest.
+"""),
+    cfg.IntOpt(
+        'check_timeout',
+        default=15, min=1, max=600,
+        help="""
+Seconds that a guest may take to say whether it could change NICs. Nothing has
+been changed when this time is up.
+"""),
+    cfg.IntOpt(
+        'failover_timeout',
+        default=30, min=1, max=600,
+        help="""
+Seconds that a guest may take to move from its VFs to the standby NICs. When
+they are over the migration ends as failed and everything is put back.
+"""),
+    cfg.IntOpt(
+        'failback_timeout',
+        default=60, min=1, max=600,
+        help="""
+Seconds that a guest may take to move onto its VFs once they are attached.
+When they are over the server stays on its standby NICs: degraded, but
+reachable.
+"""),
+]
+
+ALL_OPTS = list(itertools.chain(switch_opts, driver_opts, guest_opts))
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Make the options known to ``conf``; repeating it does no harm."""
+    conf.register_group(vf_failover_group)
+    conf.register_opts(ALL_OPTS, group=vf_failover_group)
+
+
+def list_opts() -> Iterable[tuple[cfg.OptGroup, list[cfg.Opt]]]:
+    """Entry point of oslo-config-generator and of the documentation."""
+    return [(vf_failover_group, ALL_OPTS)]

@@ -1,0 +1,202 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The libvirt domain of a server: its NICs, its PCIe slots, its journal.
+
+A standby and the primary it stands in for have the same MAC, so nothing here
+finds a NIC by its MAC alone, and every element given back to libvirt is the
+very one that libvirt printed, with its guest PCI address: libvirt refuses a
+detach that matches two devices (src/conf/domain_conf.c, virDomainNetFindIdx).
+"""
+
+import dataclasses
+import functools
+import typing
+
+from lxml import etree
+from nova.virt.libvirt import guest as libvirt_guest
+
+from nova_vf_failover import exception
+from nova_vf_failover import journal
+
+# The kinds of <interface> that a primary and its standby are made of.
+PRIMARY_TYPE = 'hostdev'
+STANDBY_TYPE = 'direct'
+
+
+class Detach(typing.Protocol):
+    """``LibvirtDriver._detach_with_retry``: waits for libvirt's event.
+
+    It has been the one way in which Nova takes a device out of a guest since
+    the Wallaby release, and it is what makes a retry after a lost event safe.
+    """
+
+    def __call__(self, guest: libvirt_guest.Guest, instance_uuid: str,
+                 get_device_conf_func: typing.Callable[..., typing.Any],
+                 device_name: str) -> None:
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """An ``<interface>`` exactly as libvirt printed it.
+
+    It has what Nova's detach asks of a device: an alias and its XML.
+
+    :ivar alias: libvirt's name for it; only the live domain has one
+    """
+
+    mac: str
+    kind: str
+    alias: str | None
+    xml: str
+
+    def to_xml(self) -> str:
+        return self.xml
+
+    @classmethod
+    def from_element(cls, element: etree._Element) -> 'Interface':
+        mac = element.find('mac')
+        alias = element.find('alias')
+        return cls(
+            mac='' if mac is None else mac.get('address', '').lower(),
+            kind=element.get('type', ''),
+            alias=None if alias is None else alias.get('name'),
+            xml=etree.tostring(element, encoding='unicode',
+                               with_tail=False))
+
+
+class Domain:
+    """One server's domain on this host, seen through Nova's ``Guest``.
+
+    :param guest: Nova's wrapper of the libvirt domain
+    :param uuid: the server's UUID
+    :param detach: Nova's way to detach a device, see :class:`Detach`
+    """
+
+    def __init__(self, guest: libvirt_guest.Guest, uuid: str,
+                 detach: Detach) -> None:
+        self._guest = guest
+        self._uuid = uuid
+        self._detach = detach
+
+    @property
+    def libvirt_domain(self) -> typing.Any:
+        """The ``virDomain``, for what Nova's ``Guest`` has no method for."""
+        return self._guest._domain
+
+    def interfaces(self, persistent: bool = False) -> list[Interface]:
+        """The NICs of the live or of the persistent domain."""
+        return [Interface.from_element(element)
+                for element in self._devices(persistent, 'interface')]
+
+    def primary(self, mac: str, persistent: bool = False) -> Interface | None:
+        """The VF of the port with this MAC."""
+        return self._nic(mac, PRIMARY_TYPE, persistent)
+
+    def standby(self, mac: str, persistent: bool = False) -> Interface | None:
+        """The standby NIC of the port with this MAC."""
+        return self._nic(mac, STANDBY_TYPE, persistent)
+
+    def detach_primary(self, mac: str) -> None:
+        """Take the VF out of the guest; nothing to do if it has gone.
+
+        :raises nova.exception.DeviceDetachFailed: the guest keeps it
+        """
+        self._detach_nic(functools.partial(self.primary, mac), mac)
+
+    def detach_standby(self, mac: str) -> None:
+        """Take the standby out of the guest; as :meth:`detach_primary`."""
+        self._detach_nic(functools.partial(self.standby, mac), mac)
+
+    def free_slots(self) -> int | None:
+        """How many NICs can still be hot-plugged, as far as the XML tells.
+
+        On q35 a device can be plugged only into a pcie-root-port of its own
+        (QEMU docs/pcie.txt); i440fx has 32 slots on its one bus.
+
+        :returns: None for a machine with a bus that is neither
+        """
+        controllers = [
+            element for element in self._devices(False, 'controller')
+            if element.get('type') == 'pci']
+        used = {(int(address.get('bus', '0'), 0),
+                 int(address.get('slot', '0'), 0))
+                for address in self._tree(False).iterfind('./devices//address')
+                if address.get('type') == 'pci'
+                and address.getparent().tag != 'source'}
+        models = {element.get('model') for element in controllers}
+        if 'pcie-root' in models:
+            busy = {bus for bus, _slot in used}
+            ports = {int(element.get('index', '0'))
+                     for element in controllers
+                     if element.get('model') == 'pcie-root-port'}
+            return len(ports - busy)
+        if 'pci-root' in models:
+            # Slot 0 is the host bridge and slot 1 the ISA bridge with IDE.
+            taken = {slot for bus, slot in used if bus == 0} | {0, 1}
+            return 32 - len(taken)
+        return None
+
+    def read_journal(self) -> journal.Journal:
+        """What the domain says about its ports; empty if it says nothing.
+
+        :raises exception.JournalError: it cannot be understood
+        """
+        element = self._tree(False).find(
+            f'./metadata/{{{journal.NAMESPACE}}}journal')
+        if element is None:
+            return journal.Journal()
+        return journal.Journal.from_xml(etree.tostring(
+            element, encoding='unicode', with_tail=False))
+
+    def write_journal(self, content: journal.Journal) -> None:
+        """Store the journal, live and persistent; empty removes it."""
+        libvirt = libvirt_guest.libvirt
+        flags = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        if self._guest.has_persistent_configuration():
+            flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        self.libvirt_domain.setMetadata(
+            libvirt.VIR_DOMAIN_METADATA_ELEMENT,
+            content.to_xml() if content.entries else None,
+            journal.PREFIX, journal.NAMESPACE, flags)
+
+    def _tree(self, persistent: bool) -> etree._Element:
+        return etree.fromstring(
+            self._guest.get_xml_desc(dump_inactive=persistent))
+
+    def _devices(self, persistent: bool, tag: str) -> list[etree._Element]:
+        return self._tree(persistent).findall(f'./devices/{tag}')
+
+    def _nic(self, mac: str, kind: str, persistent: bool) -> Interface | None:
+        found = [nic for nic in self.interfaces(persistent)
+                 if nic.mac == mac.lower() and nic.kind == kind]
+        if len(found) > 1:
+            raise exception.VFFailoverError(
+                f'The domain of server {self._uuid} has {len(found)} '
+                f'interfaces of type {kind} with the MAC {mac}; expected at '
+                'most one.')
+        return found[0] if found else None
+
+    def _detach_nic(
+        self, find: typing.Callable[..., Interface | None], mac: str,
+    ) -> None:
+        def get_device(
+            from_persistent_config: bool = False,
+        ) -> Interface | None:
+            return find(persistent=from_persistent_config)
+
+        if get_device() is None and not (
+                self._guest.has_persistent_configuration()
+                and get_device(from_persistent_config=True)):
+            return
+        self._detach(self._guest, self._uuid, get_device, device_name=mac)

@@ -1,0 +1,356 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The seam: what of Nova's libvirt driver a live migration goes through.
+
+The only module that overrides Nova. Each method here says when its part of
+the story in :mod:`nova_vf_failover.swap` is told, and hands Nova's own method
+a view of the network in which the ports that we handle do not exist.
+"""
+
+from collections.abc import Callable
+import contextlib
+import copy
+import functools
+import inspect
+import threading
+import typing
+
+from nova.compute import power_state
+from nova.compute import task_states
+from nova import exception as nova_exception
+from nova.network import model
+from nova import objects
+from nova.virt.libvirt import driver as libvirt_driver
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from nova_vf_failover import claims
+from nova_vf_failover import domain
+from nova_vf_failover import exception
+from nova_vf_failover import negotiation
+from nova_vf_failover import registry
+from nova_vf_failover import reporting
+from nova_vf_failover.standby import base as standbys
+from nova_vf_failover import swap
+
+LOG = logging.getLogger(__name__)
+CONF = cfg.CONF
+
+# Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
+# fields no type checker sees.
+Context: typing.TypeAlias = typing.Any
+MigrateData: typing.TypeAlias = typing.Any
+
+
+class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
+    """Nova's libvirt driver that keeps the network of VF servers alive."""
+
+    def init_host(self, host: str) -> None:
+        super().init_host(host)
+        self._standby = registry.load(
+            registry.STANDBY, CONF.vf_failover.standby)()
+        self._channel = registry.load(
+            registry.CHANNELS, CONF.vf_failover.channel)()
+        self._claims = claims.Claims(self.virtapi._compute.rt)
+        # The servers whose VFs are being swapped right now, so that an abort
+        # finds them before libvirt has a migration job.
+        self._swapping: dict[str, threading.Event] = {}
+
+    # -- before the move -----------------------------------------------------
+
+    def check_can_live_migrate_source(
+        self, context: Context, instance: objects.Instance,
+        dest_check_data: MigrateData,
+        block_device_info: typing.Any = None,
+    ) -> MigrateData:
+        """On the source: offer to swap, if every VF port could be."""
+        data = super().check_can_live_migrate_source(
+            context, instance, dest_check_data, block_device_info)
+        network_info = instance.get_network_info()
+        if any(negotiation.is_vf(vif) for vif in network_info):
+            try:
+                self._check_swap(context, instance, network_info)
+            except exception.CannotSwap as refusal:
+                self._refuse_or_go_native(instance, refusal)
+            else:
+                negotiation.offer(data, network_info, CONF.vf_failover.policy)
+        return data
+
+    def check_source_migrate_data_at_dest(
+        self, ctxt: Context, instance: objects.Instance,
+        migrate_data: MigrateData, migration: typing.Any,
+        limits: typing.Any, allocs: typing.Any,
+    ) -> MigrateData:
+        """On the destination: see whether its PFs could carry a standby."""
+        data = super().check_source_migrate_data_at_dest(
+            ctxt, instance, migrate_data, migration, limits, allocs)
+        for offer in negotiation.offers(data):
+            try:
+                self._standby.check(offer.destination_profile())
+            except exception.CannotSwap as refusal:
+                if offer.policy == 'required':
+                    self._claims.release(ctxt, instance)
+                    raise _precheck_error(refusal)
+                offer.decline(str(refusal))
+        return data
+
+    def pre_live_migration(
+        self, context: Context, instance: objects.Instance,
+        block_device_info: typing.Any, network_info: model.NetworkInfo,
+        disk_info: typing.Any, migrate_data: MigrateData,
+    ) -> MigrateData:
+        """On the destination: answer with the standby that it will plug."""
+        with contextlib.ExitStack() as plugging:
+            for offer in negotiation.offers(migrate_data):
+                standby = self._standby.describe(offer.destination_vif())
+                offer.answer(standby)
+                plugging.enter_context(self._standby.plugging(standby))
+            return super().pre_live_migration(
+                context, instance, block_device_info, network_info,
+                disk_info, migrate_data)
+
+    # -- the move ------------------------------------------------------------
+
+    def live_migration(
+        self, context: Context, instance: objects.Instance, dest: str,
+        post_method: Callable[..., None], recover_method: Callable[..., None],
+        block_migration: bool = False,
+        migrate_data: MigrateData | None = None,
+    ) -> None:
+        """On the source: swap the VFs, then let Nova migrate the server.
+
+        A failure ends in Nova's ``recover_method``, for an exception that
+        leaves this method puts the server into ERROR.
+        """
+        cancelled = self._swapping[instance.uuid] = threading.Event()
+        try:
+            self._failover(context, instance, migrate_data, cancelled)
+        except Exception as error:
+            LOG.exception('The VFs of the server cannot be swapped; the live '
+                          'migration is undone', instance=instance)
+            aborted = isinstance(error, exception.SwapCancelled)
+            recover_method(
+                context, instance, dest, migrate_data=migrate_data,
+                migration_status='cancelled' if aborted else 'failed')
+            return
+        finally:
+            del self._swapping[instance.uuid]
+        super().live_migration(
+            context, instance, dest, post_method, recover_method,
+            block_migration, migrate_data)
+
+    def live_migration_abort(self, instance: objects.Instance) -> None:
+        """Also while the VFs are swapped and libvirt has no job to abort."""
+        cancelled = self._swapping.get(instance.uuid)
+        if cancelled is not None:
+            cancelled.set()
+        else:
+            super().live_migration_abort(instance)
+
+    def detach_interface(
+        self, context: Context, instance: objects.Instance,
+        vif: model.VIF,
+    ) -> None:
+        """Nova detaches a port: itself ahead of a copy, or for its owner."""
+        swapped = None
+        if negotiation.is_vf(vif):
+            swapped = self._swap(context, instance)
+        if swapped is None or vif['id'] not in swapped.away():
+            super().detach_interface(context, instance, vif)
+        elif instance.task_state == task_states.MIGRATING:
+            if not swapped.on_standby(vif['id']):
+                super().detach_interface(context, instance, vif)
+        else:
+            swapped.forget(self._port(vif))
+            super().detach_interface(context, instance, vif)
+
+    # -- after the move ------------------------------------------------------
+
+    def post_live_migration_at_destination(
+        self, context: Context, instance: objects.Instance,
+        network_info: model.NetworkInfo, block_migration: bool = False,
+        block_device_info: typing.Any = None,
+    ) -> None:
+        """On the destination: bring the ports of the journal onto VFs."""
+        handled = self._failback(context, instance, network_info)
+        super().post_live_migration_at_destination(
+            context, instance, _without(network_info, handled),
+            block_migration, block_device_info)
+
+    def rollback_live_migration_at_source(
+        self, context: Context, instance: objects.Instance,
+        migrate_data: MigrateData,
+    ) -> None:
+        """On the source: the same, whatever it was that did not work.
+
+        Nova would attach every VF once more, whether or not it was detached
+        (bug 1944619).
+        """
+        handled = self._failback(
+            context, instance, negotiation.source_vfs(migrate_data))
+        handled |= {offer.source_vif['id']
+                    for offer in negotiation.offers(migrate_data)
+                    if offer.answered}
+        rest = copy.copy(migrate_data)
+        if 'vifs' in migrate_data:
+            rest.vifs = [vif for vif in migrate_data.vifs
+                         if vif.port_id not in handled]
+        super().rollback_live_migration_at_source(context, instance, rest)
+
+    def post_live_migration_at_source(
+        self, context: Context, instance: objects.Instance,
+        network_info: model.NetworkInfo,
+    ) -> None:
+        super().post_live_migration_at_source(context, instance, network_info)
+        for vif in network_info:
+            if negotiation.is_vf(vif):
+                self._release(instance, functools.partial(
+                    self._standby.describe, vif))
+
+    def rollback_live_migration_at_destination(
+        self, context: Context, instance: objects.Instance,
+        network_info: model.NetworkInfo, block_device_info: typing.Any,
+        destroy_disks: bool = True, migrate_data: MigrateData | None = None,
+    ) -> None:
+        super().rollback_live_migration_at_destination(
+            context, instance, network_info, block_device_info,
+            destroy_disks, migrate_data)
+        for offer in negotiation.offers(migrate_data):
+            if offer.answered:
+                self._release(instance, offer.destination_vif)
+
+    # -- what the hooks share ------------------------------------------------
+
+    def _check_swap(self, context: Context, instance: objects.Instance,
+                    network_info: model.NetworkInfo) -> None:
+        """:raises exception.CannotSwap: this server stays with Nova's way"""
+        guest = self._host.get_guest(instance)
+        if guest.get_power_state(self._host) != power_state.RUNNING:
+            raise exception.CannotSwap(
+                instance.uuid, 'the server is not running, so its guest '
+                'cannot change NICs.', 'Unpause or resume it first.')
+        self._swap(context, instance).check(
+            [self._port(vif) for vif in network_info
+             if negotiation.is_vf(vif)])
+
+    def _refuse_or_go_native(self, instance: objects.Instance,
+                             refusal: exception.CannotSwap) -> None:
+        if CONF.vf_failover.policy == 'required':
+            raise _precheck_error(refusal)
+        degraded = self._domain(instance).read_journal().entries
+        if degraded:
+            # Nova would rewrite the standby as a VF and try to migrate that.
+            raise _precheck_error(refusal)
+        LOG.warning('The live migration will interrupt the network of the '
+                    'server: %s', refusal, instance=instance)
+
+    def _failover(self, context: Context, instance: objects.Instance,
+                  migrate_data: MigrateData,
+                  cancelled: threading.Event) -> None:
+        answered = [offer for offer in negotiation.offers(migrate_data)
+                    if offer.answered]
+        swapped = self._swap(context, instance, cancelled)
+        stranded = swapped.away() - {
+            offer.source_vif['id'] for offer in answered}
+        if CONF.vf_failover.peer_without_plugin == 'abort':
+            stranded |= negotiation.unanswered(migrate_data)
+        if stranded:
+            raise exception.CannotSwap(
+                ', '.join(sorted(stranded)), 'the destination host does not '
+                'answer the offer to swap the VF.',
+                'Install nova_vf_failover there and enable it.')
+        swapped.failover([self._port(offer.source_vif)
+                          for offer in answered])
+
+    def _failback(self, context: Context, instance: objects.Instance,
+                  network_info: typing.Iterable[model.VIF]) -> set[str]:
+        """Bring ports back; never raises, for Nova would give up the server.
+
+        :returns: the ports that are not Nova's to attach
+        """
+        try:
+            swapped = self._swap(context, instance)
+            handled = swapped.away()
+        except Exception:
+            LOG.exception('It cannot be read where the ports of the server '
+                          'stand; they are left as they are',
+                          instance=instance)
+            return {vif['id'] for vif in network_info
+                    if negotiation.is_vf(vif)}
+        try:
+            swapped.failback([self._port(vif) for vif in network_info
+                              if vif['id'] in handled])
+        except exception.Degraded as error:
+            LOG.error('The server is degraded: %s', error, instance=instance)
+        except Exception:
+            LOG.exception('The server is degraded', instance=instance)
+        return handled
+
+    def _release(self, instance: objects.Instance,
+                 describe: Callable[[], standbys.VIF]) -> None:
+        """Remove what a standby left on this host, if that can be done."""
+        try:
+            self._standby.release(describe())
+        except Exception:
+            # The server is well on another host: a leftover device must not
+            # turn its migration into an error.
+            LOG.exception('What the standby of the server has left on this '
+                          'host cannot be removed', instance=instance)
+
+    def _domain(self, instance: objects.Instance) -> domain.Domain:
+        return domain.Domain(self._host.get_guest(instance), instance.uuid,
+                             self._detach_with_retry)
+
+    def _port(self, vif: model.VIF) -> swap.Port:
+        return swap.Port(vif['id'], vif['address'].lower(), vif,
+                         self._standby.describe(vif))
+
+    def _swap(self, context: Context, instance: objects.Instance,
+              cancelled: threading.Event | None = None) -> swap.Swap:
+        plugs = swap.Plugs(
+            attach=functools.partial(self.attach_interface, context, instance,
+                                     instance.image_meta),
+            unplug=functools.partial(self.vif_driver.unplug, instance))
+        return swap.Swap(
+            instance, self._domain(instance), plugs, self._standby,
+            self._channel, self._claims,
+            reporting.Reporter(context, instance, CONF.host), cancelled)
+
+
+def changed_signatures() -> list[str]:
+    """The methods of Nova's driver that are not as this module knows them.
+
+    What is overridden has to take the same parameters, and what is called
+    has to exist.
+    """
+    ours, novas = FailoverLibvirtDriver, libvirt_driver.LibvirtDriver
+    return [
+        name for name, method in vars(ours).items()
+        if inspect.isfunction(method) and not name.startswith('_')
+        and _parameters(method) != _parameters(getattr(novas, name, None))
+    ] + [name for name in ('_detach_with_retry', 'attach_interface')
+         if not hasattr(novas, name)]
+
+
+def _parameters(method: typing.Any) -> list[str]:
+    return list(inspect.signature(method).parameters) if method else []
+
+
+def _precheck_error(refusal: exception.CannotSwap) -> Exception:
+    return nova_exception.MigrationPreCheckError(reason=str(refusal))
+
+
+def _without(network_info: model.NetworkInfo,
+             ports: set[str]) -> model.NetworkInfo:
+    return model.NetworkInfo(
+        [vif for vif in network_info if vif['id'] not in ports])

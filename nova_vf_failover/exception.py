@@ -1,0 +1,70 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What can go wrong, as types: which port, why, what the server is in now."""
+
+
+class VFFailoverError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class CannotSwap(VFFailoverError):
+    """A port cannot be swapped on this host; nothing has been changed.
+
+    :param port: Neutron port UUID, or the server where no port is to blame
+    :param reason: what was found, naming the device
+    :param cure: what the operator can do about it
+    """
+
+    def __init__(self, port: str, reason: str, cure: str) -> None:
+        self.port = port
+        self.reason = reason
+        self.cure = cure
+        super().__init__(f'Port {port}: {reason} {cure}')
+
+
+class ChannelError(VFFailoverError):
+    """The guest could not be told, or what it said cannot be used.
+
+    After it nobody knows which NIC the guest uses.
+    """
+
+
+class GuestRefused(VFFailoverError):
+    """The guest answered that it stays on the NIC that it uses.
+
+    Unlike after :class:`ChannelError` it is known where its traffic runs.
+    """
+
+
+class SwapCancelled(VFFailoverError):
+    """The live migration was aborted while the VFs were being swapped."""
+
+
+class Degraded(VFFailoverError):
+    """A failback has not worked; these ports go on over their standby.
+
+    :param reasons: what stood in the way, by Neutron port UUID
+    """
+
+    def __init__(self, reasons: dict[str, str]) -> None:
+        self.reasons = reasons
+        super().__init__('; '.join(
+            f'port {port}: {reason}' for port, reason in reasons.items()))
+
+
+class JournalError(VFFailoverError):
+    """The journal in the domain's metadata cannot be read."""
+
+
+class WrongTransition(VFFailoverError):
+    """A port was about to make a step that its state does not allow."""

@@ -1,0 +1,124 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The front door: how stock Nova comes to load this package.
+
+nova-compute calls ``os_vif.initialize()`` after it has read its configuration
+and before it makes its service; that loads every entry point of the group
+``os_vif``. It is the one place where Nova runs foreign code before the compute
+driver exists.
+"""
+
+import nova.version
+from os_vif.objects import host_info
+from os_vif import plugin
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from nova_vf_failover import conf
+
+LOG = logging.getLogger(__name__)
+CONF = cfg.CONF
+
+# The releases whose live migration was read and whose functional tests ran
+# with this plugin: 2024.1 to 2026.2.
+OLDEST_NOVA = 29
+NEWEST_NOVA = 34
+
+
+class FailoverPlugin(plugin.PluginBase):
+    """An os-vif plugin that plugs nothing and installs the compute driver."""
+
+    CONFIG_OPTS = ()
+
+    @classmethod
+    def load(cls, plugin_name: str) -> 'FailoverPlugin':
+        """Install the failover driver if ``[vf_failover] enabled`` is set.
+
+        :raises SystemExit: with one sentence, when it is set on a host where
+            it cannot work. nova-compute then does not start: a silent
+            fall-back would be noticed only when a migration cuts a server
+            off.
+        """
+        conf.register_opts(CONF)
+        refusal = _option_fault()
+        if refusal is None and CONF.vf_failover.enabled:
+            refusal = _install()
+        if refusal is not None:
+            LOG.critical(refusal)
+            raise SystemExit(refusal)
+        return super().load(plugin_name)
+
+    def describe(self) -> host_info.HostPluginInfo:
+        return host_info.HostPluginInfo(
+            plugin_name='vf_failover', vif_info=[])
+
+    def plug(self, vif: object, instance_info: object) -> None:
+        """Not a plugin for any VIF type: os-vif never calls this."""
+        raise NotImplementedError()
+
+    def unplug(self, vif: object, instance_info: object) -> None:
+        """Not a plugin for any VIF type: os-vif never calls this."""
+        raise NotImplementedError()
+
+
+def _option_fault() -> str | None:
+    """The sentence about the first option with a value it cannot have."""
+    for option in conf.ALL_OPTS:
+        try:
+            getattr(CONF.vf_failover, option.dest)
+        except ValueError as error:
+            return (f'nova_vf_failover: [vf_failover] {option.name} in '
+                    f'nova.conf has a wrong value: {error}')
+    return None
+
+
+def _install() -> str | None:
+    """Put the failover driver in the place of Nova's libvirt driver.
+
+    :returns: the sentence that says why it cannot be done, or None
+    """
+    version = nova.version.version_string()
+    if not OLDEST_NOVA <= int(version.split('.')[0]) <= NEWEST_NOVA:
+        return (f'nova_vf_failover: works with Nova {OLDEST_NOVA} to '
+                f'{NEWEST_NOVA} and this is Nova {version}; install a release '
+                'of the plugin that knows it, or set [vf_failover] enabled = '
+                'false.')
+    # Not at the top: stevedore swallows an error of the import, and a host
+    # on which the plugin is off must not depend on any of this.
+    from nova.virt import libvirt
+
+    from nova_vf_failover import driver
+    from nova_vf_failover import registry
+
+    strangers = driver.changed_signatures()
+    if strangers:
+        return (f'nova_vf_failover: Nova {version} has changed '
+                f'{", ".join(strangers)} of its libvirt driver, which this '
+                'plugin overrides; set [vf_failover] enabled = false.')
+    for namespace, name in (
+            (registry.STANDBY, CONF.vf_failover.standby),
+            (registry.CHANNELS, CONF.vf_failover.channel)):
+        fault = registry.fault(namespace, name)
+        if fault:
+            return f'nova_vf_failover: {fault}'
+    if CONF.compute_driver != 'libvirt.LibvirtDriver':
+        return ('nova_vf_failover: needs compute_driver = '
+                'libvirt.LibvirtDriver and it is '
+                f'{CONF.compute_driver}; set [vf_failover] enabled = false.')
+    # load_compute_driver() imports 'nova.virt.libvirt.LibvirtDriver', which
+    # is this attribute of the package, not the class in its driver module.
+    libvirt.LibvirtDriver = driver.FailoverLibvirtDriver
+    LOG.info('nova_vf_failover is enabled: VFs are swapped for standby NICs '
+             'during live migration (standby: %(standby)s, channel: '
+             '%(channel)s, policy: %(policy)s)', CONF.vf_failover)
+    return None

@@ -1,0 +1,69 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a standby NIC is plugged into: the contract of the drivers."""
+
+import abc
+import contextlib
+import typing
+
+VIF = dict[str, typing.Any]
+
+
+class Standby(abc.ABC):
+    """Makes the standby NIC of a port out of things that Nova can plug.
+
+    Drivers are found by name in the namespace ``nova_vf_failover.standby``
+    and made without arguments, once a process. A VIF is a
+    ``nova.network.model.VIF`` with the direct binding of *this* host: its
+    ``profile`` holds the ``pci_slot`` of the VF, its ``details`` the VLAN.
+    """
+
+    @classmethod
+    def missing_requirement(cls) -> str | None:
+        """Why this driver cannot work on this machine at all, or None."""
+        return None
+
+    @abc.abstractmethod
+    def check(self, vif: VIF) -> None:
+        """See whether a standby could be plugged for this VIF now.
+
+        :raises nova_vf_failover.exception.CannotSwap: it could not
+        """
+
+    @abc.abstractmethod
+    def describe(self, vif: VIF) -> VIF:
+        """The standby of this VIF, as a VIF that Nova knows how to plug.
+
+        It has the id and the MAC of the port. Called on the host that it is
+        for; the result may travel to the other one.
+        """
+
+    @abc.abstractmethod
+    def plugging(
+        self, standby: VIF,
+    ) -> contextlib.AbstractContextManager[None]:
+        """Wraps Nova's plugging of what :meth:`describe` returned.
+
+        The place to remember what was not there before, so that
+        :meth:`release` removes nothing else.
+        """
+
+    @abc.abstractmethod
+    def release(self, standby: VIF) -> None:
+        """Remove from the host what plugging the standby has left behind.
+
+        :param standby: what :meth:`describe` returned
+
+        Called when the NIC itself is gone; what somebody else uses or made
+        stays. Calling it again does no harm.
+        """

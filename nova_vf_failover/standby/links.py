@@ -1,0 +1,121 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The network links of this host, by netlink."""
+
+import dataclasses
+import errno
+import typing
+
+import nova.privsep
+import pyroute2
+from pyroute2.netlink import exceptions
+
+# The flag of struct ifinfomsg for "administratively up", see
+# include/uapi/linux/if.h.
+_IFF_UP = 0x1
+
+
+@dataclasses.dataclass(frozen=True)
+class Link:
+    """What netlink says of one link.
+
+    :ivar master: name of the bridge, bond or switch that it is a port of
+    :ivar master_kind: what that is: ``bridge``, ``bond``, ``openvswitch`` …
+    :ivar alias: its ``ifalias``
+    :ivar uppers: names of the links that lie on top of it
+    """
+
+    name: str
+    index: int
+    up: bool
+    carrier: bool
+    mtu: int
+    master: str | None = None
+    master_kind: str | None = None
+    alias: str | None = None
+    uppers: tuple[str, ...] = ()
+
+
+class HostLinks:
+    """Reads links, and marks and removes those that are ours.
+
+    :param open_netlink: makes a netlink socket in the network namespace of
+        the links; the process's own unless told otherwise
+    """
+
+    def __init__(
+        self, open_netlink: typing.Callable[[], typing.Any] = pyroute2.IPRoute,
+    ) -> None:
+        self._open_netlink = open_netlink
+
+    def find(self, name: str) -> Link | None:
+        """The link with this name, or None if there is none."""
+        with self._open_netlink() as netlink:
+            messages = {message['index']: message
+                        for message in netlink.get_links()}
+        for message in messages.values():
+            if message.get_attr('IFLA_IFNAME') == name:
+                return _link(message, messages)
+        return None
+
+    def mark(self, name: str, alias: str) -> None:
+        """Write an alias onto a link, for :meth:`find` to show."""
+        _set_alias(name, alias)
+
+    def remove(self, name: str) -> None:
+        """Delete a link; nothing to do if it has gone."""
+        _delete(name)
+
+
+def _link(message: typing.Any, messages: dict[int, typing.Any]) -> Link:
+    index = message['index']
+    master = messages.get(message.get_attr('IFLA_MASTER'))
+    return Link(
+        name=message.get_attr('IFLA_IFNAME'),
+        index=index,
+        up=bool(message['flags'] & _IFF_UP),
+        carrier=bool(message.get_attr('IFLA_CARRIER')),
+        mtu=message.get_attr('IFLA_MTU'),
+        master=master and master.get_attr('IFLA_IFNAME'),
+        master_kind=master and master.get_nested(
+            'IFLA_LINKINFO', 'IFLA_INFO_KIND'),
+        alias=message.get_attr('IFLA_IFALIAS'),
+        uppers=tuple(
+            other.get_attr('IFLA_IFNAME') for other in messages.values()
+            if other.get_attr('IFLA_LINK') == index
+            and other['index'] != index
+            # A veth names its peer there, which may have this index in
+            # another namespace.
+            and other.get_attr('IFLA_LINK_NETNSID') is None))
+
+
+# Nova's own context: what an operator has allowed nova-compute to start with
+# privileges stays as it is. The context takes functions of every module whose
+# name begins with "nova".
+@nova.privsep.sys_admin_pctxt.entrypoint
+def _set_alias(name: str, alias: str) -> None:
+    with pyroute2.IPRoute() as netlink:
+        for index in netlink.link_lookup(ifname=name):
+            netlink.link('set', index=index, ifalias=alias)
+
+
+@nova.privsep.sys_admin_pctxt.entrypoint
+def _delete(name: str) -> None:
+    with pyroute2.IPRoute() as netlink:
+        for index in netlink.link_lookup(ifname=name):
+            try:
+                netlink.link('del', index=index)
+            except exceptions.NetlinkError as error:
+                # Somebody was faster.
+                if error.code != errno.ENODEV:
+                    raise

@@ -1,0 +1,150 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A macvtap in bridge mode on the PF of the VF that it stands in for.
+
+It adds the port's MAC to the PF's unicast filters, so the NIC delivers to it
+without a bridge, without learning and without promiscuous mode. Nova has had
+this type of VIF since the Juno release; it plugs the VLAN device, writes the
+XML and rewrites it for the destination by itself.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import copy
+import hashlib
+
+import nova.exception
+from nova.network import model
+import nova.pci.utils
+from oslo_log import log as logging
+
+from nova_vf_failover import exception
+from nova_vf_failover.standby import base
+from nova_vf_failover.standby import links
+
+LOG = logging.getLogger(__name__)
+
+# Written as ifalias onto the VLAN devices that came with a standby. One that
+# the operator has made for something else does not have it and is left alone.
+MARK = 'nova_vf_failover'
+
+_LONGEST_NAME = 15
+
+
+class MacvtapStandby(base.Standby):
+    """Standbys on the PFs of this host.
+
+    :param host_links: the links of the host
+    """
+
+    def __init__(self, host_links: links.HostLinks | None = None) -> None:
+        self._links = host_links or links.HostLinks()
+
+    def check(self, vif: base.VIF) -> None:
+        pf = self._uplink(vif)
+        link = self._links.find(pf)
+        if link is None:
+            raise exception.CannotSwap(
+                vif['id'], f'PF {pf} does not exist on this host.',
+                'Load its driver or correct [pci] device_spec.')
+        if link.master:
+            raise exception.CannotSwap(
+                vif['id'],
+                f'PF {pf} is a port of the {link.master_kind or "switch"} '
+                f'{link.master}, so the kernel refuses a macvtap on it.',
+                f'Take {pf} out of {link.master}, or use another PF for the '
+                'VFs of this physical network.')
+        if not link.up:
+            raise exception.CannotSwap(
+                vif['id'], f'PF {pf} is down, so a macvtap on it would carry '
+                'nothing.', f'Set it up: ip link set {pf} up.')
+        if not link.carrier:
+            raise exception.CannotSwap(
+                vif['id'], f'PF {pf} has no carrier, so a macvtap on it would '
+                'carry nothing.', 'Check its cable and its switch port.')
+        needed = _mtu(vif)
+        if needed and link.mtu < needed:
+            raise exception.CannotSwap(
+                vif['id'], f'PF {pf} has an MTU of {link.mtu} and the network '
+                f'of the port {needed}.',
+                f'Raise it: ip link set {pf} mtu {needed}.')
+
+    def describe(self, vif: base.VIF) -> base.VIF:
+        pf = self._uplink(vif)
+        vlan = vif['details'].get(model.VIF_DETAILS_VLAN)
+        details = {
+            model.VIF_DETAILS_PHYS_INTERFACE: pf,
+            model.VIF_DETAILS_MACVTAP_SOURCE: _source(pf, vlan),
+            model.VIF_DETAILS_MACVTAP_MODE: 'bridge',
+        }
+        if vlan:
+            details[model.VIF_DETAILS_VLAN] = vlan
+        standby = copy.deepcopy(vif)
+        standby['type'] = model.VIF_TYPE_MACVTAP
+        standby['vnic_type'] = model.VNIC_TYPE_NORMAL
+        standby['profile'] = {}
+        standby['details'] = details
+        return standby
+
+    @contextlib.contextmanager
+    def plugging(self, standby: base.VIF) -> Iterator[None]:
+        details = standby['details']
+        source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
+        ours = (source != details[model.VIF_DETAILS_PHYS_INTERFACE]
+                and self._links.find(source) is None)
+        yield
+        if ours:
+            self._links.mark(source, MARK)
+
+    def release(self, standby: base.VIF) -> None:
+        details = standby['details']
+        source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
+        if source == details[model.VIF_DETAILS_PHYS_INTERFACE]:
+            return
+        link = self._links.find(source)
+        if link and link.alias == MARK and not link.uppers:
+            LOG.info('Removing VLAN device %s: the last standby on it has '
+                     'gone', source)
+            self._links.remove(source)
+
+    def _uplink(self, vif: base.VIF) -> str:
+        """The name of the PF of the VIF's VF."""
+        address = vif['profile']['pci_slot']
+        try:
+            return nova.pci.utils.get_ifname_by_pci_address(
+                address, pf_interface=True)
+        except nova.exception.PciDeviceNotFoundById as error:
+            raise exception.CannotSwap(
+                vif['id'], f'VF {address} has no PF with a network interface '
+                'on this host.', 'Load the driver of the PF.') from error
+
+
+def _source(pf: str, vlan: str | int | None) -> str:
+    """The device under the macvtap: the PF, or a VLAN device on it.
+
+    A PF of systemd's naming with a VLAN behind it may be longer than a link's
+    name can be (IFNAMSIZ, include/uapi/linux/if.h); a digest takes its place
+    then, the same on every call.
+    """
+    if not vlan:
+        return pf
+    name = f'{pf}.{vlan}'
+    if len(name) > _LONGEST_NAME:
+        digest = hashlib.sha256(pf.encode()).hexdigest()
+        name = f'vff{digest[:7]}.{vlan}'
+    return name
+
+
+def _mtu(vif: base.VIF) -> int | None:
+    network = vif.get('network')
+    return network.get_meta('mtu') if network else None

@@ -1,0 +1,367 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Failover and failback of one server, in the order in which things happen.
+
+Each step first writes into the journal what it is about to do, then does what
+has not been done yet. So a step may be repeated, and whoever finds the
+journal, on this host or on the next one, can go on or go back from there.
+"""
+
+from collections.abc import Callable, Iterable
+import dataclasses
+import threading
+import typing
+
+from nova import objects
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from nova_vf_failover.channels import base as channels
+from nova_vf_failover.channels import intent as intents
+from nova_vf_failover import claims
+from nova_vf_failover import domain
+from nova_vf_failover import exception
+from nova_vf_failover import journal
+from nova_vf_failover import reporting
+from nova_vf_failover.standby import base as standbys
+
+LOG = logging.getLogger(__name__)
+CONF = cfg.CONF
+
+State = journal.State
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A VF port of the server on this host.
+
+    :ivar vif: the port's VIF with the direct binding of this host
+    :ivar standby: the same port as the standby driver describes it here
+    """
+
+    id: str
+    mac: str
+    vif: standbys.VIF
+    standby: standbys.VIF
+
+
+@dataclasses.dataclass(frozen=True)
+class Plugs:
+    """How Nova puts a VIF into a guest, and cleans up behind one.
+
+    :ivar attach: plugs a VIF and attaches its NIC, live and persistent
+    :ivar unplug: undoes on the host what plugging a VIF has done
+    """
+
+    attach: Callable[[standbys.VIF], None]
+    unplug: Callable[[standbys.VIF], None]
+
+
+class Swap:
+    """The moves of one server's ports between primary and standby.
+
+    It belongs to one operation; everything that outlives it is in the
+    journal. The caller holds Nova's task state of the server.
+    """
+
+    def __init__(
+        self, instance: objects.Instance, guest: domain.Domain,
+        plugs: Plugs, standby: standbys.Standby, channel: channels.Channel,
+        claimed: claims.Claims, reporter: reporting.Reporter,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self._instance = instance
+        self._guest = guest
+        self._plugs = plugs
+        self._standby = standby
+        self._channel = channel
+        self._claims = claimed
+        self._reporter = reporter
+        self._cancelled = cancelled or threading.Event()
+        self._journal = guest.read_journal()
+
+    # -- before the move --------------------------------------------------
+
+    def check(self, ports: list[Port]) -> None:
+        """See whether :meth:`failover` would work; changes nothing.
+
+        :raises exception.CannotSwap: it would not, and why
+        """
+        leaving = self._on_primary(ports)
+        for port in leaving:
+            self._claims.reclaim(self._instance, port.vif)
+            self._standby.check(port.vif)
+            if self._guest.primary(port.mac) is None:
+                raise exception.CannotSwap(
+                    port.id, f'the guest has no VF with the MAC {port.mac}.',
+                    'Hard reboot the server to have its VF plugged anew.')
+        self._check_slots(leaving)
+        self._check_guest(leaving)
+
+    def _check_slots(self, ports: list[Port]) -> None:
+        needed = sum(self._guest.standby(port.mac) is None for port in ports)
+        free = self._guest.free_slots()
+        if free is not None and free < needed:
+            raise exception.CannotSwap(
+                ports[0].id,
+                f'the guest has {free} free PCI slots and its standby NICs '
+                f'need {needed}.',
+                'Raise [libvirt] num_pcie_ports on this host and hard reboot '
+                'the server: a running guest cannot get more.')
+
+    def _check_guest(self, ports: list[Port]) -> None:
+        if not ports:
+            return
+        intent = self._intent(intents.Use.STANDBY, ports,
+                              CONF.vf_failover.failover_timeout)
+        try:
+            report = self._channel.check(self._guest, intent)
+        except exception.ChannelError as error:
+            raise exception.CannotSwap(
+                ports[0].id, f'the guest cannot be told to change NICs: '
+                f'{error}.', 'The image needs the QEMU guest agent, the '
+                'property hw_qemu_guest_agent=yes and vf-failover-agent.'
+            ) from error
+        if report.state is not intents.ReportState.READY:
+            raise exception.CannotSwap(
+                ports[0].id, f'the agent in the guest says '
+                f'{report.state.value}: {report.message}',
+                'See "vf-failover-agent check" in the guest.')
+
+    # -- primary -> standby ------------------------------------------------
+
+    def failover(self, ports: list[Port]) -> None:
+        """Move every port onto its standby and take the VFs out.
+
+        :raises exception.VFFailoverError: it did not work; the journal says
+            how far it came, and :meth:`failback` leads back from there
+        """
+        leaving = self._on_primary(ports)
+        if not leaving:
+            return
+        with self._reporter.event(reporting.FAILOVER):
+            self._attach_standbys(leaving)
+            self._send_guest_to_standby(leaving)
+            self._detach_primaries(leaving)
+
+    def _attach_standbys(self, ports: list[Port]) -> None:
+        with self._step('standby attach', ports):
+            self._enter(State.ATTACHING, [
+                port for port in ports
+                if self._state(port) in (None, State.CLEARING)])
+            for port in ports:
+                if self._guest.standby(port.mac) is None:
+                    with self._standby.plugging(port.standby):
+                        self._plugs.attach(port.standby)
+
+    def _send_guest_to_standby(self, ports: list[Port]) -> None:
+        with self._step('guest failover', ports):
+            self._new_generation()
+            self._enter(State.SWITCHING, [
+                port for port in ports
+                if self._state(port) is not State.DETACHING])
+            timeout = CONF.vf_failover.failover_timeout
+            intent = self._intent(intents.Use.STANDBY, ports, timeout)
+            report = self._channel.ask(self._guest, intent, timeout)
+            if report.stayed:
+                self._enter(State.CLEARING, ports)
+                raise exception.GuestRefused(
+                    f'The guest stays on its VFs: {report.message}')
+            if not report.finished:
+                raise exception.ChannelError(
+                    f'The guest has not moved to its standby NICs within '
+                    f'{timeout} s.')
+
+    def _detach_primaries(self, ports: list[Port]) -> None:
+        with self._step('vf detach', ports):
+            self._enter(State.DETACHING, ports)
+            for port in ports:
+                self._guest.detach_primary(port.mac)
+                self._plugs.unplug(port.vif)
+                self._enter(State.STANDBY, [port])
+
+    # -- standby -> primary ------------------------------------------------
+
+    def failback(self, ports: Iterable[Port]) -> None:
+        """Bring every port that is in the journal back onto its VF.
+
+        It is the way back from wherever the journal says that a port stands:
+        after a migration, after an abort, after a failed failover.
+
+        :raises exception.Degraded: some ports stay on their standby
+        """
+        away = [port for port in ports if port.id in self._journal.entries]
+        if not away:
+            return
+        with self._reporter.event(reporting.FAILBACK):
+            reasons = self._return_guest(
+                [port for port in away if self._state(port) not in
+                 (State.ATTACHING, State.CLEARING)])
+            reasons |= self._detach_standbys(
+                [port for port in away if port.id not in reasons])
+            if reasons:
+                self._reporter.degraded(reasons)
+                raise exception.Degraded(reasons)
+
+    def _return_guest(self, ports: list[Port]) -> dict[str, str]:
+        """Attach the VFs and have the guest use them.
+
+        :returns: the ports that stay on their standby, and why
+        """
+        if not ports:
+            return {}
+        timeout = CONF.vf_failover.failback_timeout
+        reasons: dict[str, str] = {}
+        try:
+            with self._step('vf attach', ports):
+                self._new_generation()
+                self._enter(State.RETURNING, ports)
+                # The guest is armed before a VF appears: a NIC that does not
+                # replicate delivers to the VF from that moment on.
+                self._arm(ports, timeout)
+                reasons = self._attach_primaries(ports)
+            back = [port for port in ports if port.id not in reasons]
+            if reasons and back:
+                # The guest waits for all the ports of an intent.
+                self._new_generation()
+            if back:
+                with self._step('guest failback', back):
+                    self._await_primary(back, timeout)
+        except (exception.ChannelError, exception.GuestRefused) as error:
+            reasons = {port.id: str(error) for port in ports} | reasons
+        self._remember(ports, reasons)
+        return reasons
+
+    def _arm(self, ports: list[Port], timeout: int) -> None:
+        report = self._channel.tell(
+            self._guest, self._intent(intents.Use.PRIMARY, ports, timeout))
+        if report.stayed:
+            raise exception.GuestRefused(
+                f'The guest will not go back to its VFs: {report.message}')
+
+    def _attach_primaries(self, ports: list[Port]) -> dict[str, str]:
+        reasons = {}
+        for port in ports:
+            try:
+                self._claims.reclaim(self._instance, port.vif)
+                if self._guest.primary(port.mac) is None:
+                    self._plugs.attach(port.vif)
+            except Exception as error:
+                # Whatever it is that one VF cannot have: the other ports go
+                # on, and this one has its standby.
+                LOG.exception('The VF of port %s cannot be attached', port.id,
+                              instance=self._instance)
+                reasons[port.id] = f'Its VF cannot be attached: {error}'
+        return reasons
+
+    def _await_primary(self, ports: list[Port], timeout: int) -> None:
+        report = self._channel.ask(
+            self._guest, self._intent(intents.Use.PRIMARY, ports, timeout),
+            timeout)
+        if report.stayed:
+            raise exception.GuestRefused(
+                f'The guest stays on its standby NICs: {report.message}')
+        if not report.finished:
+            raise exception.ChannelError(
+                f'The guest has not moved to its VFs within {timeout} s: '
+                f'{report.message or report.state.value}.')
+
+    def _remember(self, ports: list[Port], reasons: dict[str, str]) -> None:
+        """Write into the journal which ports have not come back, and why."""
+        for port in ports:
+            if port.id in reasons:
+                present = self._guest.primary(port.mac) is not None
+                self._enter(State.RETURNING if present else State.STANDBY,
+                            [port], reasons[port.id])
+
+    def _detach_standbys(self, ports: list[Port]) -> dict[str, str]:
+        """Take out the standbys of ports whose guest uses the VF.
+
+        :returns: the ports whose standby stays, and why
+        """
+        if not ports:
+            return {}
+        reasons = {}
+        with self._step('standby detach', ports):
+            self._enter(State.CLEARING, ports)
+            for port in ports:
+                try:
+                    self._guest.detach_standby(port.mac)
+                    self._standby.release(port.standby)
+                except Exception as error:
+                    # The guest is on its VF: what is left is tidying up.
+                    LOG.exception('The standby of port %s cannot be removed',
+                                  port.id, instance=self._instance)
+                    reasons[port.id] = (
+                        f'Its standby cannot be removed: {error}')
+                    self._enter(State.CLEARING, [port], reasons[port.id])
+                else:
+                    self._journal = self._journal.without(port.id)
+                    self._guest.write_journal(self._journal)
+        return reasons
+
+    def forget(self, port: Port) -> None:
+        """Take out the NICs of a port that leaves the server for good.
+
+        :raises nova.exception.DeviceDetachFailed: the guest keeps one
+        """
+        self._guest.detach_primary(port.mac)
+        self._guest.detach_standby(port.mac)
+        self._standby.release(port.standby)
+        self._journal = self._journal.without(port.id)
+        self._guest.write_journal(self._journal)
+
+    # -- the journal ---------------------------------------------------------
+
+    def away(self) -> set[str]:
+        """The ports that are not plainly on their VF."""
+        return set(self._journal.entries)
+
+    def on_standby(self, port_id: str) -> bool:
+        """Whether the guest has no VF for this port any more."""
+        entry = self._journal.entries.get(port_id)
+        return entry is not None and entry.state is State.STANDBY
+
+    def _state(self, port: Port) -> State | None:
+        entry = self._journal.entries.get(port.id)
+        return entry.state if entry else None
+
+    def _on_primary(self, ports: list[Port]) -> list[Port]:
+        return [port for port in ports
+                if self._state(port) is not State.STANDBY]
+
+    def _enter(self, state: State, ports: list[Port],
+               reason: str = '') -> None:
+        for port in ports:
+            self._journal = self._journal.moved(
+                port.id, port.mac, state, reason)
+        if ports:
+            self._guest.write_journal(self._journal)
+
+    def _new_generation(self) -> None:
+        self._journal = self._journal.next_generation()
+
+    def _intent(self, use: intents.Use, ports: list[Port],
+                timeout: float) -> intents.Intent:
+        # A question before the move has no entry in the journal yet.
+        generation = (self._journal.generation
+                      or self._journal.next_generation().generation)
+        return intents.Intent(generation, use, timeout,
+                              {port.id: port.mac for port in ports})
+
+    def _step(self, name: str,
+              ports: list[Port]) -> typing.ContextManager[None]:
+        if self._cancelled.is_set():
+            raise exception.SwapCancelled(
+                f'The live migration was aborted before "{name}".')
+        return self._reporter.step(name, [port.id for port in ports])
