@@ -12,6 +12,8 @@
 
 """Nova's PCI tracker on this host: which VF is whose."""
 
+from __future__ import annotations
+
 import typing
 
 from nova import objects

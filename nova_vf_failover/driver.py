@@ -17,6 +17,8 @@ the story in :mod:`nova_vf_failover.swap` is told, and hands Nova's own method
 a view of the network in which the ports that we handle do not exist.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 import contextlib
 import copy

@@ -17,6 +17,8 @@ and the failback of a server are instance events besides, which its owner sees
 with ``openstack server event show``.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 import contextlib
 import time

@@ -17,6 +17,8 @@ has not been done yet. So a step may be repeated, and whoever finds the
 journal, on this host or on the next one, can go on or go back from there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 import dataclasses
 import threading

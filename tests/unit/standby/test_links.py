@@ -1,0 +1,82 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import nova.tests.functional  # noqa: F401 isort: skip
+
+import os
+import unittest
+
+import nova.privsep
+from oslotest import base
+from oslo_utils import uuidutils
+import pyroute2
+from pyroute2 import netns
+
+from nova_vf_failover.standby import links
+
+
+@unittest.skipUnless(os.geteuid() == 0, 'network namespaces need root')
+class HostLinksTestCase(base.BaseTestCase):
+    """Against the kernel, in a namespace of the test's own."""
+
+    def setUp(self):
+        super().setUp()
+        name = f'vff-{uuidutils.generate_uuid()[:8]}'
+        netns.create(name)
+        self.addCleanup(netns.remove, name)
+        netns.pushns(name)
+        self.addCleanup(netns.popns)
+        # Calls what needs privileges in this thread, and so in the namespace.
+        nova.privsep.sys_admin_pctxt.set_client_mode(False)
+        self.addCleanup(nova.privsep.sys_admin_pctxt.set_client_mode, True)
+        with pyroute2.IPRoute() as netlink:
+            netlink.link('add', ifname='pf0', kind='veth', peer='wire')
+            netlink.link('add', ifname='switch', kind='bridge')
+            self.pf, = netlink.link_lookup(ifname='pf0')
+            wire, = netlink.link_lookup(ifname='wire')
+            self.switch, = netlink.link_lookup(ifname='switch')
+            netlink.link('set', index=wire, state='up')
+            netlink.link('set', index=self.pf, state='up', mtu=1400)
+        self.links = links.HostLinks()
+
+    def test_what_netlink_says(self):
+        pf = self.links.find('pf0')
+
+        self.assertEqual(('pf0', True, True, 1400, None, None), (
+            pf.name, pf.up, pf.carrier, pf.mtu, pf.master, pf.alias))
+        self.assertFalse(self.links.find('switch').up)
+        self.assertIsNone(self.links.find('pf1'))
+
+    def test_the_master_is_named_with_its_kind(self):
+        with pyroute2.IPRoute() as netlink:
+            netlink.link('set', index=self.pf, master=self.switch)
+
+        pf = self.links.find('pf0')
+
+        self.assertEqual(('switch', 'bridge'), (pf.master, pf.master_kind))
+
+    def test_a_macvtap_is_seen_on_top(self):
+        with pyroute2.IPRoute() as netlink:
+            netlink.link('add', ifname='standby', kind='macvtap',
+                         link=self.pf, macvtap_mode='bridge')
+
+        # One end of a veth names the other as its link, which is not "on
+        # top" of it.
+        self.assertIn('standby', self.links.find('pf0').uppers)
+
+    def test_marks_and_removes(self):
+        self.links.mark('pf0', 'ours')
+        self.assertEqual('ours', self.links.find('pf0').alias)
+
+        self.links.remove('pf0')
+        self.links.remove('pf0')
+        self.assertIsNone(self.links.find('pf0'))

@@ -1,0 +1,147 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import nova.tests.functional  # noqa: F401 isort: skip
+
+import dataclasses
+
+import fixtures
+from nova.network import model
+from oslotest import base
+
+from nova_vf_failover import exception
+from nova_vf_failover.standby import links
+from nova_vf_failover.standby import macvtap
+
+PF = links.Link('ens1f0', 4, up=True, carrier=True, mtu=1500)
+
+
+class PaperLinks(links.HostLinks):
+    """The links of a host that exists on paper."""
+
+    def __init__(self, *known):
+        self.known = {link.name: link for link in known}
+
+    def find(self, name):
+        return self.known.get(name)
+
+    def mark(self, name, alias):
+        self.known[name] = dataclasses.replace(self.known[name], alias=alias)
+
+    def remove(self, name):
+        del self.known[name]
+
+
+class MacvtapTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.uplink = 'ens1f0'
+        self.useFixture(fixtures.MockPatch(
+            'nova.pci.utils.get_ifname_by_pci_address',
+            side_effect=lambda address, pf_interface: self.uplink))
+
+    def vif(self, vlan=None, mtu=1500):
+        return model.VIF(
+            id='port-1', address='fa:16:3e:00:00:01', type='hw_veb',
+            vnic_type='direct', profile={'pci_slot': '0000:81:00.2'},
+            details={'vlan': vlan} if vlan else {},
+            network=model.Network(id='net', mtu=mtu))
+
+    def test_flat_stands_on_the_pf(self):
+        standby = macvtap.MacvtapStandby(PaperLinks(PF)).describe(self.vif())
+
+        self.assertEqual(('macvtap', 'normal', {}), (
+            standby['type'], standby['vnic_type'], standby['profile']))
+        self.assertEqual({'physical_interface': 'ens1f0',
+                          'macvtap_source': 'ens1f0',
+                          'macvtap_mode': 'bridge'}, standby['details'])
+
+    def test_vlan_stands_on_a_device_of_its_own(self):
+        vif = self.vif('42')
+        standby = macvtap.MacvtapStandby(PaperLinks(PF)).describe(vif)
+
+        self.assertEqual('ens1f0.42', standby['details']['macvtap_source'])
+        self.assertEqual('42', standby['details']['vlan'])
+        self.assertEqual('hw_veb', vif['type'])
+
+    def test_a_name_that_the_kernel_would_refuse_is_shortened(self):
+        self.uplink = 'enp129s0f0np0'
+        driver = macvtap.MacvtapStandby(PaperLinks())
+
+        names = {driver.describe(self.vif(vlan))['details']['macvtap_source']
+                 for vlan in ('42', '43', '4094', '4094')}
+
+        self.assertEqual(3, len(names))
+        self.assertTrue(all(len(name) <= 15 for name in names), names)
+        self.uplink = 'enp129s0f1np1'
+        self.assertNotIn(driver.describe(self.vif('42'))['details'][
+            'macvtap_source'], names)
+
+    def test_what_stands_in_the_way_is_named_with_its_cure(self):
+        for known, words in (
+                ([], 'ens1f0 does not exist'),
+                ([dataclasses.replace(PF, master='br-ex',
+                                      master_kind='bridge')],
+                 'port of the bridge br-ex'),
+                ([dataclasses.replace(PF, up=False)], 'ip link set ens1f0 up'),
+                ([dataclasses.replace(PF, carrier=False)], 'no carrier'),
+                ([dataclasses.replace(PF, mtu=1400)],
+                 'ip link set ens1f0 mtu 1500')):
+            error = self.assertRaises(
+                exception.CannotSwap,
+                macvtap.MacvtapStandby(PaperLinks(*known)).check, self.vif())
+            self.assertIn(words, str(error))
+            self.assertIn('port-1', str(error))
+
+    def test_a_good_pf_passes(self):
+        macvtap.MacvtapStandby(PaperLinks(PF)).check(self.vif())
+
+    def plugged(self, host_links, vlan='42'):
+        driver = macvtap.MacvtapStandby(host_links)
+        standby = driver.describe(self.vif(vlan))
+        with driver.plugging(standby):
+            host_links.known.setdefault('ens1f0.42', links.Link(
+                'ens1f0.42', 9, up=True, carrier=True, mtu=1500))
+        return driver, standby
+
+    def test_a_vlan_device_goes_with_its_last_standby(self):
+        host_links = PaperLinks(PF)
+        driver, standby = self.plugged(host_links)
+        alone = host_links.known['ens1f0.42']
+        host_links.known['ens1f0.42'] = dataclasses.replace(
+            alone, uppers=('macvtap1',))
+
+        driver.release(standby)
+        self.assertIn('ens1f0.42', host_links.known)
+
+        host_links.known['ens1f0.42'] = alone
+        driver.release(standby)
+        driver.release(standby)
+        self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_a_vlan_device_of_somebody_else_stays(self):
+        host_links = PaperLinks(PF, links.Link(
+            'ens1f0.42', 9, up=True, carrier=True, mtu=1500))
+        driver, standby = self.plugged(host_links)
+
+        driver.release(standby)
+
+        self.assertIn('ens1f0.42', host_links.known)
+
+    def test_the_pf_itself_is_never_removed(self):
+        host_links = PaperLinks(dataclasses.replace(PF, alias=macvtap.MARK))
+        driver, standby = self.plugged(host_links, vlan=None)
+
+        driver.release(standby)
+
+        self.assertIn('ens1f0', host_links.known)

@@ -1,0 +1,79 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from nova_vf_failover import exception
+from nova_vf_failover import journal
+from oslotest import base
+
+PORT = '5b0e3d0e-5d5c-4a3f-9c55-d7a4f04d6f5d'
+MAC = 'fa:16:3e:00:00:01'
+State = journal.State
+
+
+class JournalTestCase(base.BaseTestCase):
+
+    def test_survives_the_domain_xml(self):
+        written = journal.Journal(generation=7).moved(
+            PORT, MAC, State.ATTACHING, 'it says <no> & "why"')
+
+        read = journal.Journal.from_xml(written.to_xml())
+
+        self.assertEqual(7, read.generation)
+        entry = read.entries[PORT]
+        self.assertEqual((MAC, State.ATTACHING, 'it says <no> & "why"'),
+                         (entry.mac, entry.state, entry.reason))
+        self.assertTrue(entry.degraded)
+
+    def test_reads_what_libvirt_gives_back_with_a_prefix(self):
+        text = (f'<vff:journal xmlns:vff="{journal.NAMESPACE}" '
+                f'generation="3"><vff:port id="{PORT}" mac="{MAC}" '
+                'state="standby" reason="" since="1.5"/></vff:journal>')
+
+        read = journal.Journal.from_xml(text)
+
+        self.assertEqual(State.STANDBY, read.entries[PORT].state)
+
+    def test_somebody_elses_text_is_refused(self):
+        for text in ('<journal/>', 'no xml', '<journal generation="x"/>',
+                     '<journal generation="1"><port id="a"/></journal>',
+                     '<journal generation="1"><port id="a" mac="b" '
+                     'state="lost" reason="" since="0"/></journal>'):
+            self.assertRaises(exception.JournalError,
+                              journal.Journal.from_xml, text)
+
+    def test_a_vf_is_not_detached_before_the_guest_was_told(self):
+        attaching = journal.Journal().moved(PORT, MAC, State.ATTACHING)
+
+        self.assertRaises(exception.WrongTransition, attaching.moved,
+                          PORT, MAC, State.DETACHING)
+        self.assertRaises(exception.WrongTransition, journal.Journal().moved,
+                          PORT, MAC, State.SWITCHING)
+
+    def test_there_is_a_way_back_from_every_state(self):
+        back = {State.CLEARING, State.RETURNING}
+        for state, following in journal._NEXT.items():
+            if state not in (None, State.CLEARING):
+                self.assertTrue(back & following, state)
+
+    def test_generations_grow_even_after_the_journal_was_lost(self):
+        first = journal.Journal().next_generation()
+        second = first.next_generation()
+        anew = journal.Journal().next_generation()
+
+        self.assertGreater(second.generation, first.generation)
+        self.assertGreaterEqual(anew.generation, first.generation)
+
+    def test_without_leaves_the_other_ports(self):
+        both = journal.Journal().moved(PORT, MAC, State.ATTACHING).moved(
+            'other', 'fa:16:3e:00:00:02', State.ATTACHING)
+
+        self.assertEqual({'other'}, set(both.without(PORT).entries))

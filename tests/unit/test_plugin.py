@@ -1,0 +1,133 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+import os
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+import fixtures
+import nova.tests.functional  # noqa: F401 isort: skip
+
+from nova.virt import libvirt
+from nova.virt.libvirt import driver as nova_driver
+from oslo_config import cfg
+from oslo_config import fixture as config_fixture
+from oslotest import base
+
+from nova_vf_failover import conf
+from nova_vf_failover import driver
+from nova_vf_failover import plugin
+
+CONF = cfg.CONF
+
+
+class PluginTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        conf.register_opts(CONF)
+        self.config = self.useFixture(config_fixture.Config(CONF))
+        self.config.config(compute_driver='libvirt.LibvirtDriver')
+        qga = ('nova_vf_failover.channels.qga.QemuGuestAgentChannel.'
+               'missing_requirement')
+        self.missing = self.useFixture(
+            fixtures.MockPatch(qga, return_value=None)).mock
+        self.useFixture(fixtures.MockPatchObject(
+            libvirt, 'LibvirtDriver', nova_driver.LibvirtDriver))
+
+    def load(self, **options):
+        self.config.config(group='vf_failover', **options)
+        return plugin.FailoverPlugin.load('vf_failover')
+
+    def assertRefused(self, pattern, **options):
+        error = self.assertRaises(SystemExit, self.load, enabled=True,
+                                  **options)
+        self.assertRegex(str(error), pattern)
+        self.assertNotIn('\n', str(error))
+        self.assertIs(nova_driver.LibvirtDriver, libvirt.LibvirtDriver)
+
+    def test_installs_the_driver_where_it_is_enabled(self):
+        self.load(enabled=True)
+
+        self.assertIs(driver.FailoverLibvirtDriver, libvirt.LibvirtDriver)
+
+    def test_does_nothing_where_it_is_not_enabled(self):
+        self.load(enabled=False, standby='nonsense')
+
+        self.assertIs(nova_driver.LibvirtDriver, libvirt.LibvirtDriver)
+
+    def test_tells_os_vif_that_it_plugs_no_type(self):
+        loaded = self.load(enabled=False)
+
+        self.assertEqual([], loaded.describe().vif_info)
+
+    def test_unknown_drivers_are_named_with_those_there_are(self):
+        self.assertRefused('standby = bridge .*macvtap', standby='bridge')
+        self.assertRefused('channel = pigeon .*qga', standby='macvtap',
+                           channel='pigeon')
+
+    def test_a_channel_that_cannot_work_here_says_what_is_missing(self):
+        self.missing.return_value = 'a module is missing.'
+
+        self.assertRefused('channel = qga cannot work here: a module is')
+
+    def test_an_unknown_nova_is_named(self):
+        for version in ('28.3.0', '35.0.0'):
+            with mock.patch('nova.version.version_string',
+                            return_value=version):
+                self.assertRefused(f'29 to 34 .*{version}')
+
+    def test_a_changed_method_of_nova_is_named(self):
+        def live_migration(self, context, instance):
+            """A signature that this plugin does not know."""
+
+        with mock.patch.object(nova_driver.LibvirtDriver, 'live_migration',
+                               live_migration):
+            self.assertRefused('changed live_migration ')
+
+    def test_another_compute_driver_is_named(self):
+        self.config.config(compute_driver='fake.SmallFakeDriver')
+
+        self.assertRefused('fake.SmallFakeDriver')
+
+
+class NovaComputeTestCase(base.BaseTestCase):
+    """The program itself, with a nova.conf in which something is wrong."""
+
+    def start(self, section):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = os.path.join(folder.name, 'nova.conf')
+        with open(path, 'w') as config:
+            config.write('[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n'
+                         f'state_path = {folder.name}\n'
+                         f'[vf_failover]\n{section}\n')
+        return subprocess.run(
+            [sys.executable, '-c',
+             'import sys; from nova.cmd import compute; compute.main()',
+             '--config-file', path],
+            capture_output=True, text=True, timeout=60)
+
+    def test_stops_with_one_sentence(self):
+        for section, words in (
+                ('enabled = perhaps', '[vf_failover] enabled'),
+                ('enabled = true\npolicy = often', '[vf_failover] policy'),
+                ('enabled = true\nfailback_timeout = 0', 'failback_timeout'),
+                ('enabled = true\nstandby = bridge', 'standby = bridge')):
+            ended = self.start(section)
+            last = ended.stderr.strip().splitlines()[-1]
+            self.assertNotEqual(0, ended.returncode)
+            self.assertIn('nova_vf_failover: ', last)
+            self.assertIn(words, last)
+            self.assertNotIn('Traceback', ended.stderr)
