@@ -40,6 +40,10 @@ def fault(namespace: str, name: str) -> str | None:
             extension.ExtensionManager(namespace).names())) or 'none'
         return (f'[vf_failover] {option} = {name} is no driver that is '
                 f'installed here; there is: {known}.')
+    except Exception as error:
+        # A driver of somebody else's may fail in any way when it is loaded.
+        return (f'[vf_failover] {option} = {name} cannot be loaded: '
+                f'{error!r}.')
     if reason:
         return f'[vf_failover] {option} = {name} cannot work here: {reason}'
     return None

@@ -20,7 +20,6 @@ no configuration file. No guest of these tests has an agent, so with
 
 import os
 import sys
-import tempfile
 import types
 import typing
 import unittest
@@ -28,13 +27,14 @@ import unittest
 # Before any other module of Nova: it chooses the concurrency mode.
 import nova.tests.functional  # noqa: F401 isort: skip
 
-from nova.conf import paths
 from nova.tests.fixtures import libvirt as fakelibvirt
 from oslo_config import cfg
 
 from nova_vf_failover import conf
+from tests import api_paste
 
-# Set to 0 by the command to compare with plain Nova.
+# Set by the command: 1, or 0 to compare with plain Nova. Without it there is
+# nothing here, so that the project's own run does not take Nova's tests too.
 SWITCH = 'NOVA_VF_FAILOVER_ENABLED'
 
 MODULES = (
@@ -46,23 +46,14 @@ MODULES = (
 def load_tests(loader: unittest.TestLoader, tests: unittest.TestSuite,
                pattern: str | None) -> unittest.TestSuite:
     """unittest's hook: Nova's modules in place of what lies here."""
-    _find_api_paste()
+    if SWITCH not in os.environ:
+        return tests
+    api_paste.find()
     _install_guest_agent()
     cfg.set_defaults(conf.switch_opts,
-                     enabled=os.environ.get(SWITCH, '1') != '0')
+                     enabled=os.environ[SWITCH] == '1')
     return unittest.TestSuite(
         loader.loadTestsFromName(module) for module in MODULES)
-
-
-def _find_api_paste() -> None:
-    """Let Nova's fixtures find ``etc/nova/api-paste.ini``.
-
-    They look for it below the state path, beside site-packages; the wheel
-    installs it below the environment's own ``etc``.
-    """
-    state = tempfile.mkdtemp(prefix='nova-state-')
-    os.symlink(os.path.join(sys.prefix, 'etc'), os.path.join(state, 'etc'))
-    cfg.set_defaults(paths.ALL_OPTS, state_path=state)
 
 
 def _install_guest_agent() -> None:

@@ -1,0 +1,285 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Two compute hosts with VFs on Nova's own services, and how to look at them.
+
+Nova's functional harness runs the API, the conductor, the scheduler, Placement
+and the compute services with Nova's libvirt driver in this process; the
+hypervisor below is :mod:`tests.simulation`.
+"""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+import nova.tests.functional  # noqa: F401 isort: skip
+
+import contextlib
+import copy
+import typing
+
+from lxml import etree
+from nova.compute import utils as compute_utils
+from nova import objects
+from nova.objects import fields
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.tests.functional.libvirt import base as nova_base
+from nova.tests.functional.libvirt import test_pci_sriov_servers as sriov
+from nova.virt import libvirt
+from nova.virt.libvirt import driver as nova_driver
+import os_vif
+from oslo_config import cfg
+from oslo_serialization import jsonutils
+
+from nova_vf_failover import conf
+from nova_vf_failover import journal
+from tests import api_paste
+from tests.simulation import hosts
+
+CONF = cfg.CONF
+
+# Where a port may stand when nothing is being done to it.
+PRIMARY, STANDBY = 'primary', 'standby'
+
+api_paste.find()
+
+
+class FailoverTestCase(sriov._PCIServersTestBase):
+    """Servers with VF ports on the hosts ``alpha`` and ``beta``."""
+
+    ADMIN_API = True
+    microversion = 'latest'
+
+    #: set to False for a cloud without the plugin
+    PLUGIN = True
+
+    PCI_ALIAS: list[str] = []
+    PCI_DEVICE_SPEC = [jsonutils.dumps({
+        'vendor_id': fakelibvirt.PCI_VEND_ID,
+        'product_id': product, 'physical_network': 'physnet4',
+    }) for product in (fakelibvirt.PF_PROD_ID, fakelibvirt.VF_PROD_ID)]
+
+    def setUp(self) -> None:
+        conf.register_opts(CONF)
+        super().setUp()
+        self.neutron = self.useFixture(nova_base.LibvirtNeutronFixture(self))
+        self.hosts = self.useFixture(hosts.SimulatedHosts())
+        self.addCleanup(setattr, libvirt, 'LibvirtDriver',
+                        nova_driver.LibvirtDriver)
+        self.flags(device_detach_attempts=2, device_detach_timeout=1,
+                   group='libvirt')
+        self.flags(check_timeout=1, failover_timeout=1, failback_timeout=1,
+                   group='vf_failover')
+        self._add_guest_agent_to_images()
+        self.buses = {'alpha': 0x81, 'beta': 0x91}
+        self.ports: list[dict[str, typing.Any]] = []
+
+    def _add_guest_agent_to_images(self) -> None:
+        for image in self.glance.images.values():
+            image['properties']['hw_qemu_guest_agent'] = 'yes'
+
+    # -- hosts -----------------------------------------------------------------
+
+    def _get_connection(self, host_info: typing.Any = None,
+                        pci_info: typing.Any = None,
+                        mdev_info: typing.Any = None,
+                        vdpa_info: typing.Any = None,
+                        libvirt_version: int | None = None,
+                        qemu_version: int | None = None,
+                        hostname: str = '') -> typing.Any:
+        return self.hosts.add_host(
+            hostname, pci_info,
+            host_info=host_info or fakelibvirt.HostInfo(
+                cpu_nodes=2, cpu_sockets=1, cpu_cores=2, cpu_threads=2),
+            version=libvirt_version or fakelibvirt.FAKE_LIBVIRT_VERSION,
+            hv_version=qemu_version or fakelibvirt.FAKE_QEMU_VERSION)
+
+    def start_host(self, name: str, plugin: bool | None = None,
+                   num_vfs: int = 4, numa_node: int = 0) -> None:
+        """Start a compute service with one PF.
+
+        :param plugin: whether it has the plugin; PLUGIN unless told
+        """
+        self._install(self.PLUGIN if plugin is None else plugin)
+        self.start_compute(hostname=name, pci_info=(
+            fakelibvirt.HostPCIDevicesInfo(
+                num_pfs=1, num_vfs=num_vfs, numa_node=numa_node,
+                bus=self.buses[name])))
+        host = self.computes[name].driver._host
+        connection = self.hosts.world.connections[name]
+        # The harness turns off Nova's event thread; libvirt's events go to
+        # the very callbacks that it would have registered.
+        for event, callback in (
+                (fakelibvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED,
+                 host._event_device_removed_callback),
+                (fakelibvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
+                 host._event_device_removal_failed_callback)):
+            connection.domainEventRegisterAny(None, event, callback, host)
+
+    def _install(self, plugin: bool) -> None:
+        """Load the plugin as nova-compute does when it starts."""
+        libvirt.LibvirtDriver = nova_driver.LibvirtDriver
+        self.flags(enabled=plugin, group='vf_failover')
+        os_vif.initialize(reset=True)
+
+    def start_hosts(self, **keywords: typing.Any) -> None:
+        for name in ('alpha', 'beta'):
+            self.start_host(name, **keywords)
+        self.clean = {name: plane.snapshot()
+                      for name, plane in self.hosts.planes.items()}
+
+    def plane(self, host: str) -> typing.Any:
+        return self.hosts.planes[host]
+
+    # -- servers ---------------------------------------------------------------
+
+    def add_port(self, vlan: str | None = '42') -> dict[str, typing.Any]:
+        """A direct port in Neutron, as on a flat or on a VLAN network."""
+        port = copy.deepcopy(
+            nova_base.LibvirtNeutronFixture.network_4_port_1)
+        number = len(self.ports) + 1
+        port['id'] = f'5b0e3d0e-5d5c-4a3f-9c55-d7a4f04d6f{number:02x}'
+        port['mac_address'] = f'fa:16:3e:00:00:{number:02x}'
+        port['fixed_ips'][0]['ip_address'] = f'192.168.4.{number + 10}'
+        port['binding:vif_details'] = {'vlan': vlan} if vlan else {}
+        port['admin_state_up'] = True
+        port['tenant_id'] = self.neutron.tenant_id
+        self.neutron._ports[port['id']] = port
+        self.ports.append(port)
+        return port
+
+    def boot(self, *ports: dict[str, typing.Any], host: str = 'alpha',
+             **keywords: typing.Any) -> dict[str, typing.Any]:
+        """A server on these ports whose guest has the agent."""
+        server = self._create_server(
+            networks=[{'port': port['id']} for port in ports], host=host,
+            **keywords)
+        self.agent = self.hosts.add_guest(server['id'])
+        return server
+
+    def migrate(self, server: dict[str, typing.Any],
+                expected: str = 'completed') -> dict[str, typing.Any]:
+        """Live migrate through the API and wait for how it ends."""
+        return self._live_migrate(server, expected)
+
+    def events(self, server: dict[str, typing.Any]) -> dict[str, str]:
+        """The results of the instance events of the last live migration."""
+        actions = self.api.get_instance_actions(server['id'])
+        request = next(action['request_id'] for action in actions
+                       if action['action'] == 'live-migration')
+        detail = self.api.api_get(
+            f'/servers/{server["id"]}/os-instance-actions/{request}'
+        ).body['instanceAction']
+        return {event['event']: event['result']
+                for event in detail['events']}
+
+    def domain(self, host: str, server: dict[str, typing.Any]) -> typing.Any:
+        return self.hosts.world.connections[host].lookupByUUIDString(
+            server['id'])
+
+    # -- what must be true -----------------------------------------------------
+
+    def assertWorld(self, server: dict[str, typing.Any], host: str,
+                    standing: str = PRIMARY) -> None:
+        """Tracker, Placement, Neutron, libvirt and hosts agree on a server.
+
+        :param standing: whether its ports are on their VFs or degraded
+        """
+        shown = self.api.get_server(server['id'])
+        self.assertEqual(('ACTIVE', host, None), (
+            shown['status'], shown['OS-EXT-SRV-ATTR:host'],
+            shown['OS-EXT-STS:task_state']))
+        for port in self.ports:
+            self._assert_port(server, host, port, standing)
+        self._assert_trackers(server, host)
+        self._assert_hosts(server, host, standing)
+        self._assert_domains(server, host, standing)
+
+    def assertReachable(self, server: dict[str, typing.Any],
+                        host: str) -> None:
+        for port in self.ports:
+            self.assertTrue(self.plane(host).reaches(
+                server['id'], port['mac_address']), port['id'])
+
+    def _assert_port(self, server: dict[str, typing.Any], host: str,
+                     port: dict[str, typing.Any], standing: str) -> None:
+        bindings = self.neutron._port_bindings[port['id']]
+        if bindings:
+            self.assertEqual({host: 'ACTIVE'}, {
+                name: binding['status']
+                for name, binding in bindings.items()})
+        shown = self.neutron.show_port(port['id'])['port']
+        self.assertEqual(('direct', 'hw_veb', host), (
+            shown['binding:vnic_type'], shown['binding:vif_type'],
+            shown['binding:host_id']))
+        nics = {nic.kind: nic for nic in self.domain(host, server).nics()
+                if nic.mac == port['mac_address']}
+        self.assertEqual(
+            {'hostdev' if standing == PRIMARY else 'direct'}, set(nics))
+        if standing == PRIMARY:
+            self.assertEqual(shown['binding:profile']['pci_slot'],
+                             nics['hostdev'].vf)
+        self.assertTrue(self.plane(host).reaches(
+            server['id'], port['mac_address']))
+
+    def _assert_trackers(self, server: dict[str, typing.Any],
+                         host: str) -> None:
+        expected = {self.neutron.show_port(port['id'])['port'][
+            'binding:profile']['pci_slot'] for port in self.ports}
+        for name, compute in self.computes.items():
+            devices = compute.manager.rt.pci_tracker.pci_devs
+            stored = objects.PciDeviceList.get_by_compute_node(
+                self.ctxt, objects.ComputeNode.get_by_nodename(
+                    self.ctxt, name).id)
+            for known in (devices, stored):
+                held = {device.address for device in known
+                        if device.status in (
+                            fields.PciDeviceStatus.ALLOCATED,
+                            fields.PciDeviceStatus.CLAIMED)
+                        and device.dev_type == 'type-VF'}
+                self.assertEqual(expected if name == host else set(), held)
+        allocations = self._get_allocations_by_server_uuid(server['id'])
+        self.assertIn(self.compute_rp_uuids[host], allocations)
+        for name, provider in self.compute_rp_uuids.items():
+            if name != host:
+                self.assertNotIn(provider, allocations)
+
+    def _assert_hosts(self, server: dict[str, typing.Any], host: str,
+                      standing: str) -> None:
+        for name, plane in self.hosts.planes.items():
+            now, before = plane.snapshot(), self.clean[name]
+            if name != host or standing == PRIMARY:
+                self.assertEqual(before['links'], now['links'])
+                self.assertEqual([], now['macvtaps'])
+            else:
+                self.assertEqual(
+                    sorted(port['mac_address'] for port in self.ports),
+                    sorted(mac for _, mac, _ in now['macvtaps']))
+            owned = sorted(mac for _, mac, _ in now['vfs'])
+            self.assertEqual(
+                sorted(port['mac_address'] for port in self.ports)
+                if (name, standing) == (host, PRIMARY) else [], owned)
+
+    def _assert_domains(self, server: dict[str, typing.Any], host: str,
+                        standing: str) -> None:
+        domain = self.domain(host, server)
+        for flags in (0, fakelibvirt.VIR_DOMAIN_XML_INACTIVE):
+            tree = etree.fromstring(domain.XMLDesc(flags))
+            found = sorted(
+                (element.find('mac').get('address'), element.get('type'))
+                for element in tree.iterfind('./devices/interface')
+                if element.get('type') in ('hostdev', 'direct'))
+            kind = 'hostdev' if standing == PRIMARY else 'direct'
+            self.assertEqual(sorted((port['mac_address'], kind)
+                                    for port in self.ports), found)
+            entry = tree.find(f'./metadata/{{{journal.NAMESPACE}}}journal')
+            self.assertEqual(standing == PRIMARY, entry is None)
+        for name, connection in self.hosts.world.connections.items():
+            if name != host:
+                self.assertEqual({}, connection._vms)

@@ -1,0 +1,170 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Puts the simulated hypervisor below Nova's libvirt driver in this process.
+
+What Nova reads from sysfs or does with privileges to a host's interfaces is
+answered by the data plane of the host that has the interface: the names and
+the PCI addresses of PFs differ from host to host, so that a process with
+several compute services can tell them apart.
+"""
+
+from collections.abc import Iterable
+import functools
+import sys
+import typing
+from unittest import mock
+
+import fixtures
+from nova import exception
+from nova.tests.fixtures import libvirt as fakelibvirt
+
+from nova_vf_failover.standby import links
+from nova_vf_failover.standby import macvtap  # noqa: F401
+from tests.simulation import guest_agent
+from tests.simulation import hypervisor
+from tests.simulation import paper
+from tests.simulation import paper_agent
+
+
+class PaperLinks(links.HostLinks):
+    """The links of all hosts, found by their unique names."""
+
+    def __init__(self, planes: Iterable[paper.PaperDataPlane]) -> None:
+        self._planes = planes
+
+    def find(self, name: str) -> links.Link | None:
+        plane = self._plane(name)
+        if plane is None:
+            return None
+        link = plane.links[name]
+        return links.Link(
+            name=name, index=0, up=link.up,
+            carrier=link.up and link.carrier, mtu=link.mtu,
+            master=link.master, master_kind=link.master_kind,
+            alias=link.alias, uppers=plane.uppers(name))
+
+    def mark(self, name: str, alias: str) -> None:
+        plane = self._plane(name)
+        if plane:
+            plane.links[name].alias = alias
+
+    def remove(self, name: str) -> None:
+        plane = self._plane(name)
+        if plane:
+            plane.remove_link(name)
+
+    def _plane(self, name: str) -> paper.PaperDataPlane | None:
+        for plane in self._planes:
+            if name in plane.links:
+                return plane
+        return None
+
+
+class Functions:
+    """The PCI functions of all hosts, by address.
+
+    :ivar pfs: the name of the PF's interface, by the address of each VF and
+        of the PF itself
+    """
+
+    def __init__(self) -> None:
+        self.pfs: dict[str, str] = {}
+
+    def add(self, pci_info: fakelibvirt.HostPCIDevicesInfo,
+            name: typing.Callable[[int], str]) -> dict[str, list[str]]:
+        """Name the PFs of a host.
+
+        :returns: the addresses of the VFs, by the name of their PF
+        """
+        found: dict[str, list[str]] = {}
+        current = ''
+        # A PF stands before its VFs there.
+        for device in pci_info.devices.values():
+            address = device.address
+            if 'phys_function' in device.pci_device:
+                found[current].append(address)
+            else:
+                current = name(len(found))
+                found[current] = []
+            self.pfs[address] = current
+        return found
+
+    def interface(self, address: str, pf_interface: bool = False) -> str:
+        """``nova.pci.utils.get_ifname_by_pci_address``."""
+        if address not in self.pfs:
+            raise exception.PciDeviceNotFoundById(id=address)
+        if pf_interface:
+            return self.pfs[address]
+        return f'vf{address[-4:].replace(".", "")}'
+
+
+class SimulatedHosts(fixtures.Fixture):
+    """Everything of a simulated host that is global to the process."""
+
+    def __init__(self) -> None:
+        self.world = hypervisor.World()
+        self.functions = Functions()
+        self.guests: dict[str, paper.PaperGuest] = {}
+        self.planes: dict[str, typing.Any] = {}
+        self.agents: dict[str, paper_agent.PaperAgent] = {}
+
+    def _setUp(self) -> None:
+        modules = mock.patch.dict(
+            sys.modules, {'libvirt_qemu': guest_agent.libvirt_qemu()})
+        modules.start()
+        self.addCleanup(modules.stop)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.pci.utils.get_ifname_by_pci_address',
+            self.functions.interface))
+        for name, stand_in in (
+                ('device_exists', self._exists),
+                ('add_vlan', self._add_vlan),
+                ('set_device_enabled', lambda device: None),
+                ('set_device_mtu', lambda device, mtu: None)):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova.privsep.linux_net.{name}', stand_in))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.standby.macvtap.links.HostLinks',
+            functools.partial(PaperLinks, self.planes.values())))
+
+    def add_host(self, name: str, pci_info: fakelibvirt.HostPCIDevicesInfo,
+                 **keywords: typing.Any) -> hypervisor.Connection:
+        """A host with these PCI devices, its PFs up and named ``NAMEpfN``."""
+        plane = self.planes[name] = paper.PaperDataPlane(
+            name, self.guests)
+        for pf, vfs in self.functions.add(
+                pci_info, lambda index: f'{name}pf{index}').items():
+            plane.add_pf(pf, vfs)
+        return hypervisor.Connection(
+            'qemu:///system', world=self.world, data_plane=plane,
+            hostname=name, pci_info=pci_info, **keywords)
+
+    def add_guest(self, uuid: str) -> paper_agent.PaperAgent:
+        """A guest of this server with the agent in its image."""
+        guest = self.guests.setdefault(uuid, paper.PaperGuest())
+        agent = self.agents[uuid] = paper_agent.PaperAgent(guest)
+        self.world.guest_agents[uuid] = guest_agent.QemuGuestAgent(
+            agent.start)
+        return agent
+
+    def _plane(self, link: str) -> paper.PaperDataPlane:
+        for plane in self.planes.values():
+            if link in plane.links:
+                return plane
+        raise LookupError(link)
+
+    def _exists(self, device: str) -> bool:
+        return any(device in plane.links for plane in self.planes.values())
+
+    def _add_vlan(self, lower: str, name: str, vlan: int) -> None:
+        self._plane(lower).add_vlan(lower, name)

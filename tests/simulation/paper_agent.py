@@ -1,0 +1,131 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``vf-failover-agent`` for a guest that exists on paper.
+
+It speaks the protocol of the real one, which ``tests/guest`` holds to the
+same documents, and it can be made to misbehave.
+"""
+
+from collections.abc import Sequence
+import enum
+import typing
+
+from oslo_serialization import jsonutils
+
+from tests.simulation import guest_agent
+from tests.simulation import paper
+
+
+class Mood(enum.Enum):
+    """How the agent behaves."""
+
+    GOOD = 'good'
+    MISSING = 'missing'
+    SILENT = 'silent'
+    NONSENSE = 'nonsense'
+    #: says no when it is asked beforehand
+    REFUSING = 'refusing'
+    #: says yes beforehand, and then that it did not work
+    FAILING = 'failing'
+    #: says yes beforehand, and then nothing; it has not changed NICs
+    DYING = 'dying'
+    #: changes NICs and dies before it can say so
+    MUTE = 'mute'
+    #: goes to the standby, and will not go back
+    STUCK = 'stuck'
+
+
+class PaperAgent:
+    """The agent of one guest.
+
+    :param guest: its NICs
+    """
+
+    def __init__(self, guest: paper.PaperGuest) -> None:
+        self._guest = guest
+        self.mood = Mood.GOOD
+        self._armed: set[str] = set()
+        self._generation = 0
+        guest.on_arrival = self._switch_back
+
+    def start(self, argv: Sequence[str],
+              given: bytes) -> guest_agent.Program:
+        """What the QEMU guest agent is told to run."""
+        if self.mood is Mood.MISSING or argv[0] != 'vf-failover-agent':
+            raise FileNotFoundError(argv[0])
+        if self.mood is Mood.SILENT:
+            return guest_agent.Hanging()
+        if self.mood is Mood.NONSENSE:
+            return guest_agent.Ended(0, b'Segmentation fault\n')
+        intent = jsonutils.loads(given)
+        if argv[1] == 'check':
+            return self._check(intent)
+        return self._apply(intent)
+
+    def _check(self, intent: dict[str, typing.Any]) -> guest_agent.Program:
+        if self.mood is Mood.REFUSING:
+            return _report(intent, 'refused', 'eth0 is a port of bridge br0')
+        macs = [port['mac'] for port in intent['ports']]
+        unknown = [mac for mac in macs if not self._guest.nics.get(mac)]
+        if unknown:
+            return _report(intent, 'refused',
+                           f'there is no NIC with the MAC {unknown[0]}')
+        return _report(intent, 'ready')
+
+    def _apply(self, intent: dict[str, typing.Any]) -> guest_agent.Program:
+        if intent['generation'] < self._generation:
+            return _report(intent, 'refused', 'the intent is stale')
+        self._generation = intent['generation']
+        macs = [port['mac'] for port in intent['ports']]
+        if self.mood is Mood.FAILING:
+            return _report(intent, 'failed', 'nobody answers over eth1')
+        if self.mood is Mood.DYING:
+            return guest_agent.Hanging()
+        if intent['use'] == 'primary':
+            return self._go_back(intent, macs)
+        if any('standby' not in self._guest.nics.get(mac, ())
+               for mac in macs):
+            return _report(intent, 'failed', 'there is no standby NIC')
+        for mac in macs:
+            self._guest.uses[mac] = 'standby'
+        if self.mood is Mood.MUTE:
+            self.mood = Mood.DYING
+            return guest_agent.Hanging()
+        return _report(intent, 'done')
+
+    def _go_back(self, intent: dict[str, typing.Any],
+                 macs: list[str]) -> guest_agent.Program:
+        if self.mood is Mood.STUCK:
+            return _report(intent, 'failed', 'the VF has no carrier')
+        self._armed = set(macs)
+        self._switch_back()
+        return _report(intent, 'armed' if self._armed else 'done')
+
+    def _switch_back(self) -> None:
+        """All ports of the intent, once all of their VFs are there."""
+        if all('primary' in self._guest.nics.get(mac, ())
+               for mac in self._armed):
+            for mac in self._armed:
+                self._guest.uses[mac] = 'primary'
+            self._armed = set()
+
+
+def _report(intent: dict[str, typing.Any], state: str,
+            message: str = '') -> guest_agent.Program:
+    return guest_agent.Ended(0 if not message else 1, jsonutils.dump_as_bytes({
+        'version': 1, 'generation': intent['generation'],
+        'use': intent['use'], 'state': state, 'message': message,
+        'started': None, 'finished': None,
+        'ports': [{'id': port['id'], 'mac': port['mac'], 'state': state,
+                   'proven': True if state == 'done' else None}
+                  for port in intent['ports']]}))
