@@ -50,6 +50,15 @@ class Claims:
             f'host has not allocated to server {instance.uuid}.',
             'Hard reboot the server to have its VF plugged anew.')
 
+    def known(self) -> bool:
+        """Whether the tracker exists; it is made in its first update."""
+        return self._resource_tracker.pci_tracker is not None
+
+    def pending(self) -> bool:
+        """Whether a VF is claimed here for a server that is on its way."""
+        return any(device.status == fields.PciDeviceStatus.CLAIMED
+                   for device in self._resource_tracker.pci_tracker.pci_devs)
+
     def release(self, context: typing.Any,
                 instance: objects.Instance) -> None:
         """Give back what a refused live migration has claimed here.

@@ -68,6 +68,22 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         # finds them before libvirt has a migration job.
         self._swapping: dict[str, threading.Event] = {}
 
+    def get_available_resource(self, nodename: str) -> dict[str, typing.Any]:
+        """Nova's periodic look at this host, and ours at what was left here.
+
+        Nova does not tell a destination with shared storage that a migration
+        to it was given up; the VFs that it has claimed for it become free in
+        this task, and what the standbys left goes once they are.
+        """
+        if self._claims.known() and not self._claims.pending():
+            try:
+                self._standby.sweep()
+            except Exception:
+                # Nova's own look must not fail for it; the next one comes.
+                LOG.exception('What standby NICs have left on this host '
+                              'cannot be removed')
+        return super().get_available_resource(nodename)
+
     # -- before the move -----------------------------------------------------
 
     def check_can_live_migrate_source(
@@ -147,9 +163,36 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             return
         finally:
             del self._swapping[instance.uuid]
-        super().live_migration(
-            context, instance, dest, post_method, recover_method,
-            block_migration, migrate_data)
+        self._migrate(context, instance, dest, post_method, recover_method,
+                      block_migration, migrate_data)
+
+    def _migrate(
+        self, context: Context, instance: objects.Instance, dest: str,
+        post_method: Callable[..., None], recover_method: Callable[..., None],
+        block_migration: bool, migrate_data: MigrateData,
+    ) -> None:
+        """Nova's own live migration, whose failure is told once.
+
+        From 2025.2 on Nova raises what QEMU said once more after it has
+        undone a migration, and the compute manager then puts the server into
+        ERROR. A server that we have swapped is well, on its source.
+        """
+        undone = threading.Event()
+
+        def recover(*arguments: typing.Any, **keywords: typing.Any) -> None:
+            recover_method(*arguments, **keywords)
+            undone.set()
+
+        try:
+            super().live_migration(context, instance, dest, post_method,
+                                   recover, block_migration, migrate_data)
+        except Exception as error:
+            ours = any(offer.answered
+                       for offer in negotiation.offers(migrate_data))
+            if not (ours and undone.is_set()):
+                raise
+            LOG.warning('The live migration was undone: %s', error,
+                        instance=instance)
 
     def live_migration_abort(self, instance: objects.Instance) -> None:
         """Also while the VFs are swapped and libvirt has no job to abort."""
@@ -203,6 +246,7 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         handled |= {offer.source_vif['id']
                     for offer in negotiation.offers(migrate_data)
                     if offer.answered}
+        handled |= self._present(instance, migrate_data)
         rest = copy.copy(migrate_data)
         if 'vifs' in migrate_data:
             rest.vifs = [vif for vif in migrate_data.vifs
@@ -297,6 +341,13 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         except Exception:
             LOG.exception('The server is degraded', instance=instance)
         return handled
+
+    def _present(self, instance: objects.Instance,
+                 migrate_data: MigrateData) -> set[str]:
+        """The VF ports whose VF has never left the guest."""
+        guest = self._domain(instance)
+        return {vif['id'] for vif in negotiation.source_vfs(migrate_data)
+                if guest.primary(vif['address'])}
 
     def _release(self, instance: objects.Instance,
                  describe: Callable[[], standbys.VIF]) -> None:

@@ -20,16 +20,21 @@ class VFFailoverError(Exception):
 class CannotSwap(VFFailoverError):
     """A port cannot be swapped on this host; nothing has been changed.
 
+    Nova stores 255 characters of it for ``openstack server event show``
+    (nova/objects/instance_action.py), so the cure stands before the details.
+
     :param port: Neutron port UUID, or the server where no port is to blame
     :param reason: what was found, naming the device
     :param cure: what the operator can do about it
+    :param detail: what else may help, of any length
     """
 
-    def __init__(self, port: str, reason: str, cure: str) -> None:
+    def __init__(self, port: str, reason: str, cure: str,
+                 detail: str = '') -> None:
         self.port = port
         self.reason = reason
         self.cure = cure
-        super().__init__(f'Port {port}: {reason} {cure}')
+        super().__init__(f'Port {port}: {reason} {cure} {detail}'.rstrip())
 
 
 class ChannelError(VFFailoverError):

@@ -118,8 +118,7 @@ class Swap:
                 ports[0].id,
                 f'the guest has {free} free PCI slots and its standby NICs '
                 f'need {needed}.',
-                'Raise [libvirt] num_pcie_ports on this host and hard reboot '
-                'the server: a running guest cannot get more.')
+                'Raise [libvirt] num_pcie_ports and hard reboot the server.')
 
     def _check_guest(self, ports: list[Port]) -> None:
         if not ports:
@@ -130,15 +129,14 @@ class Swap:
             report = self._channel.check(self._guest, intent)
         except exception.ChannelError as error:
             raise exception.CannotSwap(
-                ports[0].id, f'the guest cannot be told to change NICs: '
-                f'{error}.', 'The image needs the QEMU guest agent, the '
-                'property hw_qemu_guest_agent=yes and vf-failover-agent.'
-            ) from error
+                ports[0].id, 'its guest cannot be told to change NICs.',
+                'The image needs vf-failover-agent, the QEMU guest agent '
+                'and hw_qemu_guest_agent=yes.', f'{error}.') from error
         if report.state is not intents.ReportState.READY:
             raise exception.CannotSwap(
-                ports[0].id, f'the agent in the guest says '
-                f'{report.state.value}: {report.message}',
-                'See "vf-failover-agent check" in the guest.')
+                ports[0].id, 'its guest will not change NICs.',
+                'Mend in the guest what its agent says:',
+                report.message or report.state.value)
 
     # -- primary -> standby ------------------------------------------------
 
@@ -258,6 +256,8 @@ class Swap:
                 self._claims.reclaim(self._instance, port.vif)
                 if self._guest.primary(port.mac) is None:
                     self._plugs.attach(port.vif)
+                else:
+                    self._guest.keep_primary(port.mac)
             except Exception as error:
                 # Whatever it is that one VF cannot have: the other ports go
                 # on, and this one has its standby.

@@ -67,3 +67,10 @@ class Standby(abc.ABC):
         Called when the NIC itself is gone; what somebody else uses or made
         stays. Calling it again does no harm.
         """
+
+    @abc.abstractmethod
+    def sweep(self) -> None:
+        """Remove what standbys have left behind that nobody released.
+
+        Called now and then while no server is on its way to this host.
+        """

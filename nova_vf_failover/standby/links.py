@@ -60,13 +60,20 @@ class HostLinks:
 
     def find(self, name: str) -> Link | None:
         """The link with this name, or None if there is none."""
+        for link in self._all():
+            if link.name == name:
+                return link
+        return None
+
+    def marked(self, alias: str) -> list[Link]:
+        """The links that :meth:`mark` has given this alias."""
+        return [link for link in self._all() if link.alias == alias]
+
+    def _all(self) -> list[Link]:
         with self._open_netlink() as netlink:
             messages = {message['index']: message
                         for message in netlink.get_links()}
-        for message in messages.values():
-            if message.get_attr('IFLA_IFNAME') == name:
-                return _link(message, messages)
-        return None
+        return [_link(message, messages) for message in messages.values()]
 
     def mark(self, name: str, alias: str) -> None:
         """Write an alias onto a link, for :meth:`find` to show."""

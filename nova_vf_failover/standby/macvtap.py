@@ -61,9 +61,8 @@ class MacvtapStandby(base.Standby):
             raise exception.CannotSwap(
                 vif['id'],
                 f'PF {pf} is a port of the {link.master_kind or "switch"} '
-                f'{link.master}, so the kernel refuses a macvtap on it.',
-                f'Take {pf} out of {link.master}, or use another PF for the '
-                'VFs of this physical network.')
+                f'{link.master}, where the kernel refuses a macvtap.',
+                f'Take {pf} out of {link.master}, or use another PF.')
         if not link.up:
             raise exception.CannotSwap(
                 vif['id'], f'PF {pf} is down, so a macvtap on it would carry '
@@ -81,7 +80,7 @@ class MacvtapStandby(base.Standby):
 
     def describe(self, vif: base.VIF) -> base.VIF:
         pf = self._uplink(vif)
-        vlan = vif['details'].get(model.VIF_DETAILS_VLAN)
+        vlan = _vlan(vif)
         details = {
             model.VIF_DETAILS_PHYS_INTERFACE: pf,
             model.VIF_DETAILS_MACVTAP_SOURCE: _source(pf, vlan),
@@ -102,20 +101,29 @@ class MacvtapStandby(base.Standby):
         source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
         ours = (source != details[model.VIF_DETAILS_PHYS_INTERFACE]
                 and self._links.find(source) is None)
-        yield
-        if ours:
-            self._links.mark(source, MARK)
+        try:
+            yield
+        finally:
+            # Nova may have made it before something else went wrong.
+            if ours and self._links.find(source):
+                self._links.mark(source, MARK)
 
     def release(self, standby: base.VIF) -> None:
         details = standby['details']
         source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
         if source == details[model.VIF_DETAILS_PHYS_INTERFACE]:
             return
-        link = self._links.find(source)
+        self._remove_unused(self._links.find(source))
+
+    def sweep(self) -> None:
+        for link in self._links.marked(MARK):
+            self._remove_unused(link)
+
+    def _remove_unused(self, link: links.Link | None) -> None:
         if link and link.alias == MARK and not link.uppers:
             LOG.info('Removing VLAN device %s: the last standby on it has '
-                     'gone', source)
-            self._links.remove(source)
+                     'gone', link.name)
+            self._links.remove(link.name)
 
     def _uplink(self, vif: base.VIF) -> str:
         """The name of the PF of the VIF's VF."""
@@ -129,7 +137,17 @@ class MacvtapStandby(base.Standby):
                 'on this host.', 'Load the driver of the PF.') from error
 
 
-def _source(pf: str, vlan: str | int | None) -> str:
+def _vlan(vif: base.VIF) -> str | None:
+    """The VLAN of the port, None on a flat network.
+
+    Neutron's sriovnicswitch writes it as a string, and "0" for flat, which
+    Nova would take for a VLAN of a macvtap.
+    """
+    vlan = vif['details'].get(model.VIF_DETAILS_VLAN)
+    return str(vlan) if vlan and int(vlan) else None
+
+
+def _source(pf: str, vlan: str | None) -> str:
     """The device under the macvtap: the PF, or a VLAN device on it.
 
     A PF of systemd's naming with a VLAN behind it may be longer than a link's

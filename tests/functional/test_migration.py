@@ -10,6 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+"""Live migrations that work: what they leave is exactly what should be."""
+
+from nova.tests.fixtures import libvirt as fakelibvirt
+
 from tests.functional import base
 
 
@@ -25,19 +29,27 @@ class NativeTestCase(base.FailoverTestCase):
         self.migrate(server)
 
         self.assertWorld(server, 'beta')
-        self.assertEqual(['assign_vf', 'return_vf'], self.plane('alpha').calls)
+        self.assertEqual(['assign_vf', 'return_vf'],
+                         self.plane('alpha').calls)
         self.assertEqual(['assign_vf'], self.plane('beta').calls)
 
 
 class SwapTestCase(base.FailoverTestCase):
 
-    def test_one_vf_on_a_vlan(self):
-        self.start_hosts()
-        server = self.boot(self.add_port())
-
+    def migrate_and_look(self, server):
         self.migrate(server)
 
         self.assertWorld(server, 'beta')
+        events = self.events(server)
+        self.assertEqual(('Success', 'Success'), (
+            events['compute_vf_failover'], events['compute_vf_failback']))
+
+    def test_one_vf_on_a_vlan(self):
+        self.start_hosts()
+        server = self.boot(self.add_port('42'))
+
+        self.migrate_and_look(server)
+
         self.assertEqual(
             ['assign_vf', 'plug_macvtap', 'connect_macvtap', 'return_vf',
              'disconnect_macvtap', 'unplug_macvtap'],
@@ -46,6 +58,160 @@ class SwapTestCase(base.FailoverTestCase):
             ['plug_macvtap', 'connect_macvtap', 'assign_vf',
              'disconnect_macvtap', 'unplug_macvtap'],
             self.plane('beta').calls)
-        events = self.events(server)
-        self.assertEqual(('Success', 'Success'), (
-            events['compute_vf_failover'], events['compute_vf_failback']))
+
+    def test_one_vf_on_a_flat_network_there_and_back(self):
+        self.start_hosts()
+        server = self.boot(self.add_port(vlan=None))
+
+        self.migrate_and_look(server)
+        self.migrate(server)
+
+        self.assertWorld(server, 'alpha')
+
+    def test_three_vfs_of_which_two_share_a_vlan(self):
+        self.start_hosts()
+        server = self.boot(self.add_port('42'), self.add_port('42'),
+                           self.add_port('43'))
+
+        self.migrate_and_look(server)
+
+    def test_vf_beside_a_normal_port(self):
+        self.start_hosts()
+        port = self.add_port()
+        server = self._create_server(host='alpha', networks=[
+            {'uuid': self.neutron.network_1['id']}, {'port': port['id']}])
+        self.hosts.add_guest(server['id'])
+
+        self.migrate_and_look(server)
+
+        kinds = [nic.kind for nic in self.domain('beta', server).nics()]
+        self.assertEqual(2, len(kinds))
+
+    def test_vf_bound_to_a_numa_node(self):
+        self.start_hosts(alpha={'numa_node': 0}, beta={'numa_node': 1})
+        flavor = self._create_flavor(
+            vcpu=2, extra_spec={'hw:cpu_policy': 'dedicated'})
+        server = self.boot(self.add_port(), flavor_id=flavor)
+
+        self.migrate_and_look(server)
+
+    def test_pci_in_placement(self):
+        self.flags(report_in_placement=True, group='pci')
+        self.flags(pci_in_placement=True, group='filter_scheduler')
+        self.start_hosts()
+        server = self.boot(self.add_port())
+
+        self.migrate_and_look(server)
+
+    def test_vlan_device_of_the_operator_stays(self):
+        self.start_hosts()
+        for name in ('alpha', 'beta'):
+            plane = self.plane(name)
+            plane.add_vlan(f'{name}pf0', f'{name}pf0.42')
+            self.clean[name] = plane.snapshot()
+        server = self.boot(self.add_port('42'))
+
+        self.migrate_and_look(server)
+
+    def test_server_without_vf_ports_is_novas(self):
+        self.start_hosts()
+        server = self._create_server(networks='none', host='alpha')
+
+        self.migrate(server)
+
+        self.assertNotIn('compute_vf_failover', self.events(server))
+        self.assertEqual(
+            'beta', self.api.get_server(server['id'])[
+                'OS-EXT-SRV-ATTR:host'])
+
+    def test_q35_with_enough_ports(self):
+        self.flags(hw_machine_type=['x86_64=q35'], num_pcie_ports=8,
+                   group='libvirt')
+        self.start_hosts()
+        server = self.boot(self.add_port(), self.add_port())
+
+        self.migrate_and_look(server)
+
+
+class MixedFleetTestCase(base.FailoverTestCase):
+    """Between two hosts of which one has no plugin."""
+
+    def assertNative(self, server):
+        self.assertWorld(server, 'beta')
+        self.assertNotIn('plug_macvtap', self.plane('alpha').calls)
+        self.assertNotIn('compute_vf_failover', self.events(server))
+
+    def test_destination_without_the_plugin(self):
+        self.start_hosts(beta={'plugin': False})
+        server = self.boot(self.add_port())
+
+        self.migrate(server)
+
+        self.assertNative(server)
+
+    def test_destination_without_the_plugin_is_not_wanted(self):
+        self.flags(peer_without_plugin='abort', group='vf_failover')
+        self.start_hosts(beta={'plugin': False})
+        server = self.boot(self.add_port())
+
+        self.migrate(server, 'failed')
+
+        self.assertWorld(server, 'alpha')
+        self.assertIn('does not answer the offer', self.stdlog.logger.output)
+
+    def test_source_without_the_plugin(self):
+        self.start_hosts(alpha={'plugin': False})
+        server = self.boot(self.add_port())
+
+        self.migrate(server)
+
+        self.assertNative(server)
+
+
+class DegradedTestCase(base.FailoverTestCase):
+    """The VF cannot be attached on the destination."""
+
+    def degraded(self, *ports):
+        self.start_hosts()
+        server = self.boot(*ports or [self.add_port()])
+        self.plane('beta').fail_next('assign_vf', fakelibvirt.libvirtError(
+            'Unable to read from monitor: Connection reset by peer'))
+        self.migrate(server)
+        return server
+
+    def test_server_is_active_and_reachable(self):
+        server = self.degraded()
+
+        self.assertWorld(server, 'beta', base.STANDBY)
+        self.assertEqual('Error', self.events(server)['compute_vf_failback'])
+
+    def test_hard_reboot_gives_the_vf_back(self):
+        server = self.degraded(self.add_port(vlan=None))
+
+        self._reboot_server(server, hard=True)
+
+        self.assertWorld(server, 'beta')
+
+    def test_it_can_be_live_migrated(self):
+        server = self.degraded()
+
+        self.migrate(server)
+
+        self.assertWorld(server, 'alpha')
+
+    def test_one_of_three_vfs_fails(self):
+        ports = [self.add_port(), self.add_port(), self.add_port()]
+        server = self.degraded(*ports)
+
+        self.assertReachable(server, 'beta')
+        kinds = sorted(nic.kind for nic in self.domain(
+            'beta', server).nics())
+        self.assertEqual(['direct', 'hostdev', 'hostdev'], kinds)
+
+    def test_its_port_can_be_detached(self):
+        server = self.degraded()
+
+        self._detach_interface(server, self.ports[0]['id'])
+
+        self.assertEqual([], self.domain('beta', server).nics())
+        self.assertEqual(self.clean['beta'], self.plane('beta').snapshot())

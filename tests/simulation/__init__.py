@@ -31,3 +31,6 @@ of the real thing by ``tests/unit/simulation``:
 ``hosts``
     the fixture that puts all this below Nova.
 """
+
+# Before any other module of Nova: it chooses the concurrency mode.
+import nova.tests.functional  # noqa: F401

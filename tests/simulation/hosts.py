@@ -18,8 +18,6 @@ the PCI addresses of PFs differ from host to host, so that a process with
 several compute services can tell them apart.
 """
 
-from collections.abc import Iterable
-import functools
 import sys
 import typing
 from unittest import mock
@@ -37,37 +35,24 @@ from tests.simulation import paper_agent
 
 
 class PaperLinks(links.HostLinks):
-    """The links of all hosts, found by their unique names."""
+    """The links of a host that exists on paper."""
 
-    def __init__(self, planes: Iterable[paper.PaperDataPlane]) -> None:
-        self._planes = planes
+    def __init__(self, plane: paper.PaperDataPlane) -> None:
+        self._plane = plane
 
-    def find(self, name: str) -> links.Link | None:
-        plane = self._plane(name)
-        if plane is None:
-            return None
-        link = plane.links[name]
-        return links.Link(
-            name=name, index=0, up=link.up,
+    def _all(self) -> list[links.Link]:
+        return [links.Link(
+            name=link.name, index=0, up=link.up,
             carrier=link.up and link.carrier, mtu=link.mtu,
             master=link.master, master_kind=link.master_kind,
-            alias=link.alias, uppers=plane.uppers(name))
+            alias=link.alias, uppers=self._plane.uppers(link.name))
+            for link in self._plane.links.values()]
 
     def mark(self, name: str, alias: str) -> None:
-        plane = self._plane(name)
-        if plane:
-            plane.links[name].alias = alias
+        self._plane.links[name].alias = alias
 
     def remove(self, name: str) -> None:
-        plane = self._plane(name)
-        if plane:
-            plane.remove_link(name)
-
-    def _plane(self, name: str) -> paper.PaperDataPlane | None:
-        for plane in self._planes:
-            if name in plane.links:
-                return plane
-        return None
+        self._plane.remove_link(name)
 
 
 class Functions:
@@ -116,6 +101,8 @@ class SimulatedHosts(fixtures.Fixture):
         self.functions = Functions()
         self.guests: dict[str, paper.PaperGuest] = {}
         self.planes: dict[str, typing.Any] = {}
+        #: the host whose compute service is being started
+        self.newest = ''
         self.agents: dict[str, paper_agent.PaperAgent] = {}
 
     def _setUp(self) -> None:
@@ -135,11 +122,12 @@ class SimulatedHosts(fixtures.Fixture):
                 f'nova.privsep.linux_net.{name}', stand_in))
         self.useFixture(fixtures.MonkeyPatch(
             'nova_vf_failover.standby.macvtap.links.HostLinks',
-            functools.partial(PaperLinks, self.planes.values())))
+            lambda: PaperLinks(self.planes[self.newest])))
 
     def add_host(self, name: str, pci_info: fakelibvirt.HostPCIDevicesInfo,
                  **keywords: typing.Any) -> hypervisor.Connection:
         """A host with these PCI devices, its PFs up and named ``NAMEpfN``."""
+        self.newest = name
         plane = self.planes[name] = paper.PaperDataPlane(
             name, self.guests)
         for pf, vfs in self.functions.add(

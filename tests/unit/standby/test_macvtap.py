@@ -34,6 +34,9 @@ class PaperLinks(links.HostLinks):
     def find(self, name):
         return self.known.get(name)
 
+    def marked(self, alias):
+        return [link for link in self.known.values() if link.alias == alias]
+
     def mark(self, name, alias):
         self.known[name] = dataclasses.replace(self.known[name], alias=alias)
 
@@ -54,7 +57,7 @@ class MacvtapTestCase(base.BaseTestCase):
         return model.VIF(
             id='port-1', address='fa:16:3e:00:00:01', type='hw_veb',
             vnic_type='direct', profile={'pci_slot': '0000:81:00.2'},
-            details={'vlan': vlan} if vlan else {},
+            details={} if vlan is None else {'vlan': vlan},
             network=model.Network(id='net', mtu=mtu))
 
     def test_flat_stands_on_the_pf(self):
@@ -65,6 +68,14 @@ class MacvtapTestCase(base.BaseTestCase):
         self.assertEqual({'physical_interface': 'ens1f0',
                           'macvtap_source': 'ens1f0',
                           'macvtap_mode': 'bridge'}, standby['details'])
+
+    def test_vlan_zero_is_flat(self):
+        driver = macvtap.MacvtapStandby(PaperLinks(PF))
+
+        for vlan in ('0', 0):
+            details = driver.describe(self.vif(vlan))['details']
+            self.assertEqual('ens1f0', details['macvtap_source'])
+            self.assertNotIn('vlan', details)
 
     def test_vlan_stands_on_a_device_of_its_own(self):
         vif = self.vif('42')
@@ -126,6 +137,30 @@ class MacvtapTestCase(base.BaseTestCase):
 
         host_links.known['ens1f0.42'] = alone
         driver.release(standby)
+        driver.release(standby)
+        self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_what_nobody_released_is_swept(self):
+        host_links = PaperLinks(PF, links.Link(
+            'ens1f0.7', 8, up=True, carrier=True, mtu=1500, alias='theirs'))
+        driver, _ = self.plugged(host_links)
+
+        driver.sweep()
+
+        self.assertEqual({'ens1f0', 'ens1f0.7'}, set(host_links.known))
+
+    def test_a_device_of_a_plugging_that_failed_is_ours_too(self):
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+        standby = driver.describe(self.vif('42'))
+
+        def fail():
+            with driver.plugging(standby):
+                host_links.known['ens1f0.42'] = links.Link(
+                    'ens1f0.42', 9, up=True, carrier=True, mtu=1500)
+                raise RuntimeError()
+
+        self.assertRaises(RuntimeError, fail)
         driver.release(standby)
         self.assertEqual({'ens1f0'}, set(host_links.known))
 
