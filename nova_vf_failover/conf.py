@@ -12,8 +12,8 @@
 
 """The options of this plugin, group ``[vf_failover]`` of ``nova.conf``."""
 
-import itertools
 from collections.abc import Iterable
+import itertools
 
 from oslo_config import cfg
 

@@ -19,7 +19,8 @@ journal, on this host or on the next one, can go on or go back from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Iterable
 import dataclasses
 import threading
 import typing

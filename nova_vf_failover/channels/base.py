@@ -14,8 +14,8 @@
 
 import abc
 
-from nova_vf_failover import domain
 from nova_vf_failover.channels import intent as intents
+from nova_vf_failover import domain
 
 
 class Channel(abc.ABC):

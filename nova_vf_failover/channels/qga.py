@@ -30,10 +30,10 @@ from oslo_serialization import jsonutils
 from oslo_utils import timeutils
 import tenacity
 
-from nova_vf_failover import domain
-from nova_vf_failover import exception
 from nova_vf_failover.channels import base
 from nova_vf_failover.channels import intent as intents
+from nova_vf_failover import domain
+from nova_vf_failover import exception
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF

@@ -88,7 +88,7 @@ class FailoverTestCase(sriov._PCIServersTestBase):
         for image in self.glance.images.values():
             image['properties']['hw_qemu_guest_agent'] = 'yes'
 
-    # -- hosts -----------------------------------------------------------------
+    # -- hosts -----------------------------------------------------------
 
     def _get_connection(self, host_info: typing.Any = None,
                         pci_info: typing.Any = None,
@@ -146,7 +146,7 @@ class FailoverTestCase(sriov._PCIServersTestBase):
     def plane(self, host: str) -> typing.Any:
         return self.hosts.planes[host]
 
-    # -- servers ---------------------------------------------------------------
+    # -- servers ---------------------------------------------------------
 
     def add_port(self, vlan: str | None = '42') -> dict[str, typing.Any]:
         """A direct port in Neutron, as on a flat or on a VLAN network."""
@@ -186,8 +186,8 @@ class FailoverTestCase(sriov._PCIServersTestBase):
             'os-migrateLive': {'host': None, 'block_migration': 'auto'}})
 
     def _wait_for_migration_status(
-        self, server: dict[str, typing.Any],
-        expected_statuses: list[str]) -> dict[str, typing.Any]:
+        self, server: dict[str, typing.Any], expected_statuses: list[str],
+    ) -> dict[str, typing.Any]:
         """As in the harness, with patience for guests that do not answer."""
         until = time.monotonic() + 60
         while True:
@@ -239,7 +239,7 @@ class FailoverTestCase(sriov._PCIServersTestBase):
         return self.hosts.world.connections[host].lookupByUUIDString(
             server['id'])
 
-    # -- what must be true -----------------------------------------------------
+    # -- what must be true -----------------------------------------------
 
     def assertWorld(self, server: dict[str, typing.Any], host: str,
                     standing: str = PRIMARY) -> None:

@@ -81,7 +81,12 @@ class DataPlane(typing.Protocol):
         """The guest lets the VF go; then its MAC and VLAN are reset."""
 
     def plug_macvtap(self, guest: str, nic: Nic) -> None:
-        """Create the macvtap ``nic.target`` on ``nic.source``, up."""
+        """Create the macvtap ``nic.target`` on ``nic.source``, down.
+
+        libvirt sets it up right before the guest's CPUs start, and down when
+        they stop, lest the host speaks for the guest before or after it is
+        there (src/qemu/qemu_interface.c, qemuInterfaceStartDevice).
+        """
 
     def connect_macvtap(self, guest: str, nic: Nic) -> None:
         """Let frames pass between the macvtap and the guest's NIC.

@@ -18,7 +18,8 @@ in for the Python module of that name.
 """
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence
 import itertools
 import subprocess
 import threading
@@ -106,7 +107,7 @@ class QemuGuestAgent:
         if program is None:
             raise errors.internal(
                 "unable to execute QEMU agent command 'guest-exec-status': "
-                f"Invalid parameter 'pid'")
+                "Invalid parameter 'pid'")
         exit_code = program.poll()
         if exit_code is None:
             return {'exited': False}

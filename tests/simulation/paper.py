@@ -12,7 +12,8 @@
 
 """A host's network that exists on paper, and refuses what a kernel would."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from collections.abc import Iterable
 import dataclasses
 import threading
 import typing

@@ -84,7 +84,7 @@ class PluginTestCase(base.BaseTestCase):
 
     def test_an_unknown_nova_is_named(self):
         for version in ('28.3.0', '35.0.0'):
-            with mock.patch('nova.version.version_string',
+            with mock.patch('nova.version.version_string', autospec=True,
                             return_value=version):
                 self.assertRefused(f'29 to 34 .*{version}')
 

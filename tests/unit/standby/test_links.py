@@ -16,8 +16,8 @@ import os
 import unittest
 
 import nova.privsep
-from oslotest import base
 from oslo_utils import uuidutils
+from oslotest import base
 import pyroute2
 from pyroute2 import netns
 

@@ -1,0 +1,104 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``vf-failover-agent``: the command line."""
+
+import argparse
+import json
+import logging
+import socket
+import sys
+import typing
+
+from nova_vf_failover.guest import intent as intents
+
+SOCKET = '/run/vf-failover-agent.sock'
+FOLDER = '/var/lib/vf-failover-agent'
+
+# Seconds for an answer that needs no waiting.
+_PROMPT = 30.0
+
+
+def main(argv: typing.Optional[typing.List[str]] = None) -> int:
+    """Run a command; the exit code is 0, 1 (refused, failed) or 2 (usage)."""
+    arguments = _parser().parse_args(argv)
+    if arguments.command == 'run':
+        return _run(arguments)
+    document = _ask(arguments)
+    print(json.dumps(document))
+    return {intents.REFUSED: 1, intents.FAILED: 1}.get(document['state'], 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='vf-failover-agent',
+        description='Moves the traffic of this guest between a VF and the '
+                    'virtio NIC that stands in for it.')
+    parser.add_argument('--socket', default=SOCKET,
+                        help='of the service (default: %(default)s)')
+    commands = parser.add_subparsers(dest='command', metavar='COMMAND')
+    commands.required = True
+    run = commands.add_parser('run', help='the service')
+    run.add_argument('--state-dir', default=FOLDER,
+                     help='default: %(default)s')
+    run.add_argument('--standby-driver', action='append', default=[],
+                     metavar='DRIVER', help='driver by which a standby is '
+                     'known, as "ethtool -i" shows it (default: virtio_net)')
+    commands.add_parser('check', help='say what an intent on standard input '
+                                      'would do')
+    apply_ = commands.add_parser('apply', help='carry out an intent that '
+                                               'comes on standard input')
+    apply_.add_argument('--wait', type=float, metavar='SECONDS',
+                        help='for the end of it')
+    commands.add_parser('status', help='the last report')
+    return parser
+
+
+def _run(arguments: typing.Any) -> int:
+    # What the commands do not need: they are to start quickly.
+    from nova_vf_failover.guest import service
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr,
+                        format='%(asctime)s %(levelname)s %(message)s')
+    service.Service(
+        arguments.state_dir,
+        frozenset(arguments.standby_driver or ['virtio_net']),
+    ).run(arguments.socket)
+    return 0
+
+
+def _ask(arguments: typing.Any) -> typing.Any:
+    request = {'command': arguments.command}
+    wait = getattr(arguments, 'wait', None) or 0.0
+    if arguments.command != 'status':
+        given = sys.stdin.read(intents.LONGEST_INTENT + 1)
+        try:
+            intents.parse(given)
+        except intents.BadIntent as error:
+            return intents.Report(
+                state=intents.REFUSED, message=str(error)).to_document()
+        request.update(intent=given, wait=wait)
+    try:
+        return json.loads(_exchange(arguments.socket, request,
+                                    wait + _PROMPT))
+    except (OSError, ValueError) as error:
+        return intents.Report(
+            state=intents.REFUSED,
+            message='The service does not answer on %s: %s'
+                    % (arguments.socket, error)).to_document()
+
+
+def _exchange(path: str, request: typing.Any, timeout: float) -> str:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(timeout)
+        sock.connect(path)
+        sock.sendall(json.dumps(request).encode() + b'\n')
+        return sock.makefile().readline()

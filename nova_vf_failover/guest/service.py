@@ -1,0 +1,252 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The service: waits for intents on a socket and for NICs from the kernel."""
+
+import errno
+import json
+import logging
+import os
+import socket
+import socketserver
+import threading
+import time
+import typing
+
+import pyroute2
+from pyroute2.netlink import rtnl
+
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import snapshot
+
+LOG = logging.getLogger(__name__)
+
+# Seconds for which a command may ask to be kept waiting.
+LONGEST_WAIT = 600.0
+
+
+class Superseded(Exception):
+    """A newer intent has come while the NICs of this one were awaited."""
+
+
+class Service:
+    """One guest's agent.
+
+    :param folder: where the snapshot is kept
+    :param standby_drivers: the drivers that standby NICs have
+    """
+
+    def __init__(
+            self, folder: str, standby_drivers: typing.FrozenSet[str]) -> None:
+        self._netlink = pyroute2.IPRoute()
+        self._kept = snapshot.Snapshot(folder)
+        self._nics = links.Links(self._netlink, standby_drivers)
+        self._mover = mover.Mover(self._netlink, self._nics, self._kept)
+        # Guards all of the above; it is notified of every change, those of
+        # the links included.
+        self._changed = threading.Condition()
+        self._watching = threading.Event()
+        self._intent: typing.Optional[intents.Intent] = self._kept.intent
+        self._report = intents.Report(self._intent)
+        self._pending = False
+        if (self._intent and self._intent.use == intents.PRIMARY
+                and self._kept.away):
+            # It was killed while it waited for the VF.
+            self._arm(self._intent)
+
+    def run(self, path: str) -> None:
+        """Serve until the process ends.
+
+        :param path: of the unix socket
+        """
+        threading.Thread(target=self._watch, daemon=True).start()
+        self._watching.wait()
+        threading.Thread(target=self._work, daemon=True).start()
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        service = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                answer = service.answer(
+                    self.rfile.readline(intents.LONGEST_INTENT * 2))
+                self.wfile.write(json.dumps(answer).encode() + b'\n')
+
+        class Server(socketserver.ThreadingMixIn,
+                     socketserver.UnixStreamServer):
+            daemon_threads = True
+
+        with Server(path, Handler) as server:
+            os.chmod(path, 0o600)
+            LOG.info('Ready on %s', path)
+            _notify_ready()
+            server.serve_forever()
+
+    # -- what the commands ask ----------------------------------------------
+
+    def answer(self, line: bytes) -> intents.Document:
+        """Answer one request of a command."""
+        try:
+            request = json.loads(line.decode())
+            command = request['command']
+            if command == 'status':
+                with self._changed:
+                    return self._report.to_document()
+            intent = intents.parse(request['intent'])
+            if command == 'check':
+                return self._check(intent)
+            return self._apply(intent, request.get('wait'))
+        except intents.BadIntent as error:
+            return intents.Report(
+                state=intents.REFUSED, message=str(error)).to_document()
+        except (ValueError, KeyError, TypeError) as error:
+            return intents.Report(
+                state=intents.REFUSED,
+                message='No request: %r' % error).to_document()
+
+    def _check(self, intent: intents.Intent) -> intents.Document:
+        report = intents.Report(intent)
+        with self._changed:
+            try:
+                self._mover.check(intent)
+                report.end(intents.READY)
+            except intents.Refused as refusal:
+                report.end(intents.REFUSED, str(refusal))
+        return report.to_document()
+
+    def _apply(
+            self, intent: intents.Intent, wait: typing.Optional[float],
+    ) -> intents.Document:
+        with self._changed:
+            if not intent.same_as(self._intent):
+                if self._intent and (intent.generation
+                                     <= self._intent.generation):
+                    report = intents.Report(intent)
+                    report.end(intents.REFUSED,
+                               'The intent is stale: generation %d was taken '
+                               'already.' % self._intent.generation)
+                    return report.to_document()
+                self._take(intent)
+            if wait:
+                self._changed.wait_for(
+                    lambda: self._report.state in intents.FINISHED
+                    or not intent.same_as(self._intent),
+                    min(float(wait), LONGEST_WAIT))
+            return self._report.to_document()
+
+    def _take(self, intent: intents.Intent) -> None:
+        self._intent = intent
+        self._kept.intent = intent
+        self._kept.write()
+        if intent.use == intents.PRIMARY:
+            self._arm(intent)
+        else:
+            self._report = intents.Report(intent, intents.WORKING)
+            self._pending = True
+        self._changed.notify_all()
+
+    def _arm(self, intent: intents.Intent) -> None:
+        self._report = intents.Report(intent, intents.ARMED)
+        self._pending = True
+
+    # -- what is done about it ------------------------------------------------
+
+    def _watch(self) -> None:
+        """Tell the worker of every change of a link."""
+        with pyroute2.IPRoute() as monitor:
+            monitor.bind(groups=rtnl.RTMGRP_LINK)
+            self._watching.set()
+            while True:
+                try:
+                    list(monitor.get())
+                except OSError as error:
+                    # There were more changes than the socket could hold.
+                    if error.errno != errno.ENOBUFS:
+                        raise
+                with self._changed:
+                    self._changed.notify_all()
+
+    def _work(self) -> None:
+        with self._changed:
+            while True:
+                intent = self._intent
+                if self._pending and intent:
+                    self._carry_out(intent)
+                else:
+                    self._mover.tidy()
+                if self._intent is intent:
+                    self._changed.wait()
+
+    def _carry_out(self, intent: intents.Intent) -> None:
+        if intent.use == intents.PRIMARY and not all(
+                self._nics.primary(port.mac) for port in intent.ports):
+            return
+        self._pending = False
+        report = self._report
+        report.begin()
+        arrived = self._waiting(intent)
+        try:
+            if intent.use == intents.STANDBY:
+                self._mover.fail_over(intent, report, arrived)
+            else:
+                self._mover.fail_back(intent, report, arrived)
+            report.end(intents.DONE)
+        except Superseded:
+            report.end(intents.FAILED, 'A newer intent has come.')
+        except intents.Refused as refusal:
+            report.end(intents.REFUSED, str(refusal))
+        except mover.Failed as failure:
+            report.end(intents.FAILED, str(failure))
+        except Exception as error:
+            # The host must hear of it in any case.
+            LOG.exception('The intent has failed')
+            report.end(intents.FAILED, '%s: %s' % (
+                type(error).__name__, error))
+        LOG.info('Generation %d to %s: %s %s', intent.generation, intent.use,
+                 report.state, report.message)
+        self._changed.notify_all()
+
+    def _waiting(
+            self, intent: intents.Intent,
+    ) -> typing.Callable[[typing.Callable[[], bool]], bool]:
+        """Makes what waits for a condition of the links, event by event.
+
+        While it waits, commands are answered.
+        """
+        deadline = time.monotonic() + intent.timeout
+
+        def arrived(condition: typing.Callable[[], bool]) -> bool:
+            while not condition():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+                if self._intent is not intent:
+                    raise Superseded()
+            return True
+
+        return arrived
+
+
+def _notify_ready() -> None:
+    """Tell systemd that commands are answered from now on, sd_notify(3)."""
+    path = os.environ.get('NOTIFY_SOCKET')
+    if not path:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        # A leading @ stands for the zero byte of an abstract name.
+        sock.sendto(b'READY=1', path.replace('@', '\0', 1)
+                    if path.startswith('@') else path)

@@ -1,0 +1,65 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the agent must still know after it was killed, on disk."""
+
+import json
+import os
+import typing
+
+from nova_vf_failover.guest import intent as intents
+
+NAME = 'snapshot.json'
+
+Document = typing.Dict[str, typing.Any]
+
+
+class Snapshot:
+    """What was asked and done last.
+
+    :ivar outfits: of the primaries, by MAC
+    :ivar away: the MACs whose traffic runs, or may run, over a standby
+
+    :param folder: where it is kept; made if it is missing
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, NAME)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        self.intent: typing.Optional[intents.Intent] = None
+        self.outfits: typing.Dict[str, Document] = {}
+        self.away: typing.Set[str] = set()
+        self._read()
+
+    def write(self) -> None:
+        """Keep it; after this returns it is on disk, or the old one is."""
+        document = {
+            'intent': self.intent.to_document() if self.intent else None,
+            'outfits': self.outfits, 'away': sorted(self.away)}
+        fresh = self._path + '.new'
+        with open(fresh, 'w') as file:
+            json.dump(document, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(fresh, self._path)
+
+    def _read(self) -> None:
+        try:
+            with open(self._path) as file:
+                document = json.load(file)
+        except (FileNotFoundError, ValueError):
+            # Cut off while it was written for the first time.
+            return
+        self.outfits = document['outfits']
+        self.away = set(document['away'])
+        if document['intent']:
+            self.intent = intents.from_document(document['intent'])

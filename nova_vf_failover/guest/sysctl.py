@@ -1,0 +1,101 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The sysctls that one interface has for itself.
+
+They are named as in ``ipv4/conf:rp_filter``. /proc/sys/net shows the network
+namespace of the process that looks.
+"""
+
+import errno
+import logging
+import os
+import typing
+
+LOG = logging.getLogger(__name__)
+
+_ROOT = '/proc/sys/net'
+_FAMILIES = ('ipv4/conf', 'ipv6/conf', 'ipv4/neigh', 'ipv6/neigh')
+
+RP_FILTER = 'ipv4/conf:rp_filter'
+ACCEPT_DAD = 'ipv6/conf:accept_dad'
+ACCEPT_RA = 'ipv6/conf:accept_ra'
+ADDR_GEN_MODE = 'ipv6/conf:addr_gen_mode'
+STABLE_SECRET = 'ipv6/conf:stable_secret'
+
+# The MTU has a message of its own.
+_LEFT_OUT = frozenset(['ipv6/conf:mtu'])
+
+Values = typing.Dict[str, str]
+
+
+def snapshot(interface: str) -> Values:
+    """Every value that an interface has, or ``default`` for a new one."""
+    values = {}
+    for family in _FAMILIES:
+        try:
+            keys = os.listdir(os.path.join(_ROOT, family, interface))
+        except FileNotFoundError:
+            # IPv6 is off in this guest.
+            continue
+        for key in keys:
+            name = '%s:%s' % (family, key)
+            value = _read(interface, name)
+            if value and name not in _LEFT_OUT:
+                values[name] = value
+    return values
+
+
+def unusual(values: Values) -> Values:
+    """Those that an interface would not have from the beginning."""
+    usual = snapshot('default')
+    return {name: value for name, value in values.items()
+            if usual.get(name) != value}
+
+
+def write_changed(interface: str, values: Values) -> None:
+    """Set the values that are not what they should be.
+
+    A value that the kernel does not take is logged and left: an interface
+    with a setting too few is better than none.
+    """
+    # The secret comes first, for it changes addr_gen_mode
+    # (net/ipv6/addrconf.c, addrconf_sysctl_stable_secret).
+    for name in sorted(values, key=lambda name: (name != STABLE_SECRET,
+                                                 name)):
+        if _read(interface, name) == values[name]:
+            continue
+        try:
+            with open(_path(interface, name), 'w') as target:
+                target.write(values[name])
+        except OSError as error:
+            LOG.warning('Cannot set %s of %s to %s: %s', name, interface,
+                        values[name], error)
+
+
+def _path(interface: str, name: str) -> str:
+    family, key = name.split(':', 1)
+    return os.path.join(_ROOT, family, interface, key)
+
+
+def _read(interface: str, name: str) -> str:
+    """One value; empty where this kernel or this interface has none."""
+    try:
+        with open(_path(interface, name)) as source:
+            return source.read().strip()
+    except OSError as error:
+        # EIO: a stable_secret that has not been set. EINVAL: the interface
+        # has lost its IPv6 side. ENOENT: IPv6 is off. EACCES: write-only.
+        if error.errno not in (errno.EIO, errno.ENOENT, errno.EINVAL,
+                               errno.EACCES):
+            LOG.warning('Cannot read %s of %s: %s', name, interface, error)
+        return ''

@@ -1,0 +1,285 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Failover and failback: no packet is lost, and nothing is left behind."""
+
+import re
+import time
+
+from tests.guest import base
+from tests.simulation.fabric import nic as nics
+
+
+class Lossless:
+    """One server, moved while packets run in both directions."""
+
+    def assertNothingLost(self, traffic, act):
+        """No packet is lost while something is done.
+
+        :param traffic: sessions that are to be stopped afterwards
+        """
+        before = time.monotonic()
+        act()
+        after = time.monotonic()
+        for session in traffic:
+            for direction in session.stop():
+                lost = [direction.sent_at[number] - before
+                        for number in direction.lost_numbers]
+                self.assertEqual([], lost)
+                self.assertTrue(any(
+                    before < at < after for _, at in direction.received))
+
+    def sessions(self):
+        return [self.net.traffic(port, version)
+                for port in self.ports for version in (4, 6)]
+
+    def test_there_and_back(self):
+        self.assertNothingLost(self.sessions(), self.fail_over)
+        for port in self.ports:
+            self.carry_standby(port)
+        self.assertReachable()
+        self.assertNothingLost(self.sessions(), self.fail_back)
+        self.assertReachable()
+
+    def test_guest_is_as_it_was(self):
+        before = self.configuration()
+
+        self.move()
+
+        self.assertEqual(before, self.configuration())
+
+
+class OnePortTestCase(Lossless, base.GuestTestCase):
+
+    def test_nothing_comes_twice_once_the_guest_has_moved(self):
+        self.attach_standby('alpha', self.ports[0])
+        report = self.done(self.intent('standby'))
+        self.assertEqual([(True, False)], [
+            (port['proven'], port['overlap']) for port in report['ports']])
+
+        for direction in self.net.traffic(self.ports[0]).stop():
+            self.assertEqual(0, direction.duplicated)
+
+    def test_there_and_back_on_the_source(self):
+        before = self.configuration()
+        port, = self.ports
+        self.fail_over()
+
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.attach_vf('alpha', port, 3)
+        self.done(intent)
+        self.detach_standby('alpha', port)
+
+        self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+    def test_back_before_the_vf_was_taken(self):
+        before = self.configuration()
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.done(self.intent('standby'))
+
+        self.done(self.intent('primary'))
+        self.detach_standby('alpha', port)
+
+        self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+    def test_an_intent_that_is_done_is_done(self):
+        self.attach_standby('alpha', self.ports[0])
+        intent = self.intent('standby')
+
+        self.assertEqual(self.done(intent), self.done(intent))
+
+    def test_a_move_after_a_move(self):
+        self.move()
+        before = self.configuration()
+        port, = self.ports
+        self.attach_standby('beta', port)
+        self.done(self.intent('standby'))
+        self.detach_vf('beta', port, 4)
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.attach_vf('beta', port, 1)
+        self.done(intent)
+        self.detach_standby('beta', port)
+
+        self.assertEqual(before, self.configuration())
+
+
+class ThreePortsTestCase(Lossless, base.GuestTestCase):
+
+    PORTS = 3
+
+    def test_one_of_them(self):
+        before = self.configuration()
+        port = self.ports[1]
+        self.attach_standby('alpha', port)
+        self.done(self.intent('standby', [port]))
+        self.detach_vf('alpha', port, 2)
+        self.assertReachable()
+
+        intent = self.intent('primary', [port])
+        self.ask(intent, 'apply')
+        self.attach_vf('alpha', port, 4)
+        self.done(intent)
+        self.detach_standby('alpha', port)
+
+        self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+    def test_one_vf_does_not_come_back(self):
+        self.fail_over()
+        for port in self.ports:
+            self.carry_standby(port)
+        first, second, third = self.ports
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.attach_vf('beta', first, 1)
+        self.attach_vf('beta', third, 3)
+        sessions = self.sessions()
+
+        self.done(self.intent('primary', [first, third]))
+
+        self.assertNothingLost(sessions, lambda: [
+            self.detach_standby('beta', port) for port in (first, third)])
+        self.assertReachable()
+
+    def test_the_degraded_one_stays_when_the_others_move(self):
+        self.test_one_vf_does_not_come_back()
+        before = self.configuration()
+        others = self.ports[::2]
+        for port in others:
+            self.attach_standby('beta', port)
+
+        self.done(self.intent('standby', others))
+
+        self.assertReachable()
+        for number, port in zip((1, 3), others):
+            self.detach_vf('beta', port, number)
+        self.assertReachable()
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        for number, port in enumerate(self.ports, 1):
+            self.attach_vf('beta', port, number)
+        self.done(intent)
+        self.assertReachable()
+        for port in self.ports:
+            self.detach_standby('beta', port)
+        self.assertReachable()
+        self.assertNotEqual(before, self.configuration())
+
+
+class OutfitTestCase(base.GuestTestCase):
+    """What a guest's owner may have set up survives a move."""
+
+    PORTS = 2
+
+    SETTINGS = (
+        'ip link set eth0 mtu 1420',
+        'ip address add 10.1.0.5/24 dev eth0 label eth0:web',
+        'ip address add 10.1.0.6/24 dev eth0',
+        'ip address add 10.2.0.5/32 dev eth0',
+        'ip address add 10.3.0.5/24 dev eth0 noprefixroute',
+        'ip address add fd10::5/64 dev eth0 nodad',
+        'ip address add fd10::6/64 dev eth0 nodad',
+        'ip address add 10.4.0.5/24 dev eth0 valid_lft 900 preferred_lft 600',
+        'ip address add fd14::5/64 dev eth0 nodad valid_lft 900 '
+        'preferred_lft 0',
+        'ip address add 10.5.0.5/24 dev eth0',
+        'ip route delete 10.5.0.0/24 dev eth0',
+        'ip route add 172.16.0.0/12 via 192.0.2.1 dev eth0 onlink '
+        'src 10.1.0.5 mtu 1300 advmss 1200',
+        'ip route add 10.9.0.0/16 nexthop via 192.168.1.1 dev eth0 weight 2 '
+        'nexthop via 192.168.2.1 dev eth1 weight 1',
+        'ip route add 10.8.0.0/16 via inet6 fd00:1::1 dev eth0',
+        'ip route add 10.7.0.0/16 dev eth0 metric 7',
+        'ip route add 10.7.0.0/16 dev eth1 metric 9',
+        'ip route add default via 192.168.2.1 dev eth1 metric 300',
+        'ip -6 route add fd20::/32 via fd00:1::1 dev eth0 pref high',
+        'ip -6 route add fd21::/32 nexthop via fd00:1::1 dev eth0 '
+        'nexthop via fd00:2::1 dev eth1',
+        'ip route add blackhole 10.66.0.0/16',
+        'ip neighbour add 192.168.1.99 lladdr 02:00:00:00:00:99 dev eth0',
+        'sysctl -qw net.ipv4.conf.eth0.rp_filter=1',
+        'sysctl -qw net.ipv4.conf.eth0.arp_ignore=1',
+        'sysctl -qw net.ipv4.conf.eth0.send_redirects=0',
+        'sysctl -qw net.ipv6.conf.eth0.accept_ra=0',
+        'sysctl -qw net.ipv6.conf.eth0.dad_transmits=3',
+        'sysctl -qw net.ipv4.neigh.eth0.gc_stale_time=77',
+    )
+
+    def setUp(self):
+        super().setUp()
+        for setting in self.SETTINGS:
+            self.guest.run(*setting.split())
+
+    def test_guest_is_as_it_was(self):
+        before = self.configuration()
+
+        self.move()
+
+        self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+    def test_neighbours_that_do_not_age_are_kept(self):
+        self.move()
+
+        self.assertIn('02:00:00:00:00:99 PERMANENT', self.guest.run(
+            'ip', 'neighbour', 'show', '192.168.1.99', 'dev', 'eth0'))
+
+    def test_standby_has_the_same_routes(self):
+        for port in self.ports:
+            self.attach_standby('alpha', port)
+
+        def ways():
+            return [self.guest.run('ip', 'route', 'get', *to.split())
+                    for to in ('192.0.2.7', '10.7.1.1', '172.16.3.3',
+                               'fd20::1', '192.168.2.9')]
+
+        before = ways()
+        report = self.done(self.intent('standby'))
+
+        moved = {port['primary']: port['standby']
+                 for port in report['ports']}
+        self.assertEqual({'eth0', 'eth1'}, set(moved))
+        for primary, standby in moved.items():
+            before = [way.replace(f'dev {primary}', f'dev {standby}')
+                      for way in before]
+        # The routes are found in a table of the agent's own.
+        self.assertEqual(before, [
+            re.sub(r' table \d+', '', way) for way in ways()])
+
+
+class ExclusiveNicTestCase(base.GuestTestCase):
+    """A NIC that delivers to the VF as long as that has the MAC."""
+
+    MODE = nics.EXCLUSIVE
+
+    def test_overlap_is_reported(self):
+        port, = self.ports
+        self.attach_standby('alpha', port)
+
+        report = self.done(self.intent('standby'))
+
+        self.assertEqual([(True, True)], [
+            (port['proven'], port['overlap']) for port in report['ports']])
+        self.assertReachable()
+
+    def test_guest_is_as_it_was(self):
+        before = self.configuration()
+
+        self.move()
+
+        self.assertEqual(before, self.configuration())
+        self.assertReachable()

@@ -1,0 +1,201 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the agent will not do, and what it does when something is in the way.
+"""
+
+import json
+
+import ddt
+
+from nova_vf_failover.guest import intent as intents
+from tests.guest import base
+
+
+@ddt.ddt
+class CheckTestCase(base.GuestTestCase):
+    """The question before the move."""
+
+    def check(self):
+        return self.ask(self.intent('standby'), 'check')
+
+    def test_ready_and_nothing_is_changed(self):
+        before = self.configuration()
+
+        report = self.check()
+
+        self.assertEqual('ready', report['state'])
+        self.assertEqual(before, self.configuration())
+
+    @ddt.named_data(
+        ['down', ('ip link set eth0 down',), 'eth0 is down'],
+        ['in_a_bridge', ('ip link add br0 type bridge',
+                         'ip link set eth0 master br0'),
+         'eth0 is a port of br0'],
+        ['under_a_macvlan', ('ip link add up0 link eth0 type macvlan',),
+         'up0 lies on eth0'],
+        ['in_another_table', ('ip route add 10.6.0.0/16 dev eth0 table 77',),
+         'Routing table 77 uses eth0'],
+        ['in_a_nexthop_object',
+         ('ip nexthop add id 7 via 192.168.1.1 dev eth0',
+          'ip route add 10.6.0.0/16 nhid 7'), 'ip nexthop'],
+    )
+    def test_refused_with_a_sentence(self, commands, words):
+        for command in commands:
+            self.guest.run(*command.split())
+
+        report = self.check()
+
+        self.assertEqual('refused', report['state'])
+        self.assertIn(words, report['message'])
+
+    def test_unknown_mac(self):
+        intent = self.intent('standby')
+        intent['ports'][0]['mac'] = 'fa:16:3e:99:99:99'
+
+        report = self.ask(intent, 'check')
+
+        self.assertEqual('refused', report['state'])
+        self.assertIn('fa:16:3e:99:99:99', report['message'])
+
+    def test_service_that_does_not_run(self):
+        self.agent.kill()
+
+        report = self.check()
+
+        self.assertEqual('refused', report['state'])
+        self.assertIn('does not answer', report['message'])
+
+
+@ddt.ddt
+class BadIntentTestCase(base.GuestTestCase):
+    """Whatever comes in is answered with a sentence and changes nothing."""
+
+    def assertRefused(self, given, words, *arguments):
+        before = self.configuration()
+        code, report = self.agent.command(*arguments or ('apply',),
+                                          given=given)
+        self.assertEqual((1, 'refused'), (code, report['state']))
+        self.assertIn(words, report['message'])
+        self.assertEqual(before, self.configuration())
+
+    @ddt.named_data(
+        ['nothing', '', 'no JSON'],
+        ['a_list', '[]', 'no JSON object'],
+        ['depth', '[' * 50000, 'no JSON'],
+        ['length', 'x' * (intents.LONGEST_INTENT + 1), 'at most 65536'])
+    def test_no_intent(self, given, words):
+        self.assertRefused(given, words)
+
+    @ddt.named_data(
+        ['version', {'version': 2}, 'version 2'],
+        ['text_for_generation', {'generation': 'new'}, '"generation"'],
+        ['negative_generation', {'generation': -1}, '"generation"'],
+        ['truth_for_generation', {'generation': True}, '"generation"'],
+        ['use', {'use': 'both'}, '"use"'],
+        ['endless_timeout', {'timeout': 1e9}, '"timeout"'],
+        ['no_timeout', {'timeout': None}, '"timeout"'],
+        ['no_ports', {'ports': []}, '"ports"'],
+        ['no_mac', {'ports': [{'id': 'p'}]}, '"id" and "mac"'],
+        ['port_id', {'ports': [
+            {'id': '$(reboot)', 'mac': 'fa:16:3e:00:00:01'}]},
+         '"id" and "mac"'],
+        ['same_mac', {'ports': [
+            {'id': 'p', 'mac': 'fa:16:3e:00:00:01'}] * 2}, 'Two ports'],
+    )
+    def test_wrong_value(self, changed, words):
+        document = self.intent('standby')
+        document.update(changed)
+        self.assertRefused(json.dumps(document), words)
+
+    def test_stale(self):
+        old = self.intent('standby')
+        self.attach_standby('alpha', self.ports[0])
+        self.done(self.intent('standby'))
+
+        self.assertRefused(json.dumps(old), 'stale', 'apply', '--wait', '5')
+
+
+class StandbyTestCase(base.GuestTestCase):
+    """A standby that does not do its work."""
+
+    def test_it_does_not_come(self):
+        before = self.configuration()
+
+        report = self.ask(self.intent('standby', timeout=0.5))
+
+        self.assertEqual('refused', report['state'])
+        self.assertIn('no standby NIC', report['message'])
+        self.assertEqual(before, self.configuration())
+
+    def test_it_comes_late(self):
+        intent = self.intent('standby')
+        self.assertEqual('working', self.ask(intent, 'apply')['state'])
+
+        self.attach_standby('alpha', self.ports[0])
+
+        self.done(intent)
+
+    def test_a_newer_intent_ends_the_waiting(self):
+        self.ask(self.intent('standby'), 'apply')
+
+        self.done(self.intent('primary'))
+
+        self.assertReachable()
+
+    def test_it_carries_nothing(self):
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.net.hosts['alpha'].namespace.set('macvtap0', state='down')
+
+        report = self.ask(self.intent('standby'))
+
+        self.assertEqual('failed', report['state'])
+        self.assertIn('Neighbours answer over eth0 and not over eth1',
+                      report['message'])
+        self.assertReachable()
+        self.detach_standby('alpha', port)
+
+    def test_then_the_guest_is_as_it_was(self):
+        before = self.configuration()
+
+        self.test_it_carries_nothing()
+
+        self.assertEqual(before, self.configuration())
+
+
+class PrimaryTestCase(base.GuestTestCase):
+    """A VF that does not do its work: the guest stays on its standby."""
+
+    def setUp(self):
+        super().setUp()
+        self.fail_over()
+        self.carry_standby(self.ports[0])
+
+    def test_it_carries_nothing(self):
+        port, = self.ports
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.net.hosts['beta'].nic.ignore('0000:91:00.1')
+        self.attach_vf('beta', port, 1)
+
+        report = self.ask(intent)
+
+        self.assertEqual('failed', report['state'])
+        self.assertIn('and not over eth0', report['message'])
+        self.assertReachable()
+
+    def test_it_does_not_come(self):
+        report = self.ask(self.intent('primary'), 'apply', '--wait', '0.5')
+
+        self.assertEqual('armed', report['state'])
+        self.assertReachable()

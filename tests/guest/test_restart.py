@@ -1,0 +1,84 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The agent is killed at the worst moments."""
+
+import json
+
+from tests.guest import base
+
+
+class RestartTestCase(base.GuestTestCase):
+
+    def restart(self):
+        self.agent.kill()
+        self.agent.start()
+
+    def test_between_failover_and_failback(self):
+        before = self.configuration()
+        self.fail_over()
+        self.restart()
+        self.carry_standby(self.ports[0])
+        self.assertReachable()
+
+        self.fail_back()
+
+        self.assertEqual(before, self.configuration())
+
+    def test_while_it_is_armed(self):
+        before = self.configuration()
+        port, = self.ports
+        self.fail_over()
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.restart()
+
+        self.attach_vf('alpha', port, 2)
+
+        self.done(intent)
+        self.detach_standby('alpha', port)
+        self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+    def test_the_vf_comes_while_it_is_dead(self):
+        before = self.configuration()
+        port, = self.ports
+        self.fail_over()
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.agent.kill()
+        self.attach_vf('alpha', port, 2)
+        self.assertReachable()
+        self.agent.start()
+
+        self.done(intent)
+        self.detach_standby('alpha', port)
+
+        self.assertEqual(before, self.configuration())
+
+    def test_an_old_intent_stays_old(self):
+        old = self.intent('standby')
+        self.fail_over()
+        self.restart()
+
+        report = self.ask(old)
+
+        self.assertIn('stale', report['message'])
+
+    def test_a_snapshot_that_was_cut_off(self):
+        with open(self.agent.snapshot, 'w') as file:
+            file.write(json.dumps({'intent': None})[:-3])
+        self.restart()
+
+        self.move()
+
+        self.assertReachable()

@@ -1,0 +1,99 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The real ``vf-failover-agent`` in the namespace of a guest."""
+
+from collections.abc import Sequence
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import typing
+
+from tests.simulation.fabric import namespace
+from tests.simulation import guest_agent
+
+# As an image has it, but for the driver: the standby is a TAP device here.
+_PROGRAM = (sys.executable, '-m', 'nova_vf_failover.guest')
+_STANDBY_DRIVER = 'tun'
+
+
+class Agent:
+    """The service of one guest, and its commands."""
+
+    def __init__(self, guest: namespace.Namespace) -> None:
+        self._guest = guest
+        self._folder = tempfile.TemporaryDirectory()
+        self._socket = os.path.join(self._folder.name, 'socket')
+        self.log = os.path.join(self._folder.name, 'log')
+        self.snapshot = os.path.join(self._folder.name, 'snapshot.json')
+        self._service: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start the service and wait until it is ready.
+
+        :raises RuntimeError: it is not
+        """
+        path = os.path.join(self._folder.name, 'notify')
+        with contextlib.ExitStack() as stack:
+            notified = stack.enter_context(
+                socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            notified.bind(path)
+            stack.callback(os.unlink, path)
+            log = stack.enter_context(open(self.log, 'ab'))
+            self._service = subprocess.Popen(
+                self._argv('run', '--state-dir', self._folder.name,
+                           '--standby-driver', _STANDBY_DRIVER),
+                env={**os.environ, 'NOTIFY_SOCKET': path}, stderr=log)
+            notified.settimeout(30)
+            try:
+                notified.recv(64)
+            except TimeoutError as error:
+                with open(self.log) as written:
+                    raise RuntimeError('The agent does not start: '
+                                       f'{written.read()}') from error
+
+    def kill(self) -> None:
+        """End the service as a crash would."""
+        self._service.kill()
+        self._service.wait()
+
+    def close(self) -> None:
+        if self._service and self._service.poll() is None:
+            self.kill()
+        self._folder.cleanup()
+
+    def command(self, *arguments: str, given: str = '',
+                ) -> tuple[int, dict[str, typing.Any]]:
+        """Run a command to its end.
+
+        :returns: its exit code and its report
+        """
+        done = subprocess.run(self._argv(*arguments), input=given,
+                              stdout=subprocess.PIPE, text=True)
+        return done.returncode, json.loads(done.stdout)
+
+    def run(self, argv: Sequence[str], given: bytes) -> guest_agent.Program:
+        """What the QEMU guest agent is told to run.
+
+        :raises FileNotFoundError: the image has no such program
+        """
+        if argv[0] != 'vf-failover-agent':
+            raise FileNotFoundError(argv[0])
+        return guest_agent.Process(self._argv(*argv[1:]), given)
+
+    def _argv(self, *arguments: str) -> list[str]:
+        return self._guest.command(*_PROGRAM, '--socket', self._socket,
+                                   *arguments)

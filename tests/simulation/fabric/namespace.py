@@ -1,0 +1,119 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Network namespaces of our own, and netlink into them."""
+
+from collections.abc import Callable
+import os
+import subprocess
+import threading
+import typing
+import uuid
+
+import pyroute2
+from pyroute2 import netns
+
+PREFIX = 'vff'
+
+Result = typing.TypeVar('Result')
+
+
+class Namespace:
+    """A network namespace with a name that nobody else has."""
+
+    def __init__(self, role: str) -> None:
+        self.name = f'{PREFIX}-{os.getpid()}-{role}-{uuid.uuid4().hex[:6]}'
+        netns.create(self.name)
+        self.netlink = pyroute2.NetNS(self.name)
+        self._descriptor = os.open(f'/var/run/netns/{self.name}',
+                                   os.O_RDONLY | os.O_CLOEXEC)
+        self.netlink.link('set', index=1, state='up')
+
+    def close(self) -> None:
+        self.netlink.close()
+        os.close(self._descriptor)
+        netns.remove(self.name)
+
+    @property
+    def descriptor(self) -> int:
+        """An open file of the namespace, as netlink takes it."""
+        return self._descriptor
+
+    def index(self, name: str) -> int:
+        """The index of a link.
+
+        :raises LookupError: there is none of this name
+        """
+        found = list(self.netlink.link_lookup(ifname=name))
+        if not found:
+            raise LookupError(f'{name} in {self.name}')
+        return found[0]
+
+    def names(self) -> set[str]:
+        return {message.get_attr('IFLA_IFNAME')
+                for message in self.netlink.get_links()}
+
+    def set(self, name: str, **attributes: typing.Any) -> None:
+        self.netlink.link('set', index=self.index(name), **attributes)
+
+    def give(self, name: str, other: 'Namespace', as_name: str) -> None:
+        """Move a link to another namespace under another name."""
+        self.netlink.link('set', index=self.index(name),
+                          net_ns_fd=other.descriptor, ifname=as_name)
+
+    def add_veth(self, name: str, other: 'Namespace', peer: str) -> None:
+        """A cable from here to another namespace; both ends are up."""
+        self.netlink.link('add', ifname=name, kind='veth', peer={
+            'ifname': peer, 'net_ns_fd': other.descriptor})
+        self.set(name, state='up')
+        other.set(peer, state='up')
+
+    def inside(self, function: Callable[[], Result]) -> Result:
+        """Call a function in a thread that is in this namespace."""
+        results: list[Result] = []
+        failures: list[BaseException] = []
+
+        def enter() -> None:
+            try:
+                netns.setns(self._descriptor)
+                results.append(function())
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        if failures:
+            raise failures[0]
+        return results[0]
+
+    def command(self, *argv: str) -> list[str]:
+        """The argv of a program that is to run inside."""
+        return ['ip', 'netns', 'exec', self.name, *argv]
+
+    def run(self, *argv: str) -> str:
+        """Run a program inside and return what it prints.
+
+        :raises subprocess.CalledProcessError: it failed
+        """
+        return subprocess.run(self.command(*argv), check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+
+
+def sweep() -> None:
+    """Remove the namespaces of runs whose process is gone."""
+    for name in netns.listnetns():
+        prefix, _, rest = name.partition('-')
+        pid = rest.partition('-')[0]
+        if (prefix == PREFIX and pid.isdigit()
+                and not os.path.exists(f'/proc/{pid}')):
+            netns.remove(name)
