@@ -70,19 +70,27 @@ class FailoverTestCase(sriov._PCIServersTestBase):
         conf.register_opts(CONF)
         super().setUp()
         self.neutron = self.useFixture(nova_base.LibvirtNeutronFixture(self))
-        self.hosts = self.useFixture(hosts.SimulatedHosts())
+        self.hosts = self.useFixture(self.make_hosts())
         self.addCleanup(setattr, libvirt, 'LibvirtDriver',
                         nova_driver.LibvirtDriver)
+        self.shorten_timeouts()
+        self._add_guest_agent_to_images()
+        self.buses = {'alpha': 0x81, 'beta': 0x91, 'gamma': 0xa1,
+                      'delta': 0xb1}
+        self.ports: list[dict[str, typing.Any]] = []
+
+    def make_hosts(self) -> hosts.SimulatedHosts:
+        """What runs below Nova's libvirt driver."""
+        return hosts.SimulatedHosts()
+
+    def shorten_timeouts(self) -> None:
+        """Do not wait for guests that a test has made silent."""
         self.flags(device_detach_attempts=2, device_detach_timeout=1,
                    group='libvirt')
         self.useFixture(fixtures.MockPatch(
             'nova_vf_failover.channels.qga.WAY_TIMEOUT', 1))
         self.flags(check_timeout=1, failover_timeout=1, failback_timeout=1,
                    group='vf_failover')
-        self._add_guest_agent_to_images()
-        self.buses = {'alpha': 0x81, 'beta': 0x91, 'gamma': 0xa1,
-                      'delta': 0xb1}
-        self.ports: list[dict[str, typing.Any]] = []
 
     def _add_guest_agent_to_images(self) -> None:
         for image in self.glance.images.values():
@@ -140,6 +148,10 @@ class FailoverTestCase(sriov._PCIServersTestBase):
         """
         self.start_host('alpha', **alpha or {})
         self.start_host('beta', **beta or {})
+        self.remember_hosts()
+
+    def remember_hosts(self) -> None:
+        """The hosts are clean now."""
         self.clean = {name: plane.snapshot()
                       for name, plane in self.hosts.planes.items()}
 

@@ -28,6 +28,7 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova_vf_failover.standby import links
 from nova_vf_failover.standby import macvtap  # noqa: F401
+from tests.simulation import dataplane
 from tests.simulation import guest_agent
 from tests.simulation import hypervisor
 from tests.simulation import paper
@@ -122,17 +123,30 @@ class SimulatedHosts(fixtures.Fixture):
                 f'nova.privsep.linux_net.{name}', stand_in))
         self.useFixture(fixtures.MonkeyPatch(
             'nova_vf_failover.standby.macvtap.links.HostLinks',
-            lambda: PaperLinks(self.planes[self.newest])))
+            lambda: self.links(self.newest)))
+
+    def links(self, host: str) -> links.HostLinks:
+        """The links of a host as the plugin sees them."""
+        return PaperLinks(self.planes[host])
+
+    def make_plane(self, host: str,
+                   pfs: dict[str, list[str]]) -> dataplane.DataPlane:
+        """The network of a new host.
+
+        :param pfs: the PCI addresses of the VFs, by the name of their PF
+        """
+        plane = paper.PaperDataPlane(host, self.guests)
+        for pf, vfs in pfs.items():
+            plane.add_pf(pf, vfs)
+        return plane
 
     def add_host(self, name: str, pci_info: fakelibvirt.HostPCIDevicesInfo,
                  **keywords: typing.Any) -> hypervisor.Connection:
         """A host with these PCI devices, its PFs up and named ``NAMEpfN``."""
         self.newest = name
-        plane = self.planes[name] = paper.PaperDataPlane(
-            name, self.guests)
-        for pf, vfs in self.functions.add(
-                pci_info, lambda index: f'{name}pf{index}').items():
-            plane.add_pf(pf, vfs)
+        plane = self.planes[name] = self.make_plane(
+            name, self.functions.add(
+                pci_info, lambda index: f'{name}pf{index}'))
         return hypervisor.Connection(
             'qemu:///system', world=self.world, data_plane=plane,
             hostname=name, pci_info=pci_info, **keywords)

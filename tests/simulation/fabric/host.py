@@ -14,10 +14,11 @@
 
 from collections.abc import Callable
 import errno
+import functools
 import itertools
 import os
-import typing
 
+import pyroute2
 from pyroute2.netlink import exceptions
 
 from nova_vf_failover.standby import links
@@ -157,14 +158,8 @@ class Host:
 
 
 class FabricLinks(links.HostLinks):
-    """What the plugin sees of the hosts' links: the kernel's, by netlink."""
+    """What the plugin sees of a host's links: the kernel's, by netlink."""
 
-    def __init__(self, hosts: typing.Iterable[Host]) -> None:
-        self._hosts = hosts
-
-    def find(self, name: str) -> links.Link | None:
-        for host in self._hosts:
-            if name in host.namespace.names():
-                return host.namespace.inside(
-                    lambda: links.HostLinks().find(name))
-        return None
+    def __init__(self, host: Host) -> None:
+        super().__init__(functools.partial(
+            pyroute2.NetNS, host.namespace.name))

@@ -14,7 +14,6 @@
 
 import ipaddress
 import socket
-import typing
 
 import fixtures
 
@@ -53,14 +52,15 @@ class Network(fixtures.Fixture):
 
     :param vfs: the PCI addresses of the VFs, by host
     :param mode: how the NICs deliver, see :mod:`.nic`
+    :param observe: is told what the hosts' data planes do
     """
 
     def __init__(self, vfs: dict[str, list[str]],
-                 mode: str = nics.REPLICATING, **keywords: typing.Any,
-                 ) -> None:
+                 mode: str = nics.REPLICATING,
+                 observe: hosts.Observer = lambda name, phase: None) -> None:
         self._vfs = vfs
         self._mode = mode
-        self._keywords = keywords
+        self._observe = observe
 
     def _setUp(self) -> None:
         namespace.sweep()
@@ -72,14 +72,18 @@ class Network(fixtures.Fixture):
         self.peer = self._namespace('peer')
         self.switch.add_veth('peer', self.peer, 'eth0')
         self._plug('peer')
-        self.hosts = {}
+        self.hosts: dict[str, hosts.Host] = {}
         for name, vfs in self._vfs.items():
-            host = self.hosts[name] = hosts.Host(
-                name, f'{name}pf0', vfs, self.guest, self._mode,
-                **self._keywords)
-            self.addCleanup(host.close)
-            host.nic.connect(self.switch, name)
-            self._plug(name)
+            self.add_host(name, f'{name}pf0', vfs)
+
+    def add_host(self, name: str, pf: str, vfs: list[str]) -> hosts.Host:
+        """A host whose NIC is plugged into the switch."""
+        host = self.hosts[name] = hosts.Host(
+            name, pf, vfs, self.guest, self._mode, self._observe)
+        self.addCleanup(host.close)
+        host.nic.connect(self.switch, name)
+        self._plug(name)
+        return host
 
     def _namespace(self, role: str) -> namespace.Namespace:
         made = namespace.Namespace(role)
