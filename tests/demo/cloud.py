@@ -22,6 +22,7 @@ from tests.functional import base  # isort: skip
 import argparse
 import json
 import logging
+import os
 import pathlib
 import sys
 import time
@@ -91,8 +92,10 @@ class FabricHosts(hosts.SimulatedHosts):
 class Cloud(base.FailoverTestCase):
     """Nova's functional harness, with two hosts of the fabric below it."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace,
+                 people: typing.TextIO) -> None:
         super().__init__('live_migrate')
+        self._people = people
         self._arguments = arguments
         self.timeline = measurement.Timeline()
         # With an underscore, for Nova's test case removes other attributes.
@@ -261,9 +264,8 @@ class Cloud(base.FailoverTestCase):
         self.timeline.steps += told
         return self.timeline.within(start, end)
 
-    @staticmethod
-    def _say(sentence: str) -> None:
-        print(sentence, flush=True)
+    def _say(self, sentence: str) -> None:
+        print(sentence, file=self._people, flush=True)
 
 
 def _shown(port: dict[str, typing.Any]) -> dict[str, typing.Any]:
@@ -280,7 +282,10 @@ def main() -> int:
     parser.add_argument('--copy-seconds', type=float, required=True)
     parser.add_argument('--rate', type=float, required=True)
     arguments = parser.parse_args()
-    cloud = Cloud(arguments)
+    # What is said is for people; what Nova prints goes with the errors.
+    people = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    cloud = Cloud(arguments, people)
     result = testtools.TestResult()
     cloud.run(result)
     for _, failure in result.errors + result.failures:
