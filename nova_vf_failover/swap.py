@@ -101,15 +101,19 @@ class Swap:
         :raises exception.CannotSwap: it would not, and why
         """
         leaving = self._on_primary(ports)
-        for port in leaving:
-            self._claims.reclaim(self._instance, port.vif)
-            self._standby.check(port.vif)
-            if self._guest.primary(port.mac) is None:
-                raise exception.CannotSwap(
-                    port.id, f'the guest has no VF with the MAC {port.mac}.',
-                    'Hard reboot the server to have its VF plugged anew.')
-        self._check_slots(leaving)
-        self._check_guest(leaving)
+        with self._step('check', leaving):
+            for port in leaving:
+                self._check_port(port)
+            self._check_slots(leaving)
+            self._check_guest(leaving)
+
+    def _check_port(self, port: Port) -> None:
+        self._claims.reclaim(self._instance, port.vif)
+        self._standby.check(port.vif)
+        if self._guest.primary(port.mac) is None:
+            raise exception.CannotSwap(
+                port.id, f'the guest has no VF with the MAC {port.mac}.',
+                'Hard reboot the server to have its VF plugged anew.')
 
     def _check_slots(self, ports: list[Port]) -> None:
         needed = sum(self._guest.standby(port.mac) is None for port in ports)

@@ -12,9 +12,13 @@
 
 """Live migrations that work: what they leave is exactly what should be."""
 
-from nova.tests.fixtures import libvirt as fakelibvirt
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.functional import base  # isort: skip
 
-from tests.functional import base
+import os
+
+import fixtures
+from nova.tests.fixtures import libvirt as fakelibvirt
 
 
 class NativeTestCase(base.FailoverTestCase):
@@ -215,3 +219,39 @@ class DegradedTestCase(base.FailoverTestCase):
 
         self.assertEqual([], self.domain('beta', server).nics())
         self.assertEqual(self.clean['beta'], self.plane('beta').snapshot())
+
+    def test_it_can_be_deleted(self):
+        server = self.degraded()
+
+        self._delete_server(server)
+
+        self._run_periodics()
+        self.assertEqual(self.clean['beta'], self.plane('beta').snapshot())
+
+    def test_it_can_be_cold_migrated(self):
+        server = self.degraded()
+        # There are no disks in this cloud that could be copied.
+        for name, value in (('_get_instance_disk_info', []),
+                            ('_is_path_shared_with', True)):
+            self.useFixture(fixtures.MockPatch(
+                f'nova.virt.libvirt.driver.LibvirtDriver.{name}',
+                return_value=value))
+        os.makedirs(os.path.join(base.CONF.instances_path, server['id']))
+
+        self.api.post_server_action(server['id'], {'migrate': None})
+        server = self._wait_for_state_change(server, 'VERIFY_RESIZE')
+        self.api.post_server_action(server['id'], {'confirmResize': None})
+        server = self._wait_for_state_change(server, 'ACTIVE')
+
+        self.assertWorld(server, 'alpha')
+
+    def test_a_host_without_the_plugin_is_not_for_it(self):
+        server = self.degraded()
+        self.start_host('gamma', plugin=False)
+        self.clean['gamma'] = self.plane('gamma').snapshot()
+
+        self.migrate(server, 'failed', host='gamma')
+
+        # The undoing of the migration was a second try of its failback.
+        self.assertWorld(server, 'beta')
+        self.assertIn('does not answer the offer', self.stdlog.logger.output)
