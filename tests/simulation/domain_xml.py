@@ -88,6 +88,9 @@ def add_alias(tree: etree._Element, device: etree._Element) -> None:
         alias = etree.SubElement(device, 'alias')
     prefix = {'interface': 'net', 'disk': 'virtio-disk'}.get(
         device.tag, device.tag)
+    if device.get('type') == 'hostdev':
+        # A VF is a hostdev to QEMU (qemuAssignDeviceNetAlias).
+        prefix = 'hostdev'
     taken = {element.get('name')
              for element in tree.iterfind('./devices/*/alias')}
     index = 0
@@ -143,9 +146,9 @@ def find_interface(tree: etree._Element,
         and (address is None or _pci_address(candidate) == address)
         and (alias is None or _alias(candidate) in (None, alias))]
     if not found:
-        place = f' on {address}' if address else ''
-        raise errors.missing(f'no device matching MAC address {mac} '
-                             f'found{place}')
+        raise errors.missing(
+            f"no device found at address '{address or '(<null>)'}' matching "
+            f"MAC address '{mac}' and alias '{alias or '(<null>)'}'")
     if len(found) > 1:
         raise errors.failed(
             f'multiple devices matching MAC address {mac} found')

@@ -56,5 +56,18 @@ def system(text: str) -> Exception:
     return error(fakelibvirt.VIR_ERR_SYSTEM_ERROR, text)
 
 
+def no_device(address: str) -> Exception:
+    """virPCIDeviceNew: the PCI device is not on this host."""
+    return internal(
+        f'Device {address} not found: could not access '
+        f'/sys/bus/pci/devices/{address}/config: No such file or directory')
+
+
+def in_use(address: str, guest: str) -> Exception:
+    """virHostdevPreparePCIDevices: another domain has the PCI device."""
+    return invalid(f'PCI device {address} is in use by driver QEMU, domain '
+                   f'{guest}')
+
+
 def aborted(text: str) -> Exception:
     return error(VIR_ERR_OPERATION_ABORTED, f'operation aborted: {text}')

@@ -73,6 +73,9 @@ class World:
         self.guest_agents: dict[str, typing.Any] = {}
         #: what guests do about a detach, by the type of the interface
         self.releases: dict[str, str] = {}
+        #: cleared, guests do it only once this is set
+        self.answers = threading.Event()
+        self.answers.set()
 
 
 class Domain(fakelibvirt.Domain):
@@ -172,6 +175,7 @@ class Domain(fakelibvirt.Domain):
                          daemon=True).start()
 
     def _end_unplug(self, element: etree._Element, alias: str) -> None:
+        self._connection.world.answers.wait()
         answer = self._connection.world.releases.get(
             element.get('type'), RELEASES)
         if answer == IGNORES:

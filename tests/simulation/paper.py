@@ -163,14 +163,9 @@ class PaperDataPlane:
         with self._called('assign_vf'):
             vf = self.vfs.get(nic.vf or '')
             if vf is None:
-                raise errors.internal(
-                    f'Device {nic.vf} not found: could not access '
-                    f'/sys/bus/pci/devices/{nic.vf}/config: No such file or '
-                    'directory')
+                raise errors.no_device(nic.vf or '')
             if vf.owner:
-                raise errors.invalid(
-                    f'PCI device {nic.vf} is in use by driver QEMU, domain '
-                    f'{vf.owner}')
+                raise errors.in_use(nic.vf or '', vf.owner)
             vf.mac, vf.vlan, vf.owner = nic.mac, nic.vlan, guest
         self._guest(guest).add(nic.mac, 'primary')
 

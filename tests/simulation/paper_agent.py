@@ -95,7 +95,7 @@ class PaperAgent:
             return self._go_back(intent, macs)
         if any('standby' not in self._guest.nics.get(mac, ())
                for mac in macs):
-            return _report(intent, 'failed', 'there is no standby NIC')
+            return _report(intent, 'refused', 'there is no standby NIC')
         for mac in macs:
             self._guest.uses[mac] = 'standby'
         if self.mood is Mood.MUTE:

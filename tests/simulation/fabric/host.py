@@ -70,6 +70,8 @@ class Host:
         self.nic = nics.Nic(self.namespace, pf, vfs, mode)
         self._guest = guest
         self._macvtaps: dict[str, int] = {}
+        #: by the PCI address of a VF, the guest that has it
+        self._owners: dict[str, str] = {}
         self._observe = observe
 
     def close(self) -> None:
@@ -80,7 +82,10 @@ class Host:
 
     def assign_vf(self, guest: str, nic: dataplane.Nic) -> None:
         if nic.vf not in self.nic.vfs:
-            raise errors.internal(f'Device {nic.vf} not found')
+            raise errors.no_device(nic.vf or '')
+        if nic.vf in self._owners:
+            raise errors.in_use(nic.vf, self._owners[nic.vf])
+        self._owners[nic.vf] = guest
         self._observe('assign_vf', 'start')
         name = self.nic.vfs[nic.vf]
         self.nic.program(nic.vf, nic.mac)
@@ -93,6 +98,7 @@ class Host:
     def return_vf(self, guest: str, nic: dataplane.Nic) -> None:
         self._observe('return_vf', 'start')
         vf = nic.vf or ''
+        self._owners.pop(vf)
         name = self.nic.vfs[vf]
         self._guest.namespace.netlink.link(
             'set', index=self._guest.vfs.pop(vf), ifname=name,
