@@ -14,6 +14,6 @@
 
 ``python -m tests.demo`` runs it twice, on plain Nova and with the plugin, and
 shows both side by side. Each run is a process of its own (``cloud``): Nova's
-services, served on a TCP port, on hosts of :mod:`tests.simulation.fabric`, told
-what to do by the real ``openstack`` command.
+services, served on a TCP port, on hosts of :mod:`tests.simulation.fabric`,
+told what to do by the real ``openstack`` command.
 """

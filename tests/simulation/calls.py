@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a piece of work costs the cloud: RPC, Neutron calls, database writes."""
+"""What work costs the cloud: RPC, calls to Neutron, writes to databases."""
 
 import collections
 from collections.abc import Callable

@@ -69,8 +69,10 @@ def add_address(tree: etree._Element, device: etree._Element) -> None:
            for element in controllers(tree)):
         free = [(bus, 0) for bus in ports if (bus, 0) not in used]
     else:
-        # 0 and 1 are the host and ISA bridges, 2 the video device.
-        free = [(0, slot) for slot in range(3, 32) if (0, slot) not in used]
+        # 0 and 1 are the host and ISA bridges, 2 is the video device's.
+        first = 2 if tree.find('./devices/video') is None else 3
+        free = [(0, slot) for slot in range(first, 32)
+                if (0, slot) not in used]
     if not free:
         raise errors.internal('No more available PCI slots')
     bus, slot = free[0]

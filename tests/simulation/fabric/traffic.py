@@ -63,8 +63,13 @@ class Direction:
 
     @property
     def interruption(self) -> float:
-        """The longest time without a packet received, in seconds."""
-        return _longest_pause([at for _, at in self.received])
+        """The longest time without a packet received, in seconds.
+
+        It may last from the first that was sent, or until the last.
+        """
+        times = [at for _, at in self.received]
+        return _longest_pause([self.sent_at[0], *times,
+                               max([self.sent_at[-1], *times[-1:]])])
 
     @property
     def sender_pause(self) -> float:

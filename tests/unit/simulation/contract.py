@@ -20,6 +20,9 @@ import abc
 import typing
 
 from lxml import etree
+from nova.virt.libvirt import guest as libvirt_guest
+
+from nova_vf_failover import domain as vf_domain
 
 UUID = '7c1c6bb1-8d3f-4a0e-9f3e-0d3f6a3c1b11'
 MAC = 'fa:16:3e:00:00:01'
@@ -37,10 +40,10 @@ _DOMAIN = """
   <name>contract</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>64</memory>
-  <os><type arch='x86_64' machine='q35'>hvm</type></os>
+  <os><type arch='x86_64' machine='{machine}'>hvm</type></os>
+  <features><acpi/></features>
   <devices>
-    <controller type='pci' model='pcie-root'/>
-    {ports}
+    {controllers}
     {interfaces}
     <channel type='unix'>
       <target type='virtio' name='{channel}'/>
@@ -60,15 +63,20 @@ def nic(mac: str = MAC, alias: str = '') -> str:
             f"<model type='virtio'/>{named}</interface>")
 
 
-def domain(*interfaces: str, ports: int = 8,
+def domain(*interfaces: str, ports: int = 8, machine: str = 'q35',
            channel: str = GUEST_AGENT) -> str:
     """A domain definition.
 
-    :param ports: pcie-root-ports; some are taken by other devices
+    :param ports: pcie-root-ports of a q35; some are taken by other devices
     """
+    controllers = "<controller type='pci' model='pci-root'/>"
+    if machine == 'q35':
+        controllers = ("<controller type='pci' model='pcie-root'/>"
+                       + "<controller type='pci' model='pcie-root-port'/>"
+                       * ports)
     return _DOMAIN.format(
         uuid=UUID, interfaces=''.join(interfaces), channel=channel,
-        ports="<controller type='pci' model='pcie-root-port'/>" * ports)
+        machine=machine, controllers=controllers)
 
 
 class LibvirtContract(abc.ABC):
@@ -213,23 +221,37 @@ class LibvirtContract(abc.ABC):
             domain.attachDeviceFlags, nic(OTHER_MAC), LIVE)
 
     def test_no_port_is_free(self):
-        domain = self.start(nic(), ports=4)
-        self.fill(domain)
+        domain = self.start(nic(), ports=5)
+        self.assertGreater(self.fill(domain), 0)
 
         self.assertFault(
             'VIR_ERR_INTERNAL_ERROR',
             'internal error: No more available PCI slots',
             domain.attachDeviceFlags, nic(OTHER_MAC), LIVE)
 
-    def fill(self, domain: typing.Any) -> None:
-        """Plug NICs until there is a refusal."""
-        for number in range(20):
+    def fill(self, domain: typing.Any) -> int:
+        """Plug NICs until there is a refusal, and how many there were."""
+        for number in range(40):
             try:
                 domain.attachDeviceFlags(
                     nic(f'fa:16:3e:00:01:{number:02x}'), LIVE)
             except self.libvirt.libvirtError:
-                return
+                return number
         self.fail('There is no end of free ports.')
+
+    def assertSlotsAreCounted(self, machine: str) -> None:
+        """The plugin says how many NICs can be plugged."""
+        domain = self.start(nic(), machine=machine)
+        counted = vf_domain.Domain(
+            libvirt_guest.Guest(domain), UUID, None).free_slots()
+
+        self.assertEqual(self.fill(domain), counted)
+
+    def test_free_slots_of_a_q35(self):
+        self.assertSlotsAreCounted('q35')
+
+    def test_free_slots_of_a_pc(self):
+        self.assertSlotsAreCounted('pc')
 
     # -- the guest lets go ----------------------------------------------------
 

@@ -1,0 +1,73 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A QEMU guest agent that answers what no QEMU guest agent answers."""
+
+import sys
+import types
+from unittest import mock
+
+import ddt
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt.libvirt import guest as libvirt_guest
+from oslo_serialization import jsonutils
+from oslotest import base
+
+from nova_vf_failover.channels import intent as intents
+from nova_vf_failover.channels import qga
+from nova_vf_failover import conf
+from nova_vf_failover import exception
+
+PID = jsonutils.dumps({'return': {'pid': 7}})
+INTENT = intents.Intent(5, intents.Use.STANDBY, 30.0,
+                        {'port': 'fa:16:3e:00:00:01'})
+
+
+@ddt.ddt
+class NonsenseTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        conf.register_opts(qga.CONF)
+        self.answers: list[str] = []
+        module = types.ModuleType('libvirt_qemu')
+        module.qemuAgentCommand = (
+            lambda domain, command, timeout, flags: self.answers.pop(0))
+        for patch in (mock.patch.dict(sys.modules, libvirt_qemu=module),
+                      mock.patch.object(libvirt_guest, 'libvirt',
+                                        fakelibvirt)):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    @ddt.named_data(
+        ['no_json', ['{'], 'nonsense'],
+        ['a_list', ['[]'], 'nonsense'],
+        ['no_pid', ['{"return": {}}'], 'nonsense'],
+        ['depth', ['[' * 100000], 'nonsense'],
+        ['no_base64', [PID, jsonutils.dumps({'return': {
+            'exited': True, 'exitcode': 0, 'out-data': '!'}})],
+         'not base64'],
+        ['number_for_output', [PID, jsonutils.dumps({'return': {
+            'exited': True, 'exitcode': 0, 'out-data': 5}})],
+         'not base64'],
+        ['nothing_said', [PID, jsonutils.dumps({'return': {
+            'exited': True, 'exitcode': 127, 'err-data': 'bm8='}})],
+         "exit code 127 and said nothing; on its standard error: 'no'"],
+    )
+    def test_is_an_error_of_the_channel(self, answers, words):
+        self.answers = list(answers)
+
+        error = self.assertRaises(
+            exception.ChannelError, qga.QemuGuestAgentChannel().check,
+            mock.Mock(), INTENT)
+
+        self.assertIn(words, str(error))
