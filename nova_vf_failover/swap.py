@@ -185,7 +185,7 @@ class Swap:
             if not report.finished:
                 raise exception.ChannelError(
                     f'The guest has not moved to its standby NICs within '
-                    f'{timeout} s.')
+                    f'{timeout} s: {report.message or report.state.value}.')
 
     def _detach_primaries(self, ports: list[Port]) -> None:
         with self._step('vf detach', ports):

@@ -35,7 +35,7 @@ def main(argv: typing.Optional[typing.List[str]] = None) -> int:
         return _run(arguments)
     document = _ask(arguments)
     print(json.dumps(document))
-    return {intents.REFUSED: 1, intents.FAILED: 1}.get(document['state'], 0)
+    return 1 if document['message'] else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,8 +90,9 @@ def _ask(arguments: typing.Any) -> typing.Any:
         return json.loads(_exchange(arguments.socket, request,
                                     wait + _PROMPT))
     except (OSError, ValueError) as error:
+        # It may have died after it has changed something.
         return intents.Report(
-            state=intents.REFUSED,
+            state=intents.NONE,
             message='The service does not answer on %s: %s'
                     % (arguments.socket, error)).to_document()
 

@@ -28,6 +28,7 @@ LONGEST_TIMEOUT = 600.0
 STANDBY = 'standby'
 PRIMARY = 'primary'
 
+# Nothing is known: there was no intent, or nobody can say what it has done.
 NONE = 'none'
 READY = 'ready'
 ARMED = 'armed'
@@ -35,8 +36,6 @@ WORKING = 'working'
 DONE = 'done'
 REFUSED = 'refused'
 FAILED = 'failed'
-
-FINISHED = (DONE, REFUSED, FAILED)
 
 _MAC = re.compile(r'([0-9a-f]{2}:){5}[0-9a-f]{2}\Z')
 _PORT_ID = re.compile(r'[0-9A-Za-z._-]{1,64}\Z')

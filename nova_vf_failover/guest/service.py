@@ -70,9 +70,11 @@ class Service:
 
         :param path: of the unix socket
         """
-        threading.Thread(target=self._watch, daemon=True).start()
+        threading.Thread(target=_vital, args=(self._watch,),
+                         daemon=True).start()
         self._watching.wait()
-        threading.Thread(target=self._work, daemon=True).start()
+        threading.Thread(target=_vital, args=(self._work,),
+                         daemon=True).start()
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -142,7 +144,7 @@ class Service:
                 self._take(intent)
             if wait:
                 self._changed.wait_for(
-                    lambda: self._report.state in intents.FINISHED
+                    lambda: self._report.finished is not None
                     or not intent.same_as(self._intent),
                     min(float(wait), LONGEST_WAIT))
             return self._report.to_document()
@@ -211,9 +213,10 @@ class Service:
         except mover.Failed as failure:
             report.end(intents.FAILED, str(failure))
         except Exception as error:
-            # The host must hear of it in any case.
+            # Nobody knows how far it came, and nobody must be told that the
+            # guest has stayed where it was.
             LOG.exception('The intent has failed')
-            report.end(intents.FAILED, '%s: %s' % (
+            report.end(intents.NONE, '%s: %s' % (
                 type(error).__name__, error))
         LOG.info('Generation %d to %s: %s %s', intent.generation, intent.use,
                  report.state, report.message)
@@ -239,6 +242,18 @@ class Service:
             return True
 
         return arrived
+
+
+def _vital(work: typing.Callable[[], None]) -> None:
+    """End the process with a thread that it cannot do without.
+
+    Whoever has started it starts it again, and it goes on from its snapshot.
+    """
+    try:
+        work()
+    except Exception:
+        LOG.critical('The agent cannot go on', exc_info=True)
+        os._exit(1)
 
 
 def _notify_ready() -> None:

@@ -70,9 +70,10 @@ class CheckTestCase(base.GuestTestCase):
     def test_service_that_does_not_run(self):
         self.agent.kill()
 
-        report = self.check()
+        code, report = self.agent.command(
+            'check', given=json.dumps(self.intent('standby')))
 
-        self.assertEqual('refused', report['state'])
+        self.assertEqual((1, 'none'), (code, report['state']))
         self.assertIn('does not answer', report['message'])
 
 

@@ -13,6 +13,7 @@
 """The agent is killed at the worst moments."""
 
 import json
+import time
 
 from tests.guest import base
 
@@ -64,6 +65,24 @@ class RestartTestCase(base.GuestTestCase):
         self.detach_standby('alpha', port)
 
         self.assertEqual(before, self.configuration())
+
+    def test_a_command_that_waits_does_not_say_what_it_cannot_know(self):
+        # Nobody plugs a standby, so the service waits for it.
+        command = self.agent.run(
+            ('vf-failover-agent', 'apply', '--wait', '30'),
+            json.dumps(self.intent('standby')).encode())
+        self.await_state('working')
+
+        self.agent.kill()
+
+        self.assertEqual(1, command.wait())
+        self.assertEqual('none', json.loads(command.output()[0])['state'])
+
+    def await_state(self, state):
+        """Until the service has taken an intent."""
+        until = time.monotonic() + 10
+        while self.agent.command('status')[1]['state'] != state:
+            self.assertLess(time.monotonic(), until)
 
     def test_an_old_intent_stays_old(self):
         old = self.intent('standby')

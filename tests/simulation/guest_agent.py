@@ -167,6 +167,11 @@ class Process:
             return None
         return self._process.returncode
 
+    def wait(self) -> int:
+        """Until it has ended; its exit code."""
+        self._reader.join()
+        return self._process.returncode
+
     def output(self) -> tuple[bytes, bytes]:
         return self._output
 
