@@ -12,7 +12,17 @@
 
 import os
 
+from oslo_config import cfg
+from oslo_log import log
+
 # Nova's tests choose eventlet or native threads when they are imported first.
 # These want real threads, for a simulated hypervisor calls back from its own;
 # Nova's own tests run as its users mostly do, see tests/nova_functional.
 os.environ.setdefault('OS_NOVA_DISABLE_EVENTLET_PATCHING', 'true')
+
+# Nova's tests set up the logging of their process when they are imported. What
+# a test logs is shown with it if it fails, so the process itself is silent,
+# unless it is told where to write.
+log.register_options(cfg.CONF)
+cfg.CONF.set_default(
+    'log_file', os.environ.get('NOVA_VF_FAILOVER_LOG', os.devnull))

@@ -114,19 +114,20 @@ def _run(console: consoles.Console, scheme: str,
     with tempfile.TemporaryDirectory() as folder:
         result = os.path.join(folder, 'result')
         log = os.path.join(folder, 'log')
-        with open(log, 'w') as errors:
+        with open(log, 'a') as errors:
             process = subprocess.Popen(
                 [sys.executable, '-m', 'tests.demo.cloud', scheme, result,
                  '--copy-seconds', str(arguments.copy_seconds),
                  '--rate', str(arguments.rate)],
                 stdout=subprocess.PIPE, stderr=errors, text=True,
+                env={**os.environ, 'NOVA_VF_FAILOVER_LOG': log},
                 start_new_session=True)
             try:
                 last = _follow(console, scheme, process)
             finally:
                 _end(process)
         if process.returncode:
-            raise RunFailed(_why(scheme, last, log))
+            raise RunFailed(_why(scheme, last, log, process.returncode))
         with open(result) as file:
             return json.load(file)
 
@@ -153,7 +154,7 @@ def _end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def _why(scheme: str, last: str, log: str) -> str:
+def _why(scheme: str, last: str, log: str, code: int) -> str:
     with open(log) as file:
         lines = file.read().strip().splitlines()
     causes = [line for line in lines if 'Error' in line or 'Failed' in line]
@@ -163,7 +164,7 @@ def _why(scheme: str, last: str, log: str) -> str:
     with kept:
         kept.write('\n'.join(lines))
     return (f'{table.TITLES[scheme]} stopped at "{last}": '
-            f'{causes[-1].strip() if causes else "no error was written"}\n'
+            f'{causes[-1].strip() if causes else f"it ended with {code}"}\n'
             f'Its whole log: {kept.name}')
 
 
