@@ -138,13 +138,21 @@ class GuestTestCase(base.BaseTestCase):
 
     def fail_back(self):
         """On beta, with other VFs."""
-        intent = self.intent('primary')
+        return self.come_back('beta', {
+            port: 5 - number for number, port in enumerate(self.ports, 1)})
+
+    def come_back(self, host, numbers):
+        """The ports come back onto these VFs of the host that they are on.
+
+        :param numbers: of the VFs, by port
+        """
+        intent = self.intent('primary', list(numbers))
         self.assertEqual('armed', self.ask(intent, 'apply')['state'])
-        for number, port in enumerate(self.ports, 1):
-            self.attach_vf('beta', port, 5 - number)
+        for port, number in numbers.items():
+            self.attach_vf(host, port, number)
         report = self.done(intent)
-        for port in self.ports:
-            self.detach_standby('beta', port)
+        for port in numbers:
+            self.detach_standby(host, port)
         return report
 
     def move(self):

@@ -74,11 +74,7 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
         port, = self.ports
         self.fail_over()
 
-        intent = self.intent('primary')
-        self.ask(intent, 'apply')
-        self.attach_vf('alpha', port, 3)
-        self.done(intent)
-        self.detach_standby('alpha', port)
+        self.come_back('alpha', {port: 3})
 
         self.assertEqual(before, self.configuration())
         self.assertReachable()
@@ -108,11 +104,7 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
         self.attach_standby('beta', port)
         self.done(self.intent('standby'))
         self.detach_vf('beta', port, 4)
-        intent = self.intent('primary')
-        self.ask(intent, 'apply')
-        self.attach_vf('beta', port, 1)
-        self.done(intent)
-        self.detach_standby('beta', port)
+        self.come_back('beta', {port: 1})
 
         self.assertEqual(before, self.configuration())
 
@@ -129,11 +121,7 @@ class ThreePortsTestCase(Lossless, base.GuestTestCase):
         self.detach_vf('alpha', port, 2)
         self.assertReachable()
 
-        intent = self.intent('primary', [port])
-        self.ask(intent, 'apply')
-        self.attach_vf('alpha', port, 4)
-        self.done(intent)
-        self.detach_standby('alpha', port)
+        self.come_back('alpha', {port: 4})
 
         self.assertEqual(before, self.configuration())
         self.assertReachable()
@@ -168,14 +156,8 @@ class ThreePortsTestCase(Lossless, base.GuestTestCase):
         for number, port in zip((1, 3), others):
             self.detach_vf('beta', port, number)
         self.assertReachable()
-        intent = self.intent('primary')
-        self.ask(intent, 'apply')
-        for number, port in enumerate(self.ports, 1):
-            self.attach_vf('beta', port, number)
-        self.done(intent)
-        self.assertReachable()
-        for port in self.ports:
-            self.detach_standby('beta', port)
+        self.come_back('beta', {
+            port: number for number, port in enumerate(self.ports, 1)})
         self.assertReachable()
         self.assertNotEqual(before, self.configuration())
 
