@@ -299,14 +299,13 @@ class Mover:
                 nic.name for nic in primaries))
 
     def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
-        worn = [(nic, self._kept.outfits[nic.mac]) for nic in primaries
-                if nic.mac in self._kept.outfits]
-        dressed = {worn_['index']: nic.index for nic, worn_ in worn}
-        for nic, worn_ in worn:
-            outfit.put_routes(self._netlink, worn_['routes'], dressed,
+        pairs = [(nic, self._kept.outfits[nic.mac]) for nic in primaries
+                 if nic.mac in self._kept.outfits]
+        dressed = {worn['index']: nic.index for nic, worn in pairs}
+        for nic, worn in pairs:
+            outfit.put_routes(self._netlink, worn['routes'], dressed,
                               outfit.MAIN_TABLE)
-            outfit.drop_unwanted_routes(self._netlink, nic,
-                                        worn_['routes'])
+            outfit.drop_unwanted_routes(self._netlink, nic, worn['routes'])
 
     def _end_standby(self, primary: links.Nic) -> None:
         standby = self._nics.standby(primary.mac)

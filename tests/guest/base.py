@@ -39,6 +39,8 @@ class GuestTestCase(base.BaseTestCase):
     """A guest with VFs on the host ``alpha``, and its agent."""
 
     PORTS = 1
+    #: what the guest's owner calls the NICs
+    NAMES = ('eth0', 'eth1', 'eth2')
     MODE = nics.REPLICATING
 
     def setUp(self):
@@ -55,7 +57,9 @@ class GuestTestCase(base.BaseTestCase):
         for number, port in enumerate(self.ports, 1):
             self.net.add_port(port)
             self.attach_vf('alpha', port, number)
-            self.net.boot_port(port, f'eth{number - 1}', number == 1)
+            name = self.NAMES[number - 1]
+            self.guest.set(f'eth{number - 1}', ifname=name)
+            self.net.boot_port(port, name, number == 1)
         self.agent = agent.Agent(self.guest)
         self.addCleanup(self.agent.close)
         self.addOnException(self._show_log)
@@ -170,9 +174,9 @@ class GuestTestCase(base.BaseTestCase):
             ('-4', 'route', 'show', 'table', 'all'),
             ('-6', 'route', 'show', 'table', 'all'),
             ('-4', 'rule'), ('-6', 'rule'))]
-        sysctls = {f'eth{number}': self.guest.inside(
-            functools.partial(sysctl.snapshot, f'eth{number}'))
-            for number in range(len(self.ports))}
+        sysctls = {name: self.guest.inside(
+            functools.partial(sysctl.snapshot, name))
+            for name in self.NAMES[:len(self.ports)]}
         return [sysctls] + [sorted(_PASSING.sub('', text).splitlines())
                             for text in shown]
 

@@ -13,8 +13,10 @@
 """Failover and failback: no packet is lost, and nothing is left behind."""
 
 import re
+import socket
 import time
 
+from nova_vf_failover.guest import frames
 from tests.guest import base
 from tests.simulation.fabric import nic as nics
 
@@ -60,6 +62,9 @@ class Lossless:
 
 class OnePortTestCase(Lossless, base.GuestTestCase):
 
+    # Not what the kernel calls a NIC that appears.
+    NAMES = ('lan0',)
+
     def test_nothing_comes_twice_once_the_guest_has_moved(self):
         self.attach_standby('alpha', self.ports[0])
         report = self.done(self.intent('standby'))
@@ -90,6 +95,30 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
 
         self.assertEqual(before, self.configuration())
         self.assertReachable()
+
+    def test_both_switches_are_announced(self):
+        heard = self.net.listen()
+        self.addCleanup(heard.close)
+        self.fail_over()
+        self.assertAnnounced(heard)
+        self.carry_standby(self.ports[0])
+
+        heard = self.net.listen()
+        self.addCleanup(heard.close)
+        self.fail_back()
+        self.assertAnnounced(heard)
+
+    def assertAnnounced(self, heard):
+        """The peer has been told where both addresses are."""
+        port, = self.ports
+        wanted = [frames.announcement(family, port.mac, str(address.ip))
+                  for family, address in ((socket.AF_INET, port.v4),
+                                          (socket.AF_INET6, port.v6))]
+        while wanted:
+            # A frame that does not come ends this with a TimeoutError.
+            frame = heard.recv(2048)
+            wanted = [missing for missing in wanted
+                      if not frame.startswith(missing)]
 
     def test_an_intent_that_is_done_is_done(self):
         self.attach_standby('alpha', self.ports[0])
@@ -247,6 +276,12 @@ class ExclusiveNicTestCase(base.GuestTestCase):
     """A NIC that delivers to the VF as long as that has the MAC."""
 
     MODE = nics.EXCLUSIVE
+
+    def setUp(self):
+        super().setUp()
+        # What comes in on one NIC while the way back leads over the other
+        # one is dropped by a strict check (RFC 3704).
+        self.guest.run('sysctl', '-qw', 'net.ipv4.conf.eth0.rp_filter=1')
 
     def test_overlap_is_reported(self):
         port, = self.ports
