@@ -97,20 +97,19 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
         self.assertReachable()
 
     def test_both_switches_are_announced(self):
-        heard = self.net.listen()
-        self.addCleanup(heard.close)
-        self.fail_over()
-        self.assertAnnounced(heard)
+        with self.net.hosts['alpha'].nic.listen('alphapf0') as heard:
+            self.fail_over()
+            self.assertAnnounced(heard)
         self.carry_standby(self.ports[0])
 
-        heard = self.net.listen()
-        self.addCleanup(heard.close)
-        self.fail_back()
-        self.assertAnnounced(heard)
+        with self.net.hosts['beta'].nic.listen('0000:91:00.4') as heard:
+            self.fail_back()
+            self.assertAnnounced(heard)
 
     def assertAnnounced(self, heard):
-        """The peer has been told where both addresses are."""
+        """Everybody has been told where both addresses are."""
         port, = self.ports
+        heard.settimeout(3)
         wanted = [frames.announcement(family, port.mac, str(address.ip))
                   for family, address in ((socket.AF_INET, port.v4),
                                           (socket.AF_INET6, port.v6))]

@@ -26,9 +26,6 @@ from tests.simulation.fabric import traffic
 # Seconds until a packet that has not come is lost.
 _PATIENCE = 3.0
 
-# include/uapi/linux/if_ether.h
-_ETH_P_ALL = 0x0003
-
 
 class Port:
     """A port of the guest: its MAC and its addresses.
@@ -139,18 +136,6 @@ class Network(fixtures.Fixture):
                 return asking.recv(1) == b'!'
             except TimeoutError:
                 return False
-
-    def listen(self) -> socket.socket:
-        """A socket that hears every frame that comes to the peer from now."""
-        def listen() -> socket.socket:
-            made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
-                                 socket.htons(_ETH_P_ALL))
-            made.bind(('eth0', _ETH_P_ALL))
-            return made
-
-        made = self.peer.inside(listen)
-        made.settimeout(_PATIENCE)
-        return made
 
     @staticmethod
     def _socket(where: namespace.Namespace, family: int) -> socket.socket:

@@ -24,7 +24,13 @@ it delivers by the filters that are programmed, from the moment they are:
     A frame goes to the VF that has the MAC, and to the PF only if none has.
 """
 
+import socket
+
 from tests.simulation.fabric import namespace
+
+# include/uapi/linux/if_ether.h and if_packet.h
+_ETH_P_ALL = 0x0003
+_SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 
 REPLICATING, EXCLUSIVE = 'replicating', 'exclusive'
 
@@ -83,6 +89,22 @@ class Nic:
         """From now on the NIC takes a MAC for a VF and does not filter for it.
         """
         self._ignored.add(vf)
+
+    def listen(self, function: str) -> socket.socket:
+        """A socket that hears every frame that a function sends from now.
+
+        :param function: name of the PF, or PCI address of a VF
+        """
+        port = self.vfs.get(function, function)
+
+        def listen() -> socket.socket:
+            made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW,
+                                 socket.htons(_ETH_P_ALL))
+            made.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+            made.bind((port, _ETH_P_ALL))
+            return made
+
+        return self._switch.inside(listen)
 
     def _add_function(self, name: str, **flags: int) -> None:
         self.host.add_veth(name, self._switch, name)
