@@ -19,6 +19,7 @@ it are keywords for the methods of ``pyroute2.IPRoute``.
 
 import contextlib
 import errno
+import os
 import socket
 import time
 import typing
@@ -28,7 +29,10 @@ from pyroute2.netlink import exceptions
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import sysctl
 
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
+# Where IPv6 is off (ipv6.disable=1) the kernel answers a question about it
+# with everything that it has (net/core/rtnetlink.c, rtnl_dump_all).
+FAMILIES = (socket.AF_INET,) + (
+    (socket.AF_INET6,) if os.path.isdir('/proc/sys/net/ipv6') else ())
 
 # include/uapi/linux/rtnetlink.h
 MAIN_TABLE = 254

@@ -20,14 +20,11 @@ place of the other one. The rules stand right before that of the main table
 """
 
 import errno
-import socket
 import typing
 
 from pyroute2.netlink import exceptions
 
 from nova_vf_failover.guest import outfit
-
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 # Nobody's: far from the small numbers that people choose.
 TABLES = (0x76666f, 0x766670)
@@ -46,7 +43,7 @@ def to_table(netlink: typing.Any, wanted: typing.List[outfit.Document],
     spare = TABLES[1] if in_use(netlink, TABLES[0]) else TABLES[0]
     clear(netlink, spare)
     outfit.put_routes(netlink, wanted, dressed, spare)
-    for family in FAMILIES:
+    for family in outfit.FAMILIES:
         # It goes behind a rule of the same priority, so what is in use
         # stays in use until that one is gone.
         netlink.rule('add', **_rule(family, spare))
@@ -66,12 +63,12 @@ def on(netlink: typing.Any) -> bool:
 
 
 def in_use(netlink: typing.Any, table: int) -> bool:
-    return any(_present(netlink, family, table) for family in FAMILIES)
+    return any(_present(netlink, family, table) for family in outfit.FAMILIES)
 
 
 def clear(netlink: typing.Any, table: int) -> None:
     """Remove the routes of a table."""
-    for family in FAMILIES:
+    for family in outfit.FAMILIES:
         for message in netlink.get_routes(family=family, table=table):
             try:
                 netlink.route('del', **_identity(message, family, table))
@@ -83,7 +80,7 @@ def clear(netlink: typing.Any, table: int) -> None:
 
 def _drop_rules(netlink: typing.Any, tables: typing.Any) -> None:
     for table in tables:
-        for family in FAMILIES:
+        for family in outfit.FAMILIES:
             while _present(netlink, family, table):
                 netlink.rule('del', **_rule(family, table))
 

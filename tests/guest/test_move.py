@@ -15,8 +15,17 @@
 import re
 import socket
 import time
+from unittest import mock
+
+import fixtures
+import pyroute2
 
 from nova_vf_failover.guest import frames
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import switch
 from tests.guest import base
 from tests.simulation.fabric import nic as nics
 
@@ -118,6 +127,36 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
             frame = heard.recv(2048)
             wanted = [missing for missing in wanted
                       if not frame.startswith(missing)]
+
+    def test_half_a_switch_is_undone(self):
+        before = self.configuration()
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        to_table = switch.to_table
+
+        def half(*arguments):
+            to_table(*arguments)
+            raise OSError('out of memory')
+
+        with mock.patch.object(switch, 'to_table', autospec=True,
+                               side_effect=half):
+            error = self.assertRaises(
+                mover.Failed, self.guest.inside, self.fail_over_here)
+
+        self.assertEqual('out of memory', str(error))
+        self.assertReachable()
+        self.detach_standby('alpha', port)
+        self.assertEqual(before, self.configuration())
+
+    def fail_over_here(self):
+        """In this process, whose functions can be replaced."""
+        intent = intents.from_document(self.intent('standby'))
+        folder = self.useFixture(fixtures.TempDir()).path
+        with pyroute2.IPRoute() as netlink:
+            mover.Mover(
+                netlink, links.Links(netlink, frozenset(['tun'])),
+                snapshot.Snapshot(folder)).fail_over(
+                    intent, intents.Report(intent), lambda test: test())
 
     def test_an_intent_that_is_done_is_done(self):
         self.attach_standby('alpha', self.ports[0])
