@@ -54,8 +54,10 @@ class Agent:
             stack.callback(os.unlink, path)
             log = stack.enter_context(open(self.log, 'ab'))
             self._service = subprocess.Popen(
-                self._argv('run', '--state-dir', self._folder.name,
-                           '--standby-driver', _STANDBY_DRIVER),
+                # It has nothing that would end with who has started it.
+                ['setpriv', '--pdeathsig', 'KILL', *self._argv(
+                    'run', '--state-dir', self._folder.name,
+                    '--standby-driver', _STANDBY_DRIVER)],
                 env={**os.environ, 'NOTIFY_SOCKET': path}, stderr=log)
             notified.settimeout(30)
             try:
