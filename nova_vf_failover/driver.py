@@ -23,7 +23,6 @@ from collections.abc import Callable
 import contextlib
 import copy
 import functools
-import inspect
 import threading
 import typing
 
@@ -150,6 +149,11 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         A failure ends in Nova's ``recover_method``, for an exception that
         leaves this method puts the server into ERROR.
         """
+        if not negotiation.source_vfs(migrate_data):
+            super().live_migration(
+                context, instance, dest, post_method, recover_method,
+                block_migration, migrate_data)
+            return
         cancelled = self._swapping[instance.uuid] = threading.Event()
         try:
             self._failover(context, instance, migrate_data, cancelled)
@@ -324,6 +328,9 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
 
         :returns: the ports that are not Nova's to attach
         """
+        vfs = [vif for vif in network_info if negotiation.is_vf(vif)]
+        if not vfs:
+            return set()
         try:
             swapped = self._swap(context, instance)
             handled = swapped.away()
@@ -331,10 +338,9 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             LOG.exception('It cannot be read where the ports of the server '
                           'stand; they are left as they are',
                           instance=instance)
-            return {vif['id'] for vif in network_info
-                    if negotiation.is_vf(vif)}
+            return {vif['id'] for vif in vfs}
         try:
-            swapped.failback([self._port(vif) for vif in network_info
+            swapped.failback([self._port(vif) for vif in vfs
                               if vif['id'] in handled])
         except exception.Degraded as error:
             LOG.error('The server is degraded: %s', error, instance=instance)
@@ -345,9 +351,11 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
     def _present(self, instance: objects.Instance,
                  migrate_data: MigrateData) -> set[str]:
         """The VF ports whose VF has never left the guest."""
+        vfs = negotiation.source_vfs(migrate_data)
+        if not vfs:
+            return set()
         guest = self._domain(instance)
-        return {vif['id'] for vif in negotiation.source_vfs(migrate_data)
-                if guest.primary(vif['address'])}
+        return {vif['id'] for vif in vfs if guest.primary(vif['address'])}
 
     def _release(self, instance: objects.Instance,
                  describe: Callable[[], standbys.VIF]) -> None:
@@ -378,25 +386,6 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             instance, self._domain(instance), plugs, self._standby,
             self._channel, self._claims,
             reporting.Reporter(context, instance, CONF.host), cancelled)
-
-
-def changed_signatures() -> list[str]:
-    """The methods of Nova's driver that are not as this module knows them.
-
-    What is overridden has to take the same parameters, and what is called
-    has to exist.
-    """
-    ours, novas = FailoverLibvirtDriver, libvirt_driver.LibvirtDriver
-    return [
-        name for name, method in vars(ours).items()
-        if inspect.isfunction(method) and not name.startswith('_')
-        and _parameters(method) != _parameters(getattr(novas, name, None))
-    ] + [name for name in ('_detach_with_retry', 'attach_interface')
-         if not hasattr(novas, name)]
-
-
-def _parameters(method: typing.Any) -> list[str]:
-    return list(inspect.signature(method).parameters) if method else []
 
 
 def _precheck_error(refusal: exception.CannotSwap) -> Exception:

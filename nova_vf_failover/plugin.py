@@ -96,11 +96,14 @@ def _install() -> str | None:
     # Not at the top: stevedore swallows an error of the import, and a host
     # on which the plugin is off must not depend on any of this.
     from nova.virt import libvirt
+    from nova.virt.libvirt import driver as libvirt_driver
 
     from nova_vf_failover import driver
     from nova_vf_failover import registry
+    from nova_vf_failover import signatures
 
-    strangers = driver.changed_signatures()
+    strangers = signatures.changed(driver.FailoverLibvirtDriver,
+                                   libvirt_driver.LibvirtDriver)
     if strangers:
         return (f'nova_vf_failover: Nova {version} has changed '
                 f'{", ".join(strangers)} of its libvirt driver, which this '

@@ -120,9 +120,12 @@ class SwapTestCase(base.FailoverTestCase):
     def test_server_without_vf_ports_is_novas(self):
         self.start_hosts()
         server = self._create_server(networks='none', host='alpha')
+        looked = self.useFixture(fixtures.MockPatch(
+            'nova_vf_failover.driver.FailoverLibvirtDriver._domain')).mock
 
         self.migrate(server)
 
+        looked.assert_not_called()
         self.assertNotIn('compute_vf_failover', self.events(server))
         self.assertEqual(
             'beta', self.api.get_server(server['id'])[

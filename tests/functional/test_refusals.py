@@ -93,33 +93,28 @@ class HostTestCase(base.FailoverTestCase):
         links[name] = dataclasses.replace(links[name], **fault)
         return name
 
-    @ddt.data(*FAULTS)
-    @ddt.unpack
-    def test_source_required(self, fault, words, cure):
+    def assertRefused(self, host, fault, words, cure):
+        """The migration is refused, and the sentence names PF and cure."""
         self.flags(policy='required', group='vf_failover')
         self.start_hosts()
         server = self.boot(self.add_port())
-        pf = self.break_pf('alpha', fault)
+        pf = self.break_pf(host, fault)
 
         refusal = self.refusal(server)
 
         self.assertIn(f'PF {pf} {words}', refusal)
         self.assertIn(cure.format(pf=pf), refusal)
         self.assertWorld(server, 'alpha')
+
+    @ddt.data(*FAULTS)
+    @ddt.unpack
+    def test_source_required(self, fault, words, cure):
+        self.assertRefused('alpha', fault, words, cure)
 
     @ddt.data(*FAULTS)
     @ddt.unpack
     def test_destination_required(self, fault, words, cure):
-        self.flags(policy='required', group='vf_failover')
-        self.start_hosts()
-        server = self.boot(self.add_port())
-        pf = self.break_pf('beta', fault)
-
-        refusal = self.refusal(server)
-
-        self.assertIn(f'PF {pf} {words}', refusal)
-        self.assertIn(cure.format(pf=pf), refusal)
-        self.assertWorld(server, 'alpha')
+        self.assertRefused('beta', fault, words, cure)
 
     def test_destination_native(self):
         self.start_hosts()

@@ -69,21 +69,19 @@ class Nic:
 
     def program(self, vf: str, mac: str) -> None:
         """Set the administrative MAC of a VF; frames for it go there now."""
-        if vf in self._ignored:
-            return
-        if self._mode == REPLICATING:
-            self._port(self.vfs[vf], unicast_flood=1)
-        else:
-            self._filter('add', self.vfs[vf], mac)
+        self._deliver(vf, mac, 1, 'add')
 
     def reset(self, vf: str, mac: str) -> None:
         """Take the MAC of a VF away."""
+        self._deliver(vf, mac, 0, 'del')
+
+    def _deliver(self, vf: str, mac: str, flood: int, command: str) -> None:
         if vf in self._ignored:
             return
         if self._mode == REPLICATING:
-            self._port(self.vfs[vf], unicast_flood=0)
+            self._port(self.vfs[vf], unicast_flood=flood)
         else:
-            self._filter('del', self.vfs[vf], mac)
+            self._filter(command, self.vfs[vf], mac)
 
     def ignore(self, vf: str) -> None:
         """From now on the NIC takes a MAC for a VF and does not filter for it.
