@@ -123,6 +123,15 @@ class FailoverTestCase(sriov._PCIServersTestBase):
             fakelibvirt.HostPCIDevicesInfo(
                 num_pfs=1, num_vfs=num_vfs, numa_node=numa_node,
                 bus=self.buses[name])))
+        self._hear_events(name)
+
+    def restart_host(self, name: str) -> None:
+        """Start the compute service of a host anew; its guests run on."""
+        self.hosts.newest = name
+        self.restart_compute_service(name)
+        self._hear_events(name)
+
+    def _hear_events(self, name: str) -> None:
         host = self.computes[name].driver._host
         connection = self.hosts.world.connections[name]
         # The harness turns off Nova's event thread; libvirt's events go to
@@ -259,12 +268,7 @@ class FailoverTestCase(sriov._PCIServersTestBase):
 
         :param standing: whether its ports are on their VFs or degraded
         """
-        shown = self.api.get_server(server['id'])
-        self.assertEqual(('ACTIVE', host, None), (
-            shown['status'], shown['OS-EXT-SRV-ATTR:host'],
-            shown['OS-EXT-STS:task_state']))
-        for port in self.ports:
-            self._assert_port(server, host, port, standing)
+        self.assertPorts(server, host, standing)
         # Nova lets a claim of a migration that was given up stand until the
         # next periodic update (bug 1860555); the device that its standby left
         # on the destination goes in the one after.
@@ -272,6 +276,16 @@ class FailoverTestCase(sriov._PCIServersTestBase):
         self._run_periodics()
         self._assert_trackers(server, host)
         self._assert_hosts(server, host, standing)
+
+    def assertPorts(self, server: dict[str, typing.Any], host: str,
+                    standing: str = PRIMARY) -> None:
+        """Nova, Neutron and libvirt agree on a server and its ports."""
+        shown = self.api.get_server(server['id'])
+        self.assertEqual(('ACTIVE', host, None), (
+            shown['status'], shown['OS-EXT-SRV-ATTR:host'],
+            shown['OS-EXT-STS:task_state']))
+        for port in self.ports:
+            self._assert_port(server, host, port, standing)
         self._assert_domains(server, host, standing)
 
     def assertReachable(self, server: dict[str, typing.Any],

@@ -12,9 +12,15 @@
 
 """What fails or is aborted on the way: the guest is never without network."""
 
-import ddt
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.functional import base  # isort: skip
 
-from tests.functional import base
+import threading
+
+import ddt
+import fixtures
+
+from nova_vf_failover import swap
 from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 
@@ -157,3 +163,44 @@ class GuestLostTestCase(base.FailoverTestCase):
         self.migrate(self.server)
 
         self.assertWorld(self.server, 'alpha')
+
+
+class Killed(BaseException):
+    """Nothing handles it, as nothing handles the end of a process."""
+
+
+@ddt.ddt
+class KilledTestCase(base.FailoverTestCase):
+    """nova-compute on the source dies in the middle of a failover."""
+
+    @ddt.data('_attach_standbys', '_send_guest_to_standby',
+              '_detach_primaries')
+    def test_guest_is_reachable_and_can_be_migrated_again(self, step):
+        self.start_hosts()
+        server = self.boot(self.add_port())
+
+        self.kill_after(step, server)
+
+        self.assertReachable(server, 'alpha')
+        self.migrate(server)
+        # The PCI tracker of the destination is left out: the migration that
+        # died stays in progress for Nova, and so does its claim there.
+        self.assertPorts(server, 'beta')
+
+    def kill_after(self, step, server):
+        """The process ends right after a step, and is started anew."""
+        died = threading.Event()
+        original = getattr(swap.Swap, step)
+
+        def die(swapped, ports):
+            original(swapped, ports)
+            died.set()
+            raise Killed()
+
+        with fixtures.MonkeyPatch(
+                f'nova_vf_failover.swap.Swap.{step}', die):
+            self.begin_migration(server)
+            self.assertTrue(died.wait(30))
+        self.hosts.world.migrations.proceed.set()
+        self.restart_host('alpha')
+        self._wait_for_state_change(server, 'ACTIVE')
