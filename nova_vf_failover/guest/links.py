@@ -19,60 +19,86 @@ import socket
 import struct
 import typing
 
+from nova_vf_failover.guest import netlink
+
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
+# Those that an owner sets: NOARP, PROMISC, ALLMULTI, MULTICAST.
+_OWNED_FLAGS = 0x80 | 0x100 | 0x200 | 0x1000
+
+# include/uapi/linux/rtnetlink.h, if_link.h
+_NEWLINK, _GETLINK = 16, 18
+_ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
+_TXQLEN, _LINKINFO, _IFALIAS, _GROUP = 13, 18, 20, 27
+_EXT_MASK, _LINK_NETNSID = 29, 37
+_INFO_KIND = 1
+_SKIP_STATS = 0x8
+# struct ifinfomsg: family, type, index, flags, which of them are meant
+_HEADER = struct.Struct('=BxHiII')
+#: the group to be told of changes of links by
+CHANGES = 0x1
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_GDRVINFO = 3
 # struct ethtool_drvinfo, include/uapi/linux/ethtool.h
 _DRVINFO = struct.Struct('=I32s32s32s32s32s12sIIIII')
 
+# In the first byte of the MAC of a standby that is parked: see Links.
+_PARKED = 0x04
+
+Document = typing.Dict[str, typing.Any]
+
 Nic = typing.NamedTuple('Nic', [
     ('index', int), ('name', str), ('mac', str), ('up', bool),
     ('carrier', bool), ('mtu', int), ('master', typing.Optional[int]),
-    ('link', typing.Optional[int]), ('kind', str), ('driver', str)])
+    ('link', typing.Optional[int]), ('kind', str), ('driver', str),
+    ('flags', int), ('txqlen', int), ('group', int), ('alias', str)])
 
 
 class Links:
     """Looks at the NICs of this network namespace.
 
-    :param netlink: a ``pyroute2.IPRoute``
+    A standby that is not in use is *parked*: it has its MAC with one bit
+    turned over. So nobody in the guest ever finds two NICs of one MAC, which
+    network managers configure alike and with which cloud-init refuses to
+    boot, and what comes in on it is not taken in a second time.
+
+    :param kernel: the conversation with it
     :param standby_drivers: the drivers that a standby has; sysfs names none
         outside of the first network namespace, so ethtool is asked
     """
 
-    def __init__(self, netlink: typing.Any,
+    def __init__(self, kernel: netlink.Netlink,
                  standby_drivers: typing.FrozenSet[str]) -> None:
-        self._netlink = netlink
+        self._kernel = kernel
         self._standby_drivers = standby_drivers
-        self._drivers: typing.Dict[int, str] = {}
+        self._drivers: typing.Dict[typing.Tuple[int, str], str] = {}
 
     def all(self) -> typing.List[Nic]:
-        nics = [_nic(message) for message in self._netlink.get_links()]
+        nics = [_nic(body) for body in self._kernel.dump(
+            _GETLINK, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+            + netlink.numeric(_EXT_MASK, _SKIP_STATS))]
         return [nic._replace(driver=self._driver(nic)) for nic in nics]
 
-    def with_mac(self, mac: str) -> typing.List[Nic]:
-        """The NICs with a MAC, without those that lie on another NIC.
-
-        A VLAN or a bridge takes over the MAC of what is below it.
-        """
-        nics = [nic for nic in self.all() if nic.mac == mac]
-        indexes = {nic.index for nic in nics}
-        return [nic for nic in nics
-                if nic.kind not in ('bridge', 'bond', 'team')
-                and (nic.kind == 'veth' or nic.link not in indexes)]
-
     def primary(self, mac: str) -> typing.Optional[Nic]:
-        for nic in self.with_mac(mac):
-            if nic.driver not in self._standby_drivers:
-                return nic
-        return None
+        return self.pair(mac)[0]
 
     def standby(self, mac: str) -> typing.Optional[Nic]:
-        for nic in self.with_mac(mac):
+        return self.pair(mac)[1]
+
+    def pair(self, mac: str) -> typing.Tuple[
+            typing.Optional[Nic], typing.Optional[Nic]]:
+        """The primary and the standby of a port, as far as they are there.
+        """
+        primary = standby = None
+        for nic in _without_those_above([
+                nic for nic in self.all()
+                if nic.mac in (mac, parked(mac))]):
             if nic.driver in self._standby_drivers:
-                return nic
-        return None
+                standby = standby or nic
+            elif nic.mac == mac:
+                primary = primary or nic
+        return primary, standby
 
     def named(self, name: str) -> typing.Optional[Nic]:
         for nic in self.all():
@@ -85,30 +111,93 @@ class Links:
         return [other.name for other in self.all()
                 if other.link == nic.index and other.kind != 'veth']
 
-    def set(self, nic: Nic, **attributes: typing.Any) -> None:
-        self._netlink.link('set', index=nic.index, **attributes)
+    def set(self, nic: Nic, **changes: typing.Any) -> None:
+        """Change a NIC at once; see :func:`changed`."""
+        self._kernel.ask([changed(nic, **changes)])
 
     def _driver(self, nic: Nic) -> str:
-        if nic.index not in self._drivers:
-            self._drivers[nic.index] = _ask_driver(nic.name)
-        return self._drivers[nic.index]
+        key = (nic.index, nic.name)
+        if key not in self._drivers:
+            self._drivers[key] = _ask_driver(nic.name)
+        return self._drivers[key]
 
 
-def _nic(message: typing.Any) -> Nic:
-    link = message.get_attr('IFLA_LINK')
-    if message.get_attr('IFLA_LINK_NETNSID') is not None:
-        link = None
+def parked(mac: str) -> str:
+    """The MAC that a standby has while it is parked."""
+    return '%02x%s' % (int(mac[:2], 16) ^ _PARKED, mac[2:])
+
+
+def changed(nic: Nic, up: typing.Optional[bool] = None,
+            name: typing.Optional[str] = None,
+            mac: typing.Optional[str] = None,
+            mtu: typing.Optional[int] = None) -> netlink.Message:
+    """The message that changes something of a NIC."""
+    body = _HEADER.pack(socket.AF_UNSPEC, 0, nic.index, IFF_UP if up else 0,
+                        0 if up is None else IFF_UP)
+    if name is not None:
+        body += netlink.textual(_IFNAME, name)
+    if mac is not None:
+        body += netlink.attribute(_ADDRESS, bytes.fromhex(
+            mac.replace(':', '')))
+    if mtu is not None:
+        body += netlink.numeric(_MTU, mtu)
+    return netlink.Message(_NEWLINK, 0, body)
+
+
+def appearance(nic: Nic) -> Document:
+    """What the owner has set of the NIC itself."""
+    return {'mtu': nic.mtu, 'flags': nic.flags & _OWNED_FLAGS,
+            'txqlen': nic.txqlen, 'group': nic.group, 'alias': nic.alias}
+
+
+def dressed(nic: Nic, worn: Document, flags: bool) -> netlink.Message:
+    """The message that gives a NIC an appearance.
+
+    :param flags: those of the owner too
+    """
+    body = _HEADER.pack(
+        socket.AF_UNSPEC, 0, nic.index, worn['flags'],
+        _OWNED_FLAGS if flags else 0)
+    for kind, key in ((_MTU, 'mtu'), (_TXQLEN, 'txqlen'), (_GROUP, 'group')):
+        if getattr(nic, key) != worn[key]:
+            body += netlink.numeric(kind, worn[key])
+    if nic.alias != worn['alias']:
+        body += netlink.textual(_IFALIAS, worn['alias'])
+    return netlink.Message(_NEWLINK, 0, body)
+
+
+def _without_those_above(nics: typing.List[Nic]) -> typing.List[Nic]:
+    """Without NICs that lie on another NIC.
+
+    A VLAN or a bridge takes over the MAC of what is below it.
+    """
+    indexes = {nic.index for nic in nics}
+    return [nic for nic in nics
+            if nic.kind not in ('bridge', 'bond', 'team')
+            and (nic.kind == 'veth' or nic.link not in indexes)]
+
+
+def _nic(body: bytes) -> Nic:
+    _, _, index, flags, _ = _HEADER.unpack_from(body)
+    found = dict(netlink.attributes(body, _HEADER.size))
+    info = dict(netlink.attributes(found.get(_LINKINFO, b''), 0))
     return Nic(
-        index=message['index'],
-        name=message.get_attr('IFLA_IFNAME'),
-        mac=(message.get_attr('IFLA_ADDRESS') or '').lower(),
-        up=bool(message['flags'] & IFF_UP),
-        carrier=bool(message['flags'] & IFF_LOWER_UP),
-        mtu=message.get_attr('IFLA_MTU'),
-        master=message.get_attr('IFLA_MASTER'),
-        link=link,
-        kind=(message.get_nested('IFLA_LINKINFO', 'IFLA_INFO_KIND') or ''),
-        driver='')
+        index=index,
+        name=netlink.text(found[_IFNAME]),
+        mac=':'.join('%02x' % part for part in found.get(_ADDRESS, b'')),
+        up=bool(flags & IFF_UP),
+        carrier=bool(flags & IFF_LOWER_UP),
+        mtu=netlink.number(found.get(_MTU)) or 0,
+        master=netlink.number(found.get(_MASTER)),
+        # The other end may be in another namespace.
+        link=(None if _LINK_NETNSID in found
+              else netlink.number(found.get(_LINK))),
+        kind=netlink.text(info.get(_INFO_KIND, b'')),
+        driver='',
+        flags=flags,
+        txqlen=netlink.number(found.get(_TXQLEN)) or 0,
+        group=netlink.number(found.get(_GROUP)) or 0,
+        alias=netlink.text(found.get(_IFALIAS, b'')))
 
 
 def _ask_driver(name: str) -> str:

@@ -12,16 +12,22 @@
 
 """Failover and failback as the guest sees them, step by step."""
 
+import contextlib
 import logging
 import socket
 import typing
 
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import neighbours
+from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
+from nova_vf_failover.guest import udev
 from nova_vf_failover.guest import wire
 
 LOG = logging.getLogger(__name__)
@@ -30,8 +36,12 @@ LOG = logging.getLogger(__name__)
 _MOST_ASKED = 4
 
 
+# Seconds that udev may take to name a NIC; then it is used as it is.
+_NAMING = 5.0
+
 # A primary and its standby, for each port.
 Pairs = typing.List[typing.Tuple[links.Nic, links.Nic]]
+Wires = typing.Dict[str, wire.Wire]
 
 
 class Failed(Exception):
@@ -41,27 +51,34 @@ class Failed(Exception):
 class Mover:
     """Moves the traffic of ports between their NICs.
 
-    :param netlink: a ``pyroute2.IPRoute``
+    :param kernel: the conversation with it
     :param nics: the NICs of the guest
     :param kept: what survives a restart
     """
 
-    def __init__(self, netlink: typing.Any, nics: links.Links,
+    def __init__(self, kernel: netlink.Netlink, nics: links.Links,
                  kept: snapshot.Snapshot) -> None:
-        self._netlink = netlink
+        self._kernel = kernel
         self._nics = nics
         self._kept = kept
+        self._switch = switch.Switch(kernel)
+        self._memberships = multicast.Memberships()
 
     # -- before ---------------------------------------------------------------
 
     def check(self, intent: intents.Intent) -> None:
         """:raises intents.Refused: it would not work, and why"""
+        primaries = []
         for port in intent.ports:
             nic = self._nics.primary(port.mac)
             if nic is None:
                 raise intents.Refused(
                     'There is no VF with the MAC %s.' % port.mac)
             self._check_nic(nic)
+            primaries.append(nic)
+        self._switch.check([
+            switch.Away(worn, nic.index, nic) for nic, worn in zip(
+                primaries, outfit.take(self._kernel, primaries))])
 
     def _check_nic(self, nic: links.Nic) -> None:
         if not nic.up or not nic.carrier:
@@ -75,7 +92,7 @@ class Mover:
         above = self._nics.on_top(nic)
         if above:
             raise intents.Refused('%s lies on %s.' % (above[0], nic.name))
-        sentence = outfit.unsupported(self._netlink, nic, switch.TABLES)
+        sentence = qdiscs.obstacle(self._kernel, nic)
         if sentence:
             raise intents.Refused(sentence)
 
@@ -93,7 +110,7 @@ class Mover:
         if macs & self._kept.away:
             # An earlier move got stuck: start from the primaries.
             self.fail_back(intent, intents.Report(intent),
-                           lambda condition: condition())
+                           lambda condition, limit=None: condition())
         self.check(intent)
         if not arrived(lambda: all(self._nics.standby(port.mac)
                                    for port in intent.ports)):
@@ -101,117 +118,132 @@ class Mover:
                                   'MACs ' + ', '.join(
                                       port.mac for port in intent.ports))
         pairs = [self._pair(port, report) for port in intent.ports]
+        arrived(lambda: all(udev.settled(standby.index)
+                            for _, standby in pairs), _NAMING)
+        pairs = [self._pair(port, report) for port in intent.ports]
         self._keep(pairs)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._undress_standbys, pairs)
+            try:
+                self._prepare_standbys(pairs, report)
+            except (OSError, Failed, intents.Refused) as error:
+                LOG.exception('The traffic stays where it is')
+                raise Failed(str(error))
+            undo.pop_all()
+        self._switch.tidy()
+
+    def _prepare_standbys(self, pairs: Pairs, report: intents.Report) -> None:
+        with report.step('dress'):
+            for primary, standby in pairs:
+                self._dress_standby(primary, standby)
+            prepared = self._switch.prepare(self._all_away())
+        tried = {primary.mac: wire.Wire(standby, primary.mac)
+                 for primary, standby in pairs}
+        other = {primary.mac: wire.Wire(primary, primary.mac)
+                 for primary, _ in pairs}
         try:
-            with report.step('dress'):
-                for primary, standby in pairs:
-                    self._dress_standby(primary, standby)
             with report.step('prove'):
                 for primary, standby in pairs:
-                    self._prove_standby(primary, standby, report)
+                    self._prove_standby(primary, standby, tried, other,
+                                        report)
             with report.step('switch'):
-                self._switch(self._kept.away)
-        except Exception as error:
-            LOG.exception('The traffic stays where it is')
-            self._undress_standbys(pairs)
-            raise Failed(str(error))
-        with report.step('announce'):
-            for primary, standby in pairs:
-                wire.announce(standby, self._addresses(standby.mac))
-                self._end_overlap(primary, standby, report)
+                for primary, standby in pairs:
+                    outfit.show_standby(
+                        self._kernel, standby, primary.mac,
+                        self._kept.outfits[primary.mac])
+                self._switch.throw(prepared)
+            with report.step('announce'):
+                for primary, standby in pairs:
+                    self._end_overlap(primary, standby, tried, report)
+        finally:
+            wire.close_later(list(tried.values()) + list(other.values()))
 
     def _pair(
             self, port: intents.Port, report: intents.Report,
     ) -> typing.Tuple[links.Nic, links.Nic]:
-        primary = self._nics.primary(port.mac)
-        standby = self._nics.standby(port.mac)
+        primary, standby = self._nics.pair(port.mac)
         if primary is None or standby is None:
             raise intents.Refused('A NIC with the MAC %s has gone.' % port.mac)
         report.ports[port.mac].update(primary=primary.name,
                                       standby=standby.name)
         return primary, standby
 
-    def _keep(
-            self, pairs: Pairs,
-    ) -> None:
-        for primary, _ in pairs:
-            self._kept.outfits[primary.mac] = outfit.take(
-                self._netlink, primary)
+    def _keep(self, pairs: Pairs) -> None:
+        primaries = [primary for primary, _ in pairs]
+        for primary, worn in zip(primaries,
+                                 outfit.take(self._kernel, primaries)):
+            self._kept.outfits[primary.mac] = worn
             self._kept.away.add(primary.mac)
         self._kept.write()
 
-    def _switch(self, away: typing.Set[str]) -> None:
-        """Send the traffic of these MACs over their standbys.
-
-        That of every other NIC goes where the main table sends it.
-        """
-        standbys = {mac: nic for mac, nic in (
-            (mac, self._nics.standby(mac)) for mac in away) if nic}
-        if not standbys:
-            switch.off(self._netlink)
-            return
-        dressed = {
-            self._kept.outfits[mac]['index']: nic.index
-            for mac, nic in standbys.items()}
-        left = [nic.index for nic in map(self._nics.primary, standbys) if nic]
-        wanted = [route for route in outfit.routes(self._netlink)
-                  if not outfit.uses(route, left)]
-        for mac in sorted(standbys):
-            wanted += self._kept.outfits[mac]['routes']
-        switch.to_table(self._netlink, wanted, dressed)
+    def _all_away(
+            self, but: typing.Container[str] = ()) -> typing.List[switch.Away]:
+        """The ports whose traffic is to go over their standbys."""
+        away = []
+        for mac in sorted(self._kept.away):
+            primary, standby = self._nics.pair(mac)
+            if mac not in but and standby:
+                away.append(switch.Away(
+                    self._kept.outfits[mac],
+                    primary.index if primary else None, standby))
+        return away
 
     def _dress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
-        if standby.up:
-            # Whatever the guest has put there by itself.
-            self._netlink.flush_addr(index=standby.index)
-        wanted = dict(worn['sysctls'])
-        wanted.update({sysctl.RP_FILTER: '2', sysctl.ACCEPT_DAD: '0',
-                       sysctl.ACCEPT_RA: '0', sysctl.ADDR_GEN_MODE: '1'})
-        sysctl.write_changed(standby.name, wanted)
+        self._park(standby, primary.mac)
+        outfit.put_on_standby(self._kernel, standby, worn)
         sysctl.write_changed(primary.name, {sysctl.RP_FILTER: '2'})
-        self._nics.set(standby, mtu=worn['mtu'])
-        self._nics.set(standby, state='up')
-        outfit.put_addresses_quietly(self._netlink, standby, worn)
-        outfit.put_neighbours(self._netlink, standby, worn['neighbours'])
+        self._memberships.join(standby.index, worn['groups'])
+
+    def _park(self, standby: links.Nic, mac: str) -> None:
+        self._nics.set(standby, up=False)
+        try:
+            self._nics.set(standby, mac=links.parked(mac))
+        except netlink.NetlinkError as error:
+            # It goes without; frames come in twice for longer.
+            LOG.warning('%s keeps its MAC: %s', standby.name, error)
 
     def _prove_standby(self, primary: links.Nic, standby: links.Nic,
+                       tried: Wires, other: Wires,
                        report: intents.Report) -> None:
-        asked = self._asked(primary.mac)
-        own = self._addresses(primary.mac)
-        with wire.Wire(standby) as tried, wire.Wire(primary) as other:
-            proof = wire.prove(tried, other, own, asked)
-            if proof.answered or proof.unicast:
-                report.ports[primary.mac]['proven'] = True
-            elif asked and wire.prove(other, tried, own, asked).answered:
-                raise Failed('Neighbours answer over %s and not over %s.'
-                             % (primary.name, standby.name))
+        mac = primary.mac
+        asked, own = self._asked(mac), self._addresses(mac)
+        proof = wire.prove(tried[mac], other[mac], own, asked)
+        if proof.answered or proof.unicast:
+            report.ports[mac]['proven'] = True
+        elif asked and wire.prove(other[mac], tried[mac], own,
+                                  asked).answered:
+            raise Failed('Neighbours answer over %s and not over %s.'
+                         % (primary.name, standby.name))
 
     def _end_overlap(self, primary: links.Nic, standby: links.Nic,
-                     report: intents.Report) -> None:
+                     tried: Wires, report: intents.Report) -> None:
         """Set the NIC that is not in use down, if the other one gets all.
 
         A NIC that delivers to one of the two only must be left both: the
         host moves its filter.
         """
-        with wire.Wire(standby) as tried:
-            proof = wire.prove(tried, None, self._addresses(primary.mac),
-                               self._asked(primary.mac))
-        if proof.unicast:
-            self._nics.set(primary, state='down')
+        mac = primary.mac
+        outfit.let_standby_speak(standby, self._kept.outfits[mac])
+        own = self._addresses(mac)
+        if wire.answered_on(tried[mac], own, self._asked(mac)):
+            self._nics.set(primary, up=False)
         else:
-            report.ports[primary.mac]['overlap'] = True
+            report.ports[mac]['overlap'] = True
+        wire.announce(wire.Wire(standby, mac), mac, own)
 
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
-        self._switch(self._kept.away - macs)
+        self._switch.throw(self._switch.prepare(self._all_away(but=macs)))
         for primary, standby in pairs:
-            self._nics.set(standby, state='down')
-            self._netlink.flush_addr(index=standby.index)
-            sysctl.write_changed(
-                primary.name, self._kept.outfits[primary.mac]['sysctls'])
+            worn = self._kept.outfits[primary.mac]
+            outfit.take_off_standby(self._kernel, standby, worn)
+            self._memberships.leave(standby.index)
+            self._park(standby, primary.mac)
+            sysctl.write_changed(primary.name, worn['sysctls'])
         self._kept.away -= macs
         self._kept.write()
+        self._switch.tidy()
 
     # -- standby -> primary ----------------------------------------------
 
@@ -221,24 +253,31 @@ class Mover:
 
         :raises Failed: traffic stays on the standbys
         """
+        arrived(lambda: all(nic and udev.settled(nic.index) for nic in (
+            self._nics.primary(port.mac) for port in intent.ports)), _NAMING)
         with report.step('dress'):
             primaries = [self._dress_primary(port, report)
                          for port in intent.ports]
         with report.step('carrier'):
             self._await_carrier(primaries, arrived)
-        with report.step('prove'):
-            self._put_routes(primaries)
-            for nic in primaries:
-                self._prove_primary(nic, report)
-        with report.step('switch'):
-            self._switch(self._kept.away - {nic.mac for nic in primaries})
-        with report.step('announce'):
-            for nic in primaries:
-                wire.announce(nic, self._addresses(nic.mac))
-                self._end_standby(nic)
-                self._restore_sysctls(nic)
-        self._kept.away -= {nic.mac for nic in primaries}
+        macs = {nic.mac for nic in primaries}
+        tried = {nic.mac: wire.Wire(nic, nic.mac) for nic in primaries}
+        try:
+            with report.step('prove'):
+                self._put_routes(primaries)
+                for nic in primaries:
+                    self._prove_primary(nic, tried[nic.mac], report)
+            with report.step('switch'):
+                self._switch.throw(self._switch.prepare(
+                    self._all_away(but=macs)))
+            with report.step('announce'):
+                for nic in primaries:
+                    self._end_standby(nic, tried[nic.mac])
+        finally:
+            wire.close_later(tried.values())
+        self._kept.away -= macs
         self._kept.write()
+        self._switch.tidy()
 
     def _dress_primary(
             self, port: intents.Port, report: intents.Report) -> links.Nic:
@@ -246,25 +285,30 @@ class Mover:
 
         From the moment it is attached a NIC may deliver to it only.
         """
-        nic = self._nics.primary(port.mac)
+        nic, standby = self._nics.pair(port.mac)
         if nic is None:
             raise Failed('The VF with the MAC %s has gone.' % port.mac)
         worn = self._kept.outfits.get(port.mac)
+        if worn is None and standby and standby.up:
+            # The guest was started anew with nothing but its standby.
+            worn = self._adopt(nic, standby)
         if worn:
             nic = self._rename(nic, worn['name'])
-            sysctl.write_changed(nic.name, dict(
-                worn['unusual'], **{sysctl.RP_FILTER: '2',
-                                    sysctl.ACCEPT_DAD: '0',
-                                    sysctl.ADDR_GEN_MODE: '1'}))
-            if nic.mtu != worn['mtu']:
-                self._nics.set(nic, mtu=worn['mtu'])
-            self._nics.set(nic, state='up')
-            outfit.put_addresses(self._netlink, nic, worn)
-            outfit.put_neighbours(self._netlink, nic, self._neighbours(nic))
+            outfit.put_on_primary(
+                self._kernel, nic, worn, self._neighbours(worn, standby))
+            self._memberships.join(nic.index, worn['groups'])
         else:
-            self._nics.set(nic, state='up')
+            self._nics.set(nic, up=True)
         report.ports[port.mac]['primary'] = nic.name
         return nic
+
+    def _adopt(self, nic: links.Nic,
+               standby: links.Nic) -> outfit.Document:
+        worn, = outfit.take(self._kernel, [standby])
+        worn['name'] = nic.name
+        self._kept.outfits[nic.mac] = worn
+        self._kept.write()
+        return worn
 
     def _rename(self, nic: links.Nic, name: str) -> links.Nic:
         """Give it the name that the guest's configuration knows."""
@@ -276,19 +320,18 @@ class Mover:
             return nic
         if nic.up:
             # Linux before 6.2 renames only what is down.
-            self._nics.set(nic, state='down')
-        self._nics.set(nic, ifname=name)
+            self._nics.set(nic, up=False)
+        self._nics.set(nic, name=name)
         return nic._replace(name=name)
 
     def _neighbours(
-            self, nic: links.Nic) -> typing.List[typing.Dict[str, typing.Any]]:
-        """Those that the standby knows now, and those known before."""
-        standby = self._nics.standby(nic.mac)
-        fresh = outfit.neighbours(self._netlink, standby) if standby else []
-        before = self._kept.outfits[nic.mac]['neighbours']
-        known = {(entry['family'], entry['dst']): entry
-                 for entry in before + fresh}
-        return list(known.values())
+            self, worn: outfit.Document,
+            standby: typing.Optional[links.Nic]) -> typing.List[bytes]:
+        """Those known before, and those that the standby knows now."""
+        fresh = (neighbours.of(self._kernel, standby.index)
+                 if standby else [])
+        return neighbours.newest(
+            netlink.from_text(worn['neighbours']), fresh)
 
     def _await_carrier(self, primaries: typing.List[links.Nic],
                        arrived: typing.Any) -> None:
@@ -299,66 +342,82 @@ class Mover:
                 nic.name for nic in primaries))
 
     def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
-        pairs = [(nic, self._kept.outfits[nic.mac]) for nic in primaries
-                 if nic.mac in self._kept.outfits]
-        dressed = {worn['index']: nic.index for nic, worn in pairs}
-        for nic, worn in pairs:
-            outfit.put_routes(self._netlink, worn['routes'], dressed,
-                              outfit.MAIN_TABLE)
-            outfit.drop_unwanted_routes(self._netlink, nic, worn['routes'])
+        outfit.put_routes(self._kernel, [
+            (nic, self._kept.outfits[nic.mac]) for nic in primaries
+            if nic.mac in self._kept.outfits])
 
-    def _end_standby(self, primary: links.Nic) -> None:
-        standby = self._nics.standby(primary.mac)
-        if standby and standby.up:
-            self._nics.set(standby, state='down')
-
-    def _prove_primary(self, nic: links.Nic, report: intents.Report) -> None:
+    def _prove_primary(self, nic: links.Nic, tried: wire.Wire,
+                       report: intents.Report) -> None:
         standby = self._nics.standby(nic.mac)
         asked, own = self._asked(nic.mac), self._addresses(nic.mac)
-        with wire.Wire(nic) as tried:
-            other = wire.Wire(standby) if standby and standby.up else None
-            try:
-                proof = wire.prove(tried, other, own, asked)
-                if proof.unicast:
-                    report.ports[nic.mac]['proven'] = True
-                elif other and wire.prove(other, tried, own, asked).answered:
-                    raise Failed('Neighbours answer over %s and not over %s.'
-                                 % (other.nic.name, nic.name))
-            finally:
-                if other:
-                    other.socket.close()
+        if not standby or not standby.up:
+            report.ports[nic.mac]['proven'] = wire.prove(
+                tried, None, own, asked).unicast or None
+            return
+        other = wire.Wire(standby, nic.mac)
+        try:
+            if wire.prove(tried, other, own, asked).unicast:
+                report.ports[nic.mac]['proven'] = True
+            elif wire.prove(other, tried, own, asked).answered:
+                raise Failed('Neighbours answer over %s and not over %s.'
+                             % (standby.name, nic.name))
+        finally:
+            wire.close_later([other])
 
-    def _restore_sysctls(self, nic: links.Nic) -> None:
-        worn = self._kept.outfits.get(nic.mac)
+    def _end_standby(self, primary: links.Nic, tried: wire.Wire) -> None:
+        own = self._addresses(primary.mac)
+        standby = self._nics.standby(primary.mac)
+        if standby and standby.up:
+            # What was sent over it has left when an answer comes back.
+            wire.answered_on(tried, own, self._asked(primary.mac))
+            self._memberships.leave(standby.index)
+            self._park(standby, primary.mac)
+        wire.announce(wire.Wire(primary, primary.mac), primary.mac, own)
+        worn = self._kept.outfits.get(primary.mac)
         if worn:
-            sysctl.write_changed(nic.name, worn['sysctls'])
+            sysctl.write_changed(primary.name, worn['sysctls'])
+
+    # -- whenever a NIC has come or gone ------------------------------------
 
     def tidy(self) -> None:
-        """Forget the outfits of the NICs whose standby has gone."""
+        """Park what is not in use, and forget what is over."""
         over = [mac for mac in self._kept.outfits
                 if mac not in self._kept.away and not self._nics.standby(mac)]
         for mac in over:
             del self._kept.outfits[mac]
         if over:
             self._kept.write()
+        self._memberships.keep_only({nic.index for nic in self._nics.all()})
+        for mac in self._kept.macs - self._kept.away:
+            self._tidy_standby(mac)
+
+    def _tidy_standby(self, mac: str) -> None:
+        primary, standby = self._nics.pair(mac)
+        if standby is None:
+            return
+        if primary and standby.mac == mac:
+            self._park(standby, mac)
+        elif primary is None and standby.mac != mac:
+            # It is the only NIC that the port has left.
+            self._nics.set(standby, mac=mac)
+
+    def start_anew(self) -> None:
+        """What was done before the guest was restarted is undone."""
+        self._kept.away.clear()
+        self._kept.outfits.clear()
+        self._kept.write()
 
     # -- what both need --------------------------------------------------
 
     def _addresses(self, mac: str) -> typing.List[typing.Tuple[int, str]]:
-        worn = self._kept.outfits.get(mac, {})
-        return [(address['family'], address.get('local')
-                 or address['address'])
-                for address in worn.get('addresses', [])]
+        worn = self._kept.outfits.get(mac)
+        return outfit.known_addresses(worn) if worn else []
 
     def _asked(self, mac: str) -> typing.List[typing.Tuple[int, str]]:
         """Neighbours to ask: the gateways first."""
-        worn = self._kept.outfits.get(mac, {})
-        gateways = {route.get('gateway') for route in worn.get('routes', [])}
-        known = sorted(
-            worn.get('neighbours', []),
-            key=lambda entry: entry['dst'] not in gateways)
+        known = self._kept.outfits.get(mac, {}).get('asked', [])
         asked: typing.List[typing.Tuple[int, str]] = []
         for family in (socket.AF_INET, socket.AF_INET6):
-            asked += [(family, entry['dst']) for entry in known
-                      if entry['family'] == family][:_MOST_ASKED]
+            asked += [(its, address) for its, address in known
+                      if its == family][:_MOST_ASKED]
         return asked

@@ -10,265 +10,205 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a NIC wears: its addresses, routes, neighbours, sysctls, MTU and name.
+"""What a NIC wears: all that a guest may have on it.
 
 An outfit is taken from a primary before anything is changed. It is a JSON
-document, for it has to survive the agent; addresses, routes and neighbours in
-it are keywords for the methods of ``pyroute2.IPRoute``.
+document, for it has to survive the agent; addresses, neighbours, routes,
+nexthop objects and queueing disciplines are in it as the kernel has printed
+them, see :func:`nova_vf_failover.guest.netlink.to_text`.
 """
 
-import contextlib
-import errno
-import os
+import logging
 import socket
 import time
 import typing
 
-from pyroute2.netlink import exceptions
-
+from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import neighbours
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nexthops
+from nova_vf_failover.guest import qdiscs
+from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import sysctl
 
-# Where IPv6 is off (ipv6.disable=1) the kernel answers a question about it
-# with everything that it has (net/core/rtnetlink.c, rtnl_dump_all).
-FAMILIES = (socket.AF_INET,) + (
-    (socket.AF_INET6,) if os.path.isdir('/proc/sys/net/ipv6') else ())
-
-# include/uapi/linux/rtnetlink.h
-MAIN_TABLE = 254
-_LOCAL_TABLE = 255
-_PROTO_KERNEL = 2
-_CLONED = 0x200
-_ONLINK = 4
-
-# What a route may have to be moved as it is.
-_KNOWN = frozenset([
-    'family', 'dst_len', 'src_len', 'tos', 'proto', 'scope', 'type', 'flags',
-    'table', 'dst', 'src', 'iif', 'oif', 'gateway', 'via', 'priority',
-    'prefsrc', 'metrics', 'multipath', 'pref', 'flow', 'mark'])
-
-# include/uapi/linux/if_addr.h; what is not settable is the kernel's to know.
-_NODAD, _NOPREFIXROUTE = 0x02, 0x200
-_SETTABLE = _NODAD | 0x10 | 0x100 | _NOPREFIXROUTE | 0x400
-_TENTATIVE = 0x40
-_FOREVER = 0xffffffff
-
-# include/uapi/linux/neighbour.h
-_NUD_REACHABLE, _NUD_PERMANENT = 0x02, 0x80
-_NUD_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | _NUD_PERMANENT
+LOG = logging.getLogger(__name__)
 
 Document = typing.Dict[str, typing.Any]
-# The index that a NIC had when its outfit was taken -> the one to dress now.
-Dressed = typing.Dict[int, int]
+
+# While a standby is parked nobody may hear from it: its MAC is not ours.
+_QUIET = {sysctl.ARP_IGNORE: '8', sysctl.ARP_NOTIFY: '0',
+          sysctl.NDISC_NOTIFY: '0'}
 
 
-# -- taking ---------------------------------------------------------------
+def take(kernel: netlink.Netlink,
+         nics: typing.Iterable[links.Nic]) -> typing.List[Document]:
+    """The outfits of NICs as they are now."""
+    hops = nexthops.Nexthops(kernel)
+    every = routes.Routes(kernel, hops)
+    return [_take(kernel, nic, hops, every) for nic in nics]
 
-def take(netlink: typing.Any, nic: links.Nic) -> Document:
-    """The outfit of a NIC as it is now."""
+
+def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
+          every: routes.Routes) -> Document:
     sysctls = sysctl.snapshot(nic.name)
+    leading, others = every.over(nic.index)
+    known = neighbours.of(kernel, nic.index)
     return {
-        'name': nic.name, 'index': nic.index, 'mtu': nic.mtu,
-        'taken': time.time(),
+        'name': nic.name, 'index': nic.index,
+        'link': links.appearance(nic), 'taken': time.time(),
         'sysctls': sysctls, 'unusual': sysctl.unusual(sysctls),
-        'addresses': _addresses(netlink, nic),
-        'routes': [route for route in routes(netlink)
-                   if nic.index in _devices(route)],
-        'neighbours': neighbours(netlink, nic),
+        'groups': multicast.groups(nic.name),
+        'addresses': netlink.to_text(addresses.of(kernel, nic.index)),
+        'neighbours': netlink.to_text(known),
+        'asked': _asked(known, leading + others),
+        'nexthops': netlink.to_text(hops.over(nic.index)),
+        'leading': netlink.to_text(leading),
+        'routes': netlink.to_text(others),
+        'qdiscs': netlink.to_text(qdiscs.of(kernel, nic.index)),
     }
 
 
-def unsupported(netlink: typing.Any, nic: links.Nic,
-                ours: typing.Iterable[int]) -> str:
-    """Why the outfit of a NIC cannot be moved; empty if it can be.
+# -- on a standby -------------------------------------------------------------
 
-    :param ours: the tables that are the agent's own
+def put_on_standby(kernel: netlink.Netlink, nic: links.Nic,
+                   worn: Document) -> None:
+    """Dress a parked standby, as far as nobody hears of it."""
+    # What the guest may have put there by itself.
+    addresses.remove(kernel, nic.index)
+    wanted = dict(worn['sysctls'])
+    wanted.update(_QUIET)
+    wanted.update({sysctl.RP_FILTER: '2', sysctl.ACCEPT_DAD: '0',
+                   sysctl.ACCEPT_RA: '0', sysctl.ADDR_GEN_MODE: '1'})
+    sysctl.write_changed(nic.name, wanted)
+    kernel.ask([links.dressed(nic, worn['link'], flags=False),
+                links.changed(nic, up=True)])
+    kernel.ask(addresses.put_quietly(
+        _addresses(worn, socket.AF_INET), nic.index))
+    kernel.ask(routes.put([(_of_the_owner(worn), 0.0)],
+                          {worn['index']: nic.index}, {}), routes.HARMLESS)
+    _put_qdiscs(kernel, nic, worn)
+
+
+def show_standby(kernel: netlink.Netlink, nic: links.Nic, mac: str,
+                 worn: Document) -> None:
+    """Give a dressed standby its MAC, and what is seen by others."""
+    # With a MAC a NIC forgets its neighbours (net/core/neighbour.c,
+    # neigh_changeaddr).
+    kernel.ask([links.changed(nic, mac=mac)]
+               + addresses.put_quietly(
+                   _addresses(worn, socket.AF_INET6), nic.index)
+               + neighbours.put(netlink.from_text(worn['neighbours']),
+                                nic.index))
+
+
+def let_standby_speak(nic: links.Nic, worn: Document) -> None:
+    sysctl.write_changed(nic.name, {
+        name: worn['sysctls'][name] for name in _QUIET
+        if name in worn['sysctls']})
+
+
+def take_off_standby(kernel: netlink.Netlink, nic: links.Nic,
+                     worn: Document) -> None:
+    kernel.ask([links.changed(nic, up=False)])
+    addresses.remove(kernel, nic.index)
+    mine = routes.Routes(kernel, nexthops.Nexthops(kernel)).over(nic.index)
+    kernel.ask(routes.remove(mine[0] + mine[1]), routes.HARMLESS)
+
+
+# -- on a primary -----------------------------------------------------------
+
+def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
+                   known: typing.List[bytes]) -> None:
+    """Dress a VF, with what is left of the lives of its addresses.
+
+    :param known: neighbours
     """
-    for family in FAMILIES:
-        for message in netlink.get_routes(family=family):
-            route = _route(message)
-            if (nic.index not in _devices(route)
-                    or route['table'] in (_LOCAL_TABLE,) + tuple(ours)):
-                continue
-            if route['table'] != MAIN_TABLE:
-                return ('Routing table %d uses %s; only the main table is '
-                        'moved.' % (route['table'], nic.name))
-            if any(name not in _KNOWN for name in route):
-                return ('A route over %s has attributes that are not moved '
-                        '(ip nexthop, or lightweight tunnels).' % nic.name)
-    return ''
+    sysctl.write_changed(nic.name, dict(worn['unusual'], **{
+        sysctl.RP_FILTER: '2', sysctl.ACCEPT_DAD: '0',
+        sysctl.ADDR_GEN_MODE: '1'}))
+    kernel.ask([links.dressed(nic, worn['link'], flags=True),
+                links.changed(nic, up=True)]
+               + addresses.put(netlink.from_text(worn['addresses']),
+                               nic.index, time.time() - worn['taken'])
+               + neighbours.put(known, nic.index))
+    _put_qdiscs(kernel, nic, worn)
 
 
-def routes(netlink: typing.Any) -> typing.List[Document]:
-    """The routes of the main table, in the kernel's order."""
-    found = []
-    for family in FAMILIES:
-        for message in netlink.get_routes(family=family):
-            route = _route(message)
-            if (route['table'] == MAIN_TABLE
-                    and not message['flags'] & _CLONED):
-                found.append(route)
-    return found
+def put_routes(kernel: netlink.Netlink,
+               dressed: typing.List[typing.Tuple[links.Nic, Document]],
+               ) -> None:
+    """Put the routes of all these outfits into their own tables."""
+    indexes = {worn['index']: nic.index for nic, worn in dressed}
+    present = nexthops.Nexthops(kernel).bodies
+    objects = {nexthops.identity(body): body for _, worn in dressed
+               for body in netlink.from_text(worn['nexthops'])}
+    parts = [(netlink.from_text(worn['routes']), time.time() - worn['taken'])
+             for _, worn in dressed]
+    # An object needs the way to its gateway, and some routes need an object.
+    for with_object in (False, True):
+        if with_object:
+            kernel.ask(nexthops.put(objects.values(), indexes, {}, present))
+        kernel.ask(routes.put([
+            ([body for body in bodies
+              if routes.has_nexthop(body) == with_object], elapsed)
+            for bodies, elapsed in parts], indexes, {}), routes.HARMLESS)
+    for _, worn in dressed:
+        kernel.ask(routes.put_first(
+            netlink.from_text(worn['leading']), indexes, {}),
+            routes.HARMLESS)
+    _drop_unwanted_routes(kernel, dressed)
 
 
-def neighbours(netlink: typing.Any, nic: links.Nic) -> typing.List[Document]:
-    """The neighbours that a NIC knows how to reach."""
-    found = []
-    for family in FAMILIES:
-        for message in netlink.get_neighbours(family=family):
-            lladdr = message.get_attr('NDA_LLADDR')
-            if (message['ifindex'] == nic.index and lladdr
-                    and message['state'] & _NUD_KNOWN):
-                found.append({
-                    'family': family, 'lladdr': lladdr,
-                    'dst': message.get_attr('NDA_DST'),
-                    # What was in use a moment ago need not be asked for on
-                    # the other NIC, where the answer might not come in.
-                    'state': (_NUD_PERMANENT
-                              if message['state'] & _NUD_PERMANENT
-                              else _NUD_REACHABLE)})
-    return found
-
-
-def _addresses(netlink: typing.Any, nic: links.Nic) -> typing.List[Document]:
-    found: typing.Dict[int, typing.Any] = {family: [] for family in FAMILIES}
-    for message in netlink.get_addr(index=nic.index):
-        if message['family'] in found:
-            found[message['family']].append(_address(message))
-    # The kernel puts a new IPv6 address before those of its scope
-    # (net/ipv6/addrconf.c, ipv6_link_dev_addr), and the first one is chosen.
-    return found[socket.AF_INET] + found[socket.AF_INET6][::-1]
-
-
-def _address(message: typing.Any) -> Document:
-    flags = message.get_attr('IFA_FLAGS')
-    life = message.get_attr('IFA_CACHEINFO')
-    address = {
-        'family': message['family'], 'prefixlen': message['prefixlen'],
-        'scope': message['scope'],
-        'flags': message['flags'] if flags is None else flags,
-        'preferred_lft': life['ifa_preferred'], 'valid_lft': life['ifa_valid']}
-    for name in ('address', 'local', 'broadcast', 'label'):
-        value = message.get_attr('IFA_' + name.upper())
-        if value is not None:
-            address[name] = value
-    return address
-
-
-def _route(message: typing.Any) -> Document:
-    document = message.dump()
-    route = {key: document[key] for key in (
-        'family', 'dst_len', 'src_len', 'tos', 'proto', 'scope', 'type')}
-    route['flags'] = document['flags'] & _ONLINK
-    for name, value in document['attrs']:
-        route[name[len('RTA_'):].lower()] = value
-    if 'metrics' in route:
-        route['metrics'] = {name[len('RTAX_'):].lower(): value for name, value
-                            in route['metrics']['attrs']}
-    # Of an expiry the kernel tells only how long it is to come; a router
-    # renews it.
-    route.pop('cacheinfo', None)
-    for hop in route.get('multipath', []):
-        hop['flags'] &= _ONLINK
-    return route
-
-
-def uses(route: Document, indexes: typing.Iterable[int]) -> bool:
-    """Whether a route leads over one of these NICs."""
-    return not set(indexes).isdisjoint(_devices(route))
-
-
-def _devices(route: Document) -> typing.List[int]:
-    return [item['oif'] for item in [route] + route.get('multipath', [])
-            if 'oif' in item]
-
-
-# -- putting on -------------------------------------------------------------
-
-def put_addresses(netlink: typing.Any, nic: links.Nic, worn: Document) -> None:
-    """Give a primary its addresses again, with what is left of their lives.
-    """
-    elapsed = int(time.time() - worn['taken'])
-    for address in worn['addresses']:
-        lives = {key: life if life == _FOREVER else life - elapsed
-                 for key, life in address.items() if key.endswith('_lft')}
-        if lives['valid_lft'] > 0:
-            _put_address(netlink, nic, dict(
-                address, flags=address['flags'] & _SETTABLE,
-                valid_lft=lives['valid_lft'],
-                preferred_lft=max(0, lives['preferred_lft'])))
-
-
-def put_addresses_quietly(
-        netlink: typing.Any, nic: links.Nic, worn: Document) -> None:
-    """Give a standby the same addresses, with no routes and no questions.
-
-    IPv6 would find its own address in use: the other NIC has it.
-    """
-    for address in worn['addresses']:
-        if address['flags'] & _TENTATIVE:
-            continue
-        quiet = dict(address, flags=(address['flags'] & _SETTABLE
-                                     | _NODAD | _NOPREFIXROUTE))
-        # A label has the name of its NIC in it.
-        quiet.pop('label', None)
-        _put_address(netlink, nic, quiet)
-
-
-def _put_address(
-        netlink: typing.Any, nic: links.Nic, address: Document) -> None:
-    with _tolerating(errno.EEXIST):
-        netlink.addr('replace', index=nic.index, **address)
-
-
-def put_neighbours(netlink: typing.Any, nic: links.Nic,
-                   known: typing.Iterable[Document]) -> None:
-    for neighbour in known:
-        netlink.neigh('replace', ifindex=nic.index, **neighbour)
-
-
-def put_routes(netlink: typing.Any, wanted: typing.List[Document],
-               dressed: Dressed, table: int) -> None:
-    """Put routes into a table, over the NICs that wear the outfits now."""
-    # A gateway is accepted when there is a route to it.
-    for route in sorted(wanted, key=_needs_a_gateway):
-        moved = dict(route, table=table)
-        if 'oif' in moved:
-            moved['oif'] = dressed.get(moved['oif'], moved['oif'])
-        if 'multipath' in moved:
-            moved['multipath'] = [
-                dict(hop, oif=dressed.get(hop['oif'], hop['oif']))
-                for hop in moved['multipath']]
-        # Not "replace": IPv6 has routes of one prefix and metric over
-        # several NICs, fe80::/64 first of all.
-        with _tolerating(errno.EEXIST):
-            netlink.route('append', **moved)
-
-
-def drop_unwanted_routes(netlink: typing.Any, nic: links.Nic,
-                         wanted: typing.List[Document]) -> None:
+def _drop_unwanted_routes(
+        kernel: netlink.Netlink,
+        dressed: typing.List[typing.Tuple[links.Nic, Document]]) -> None:
     """Remove what the kernel made for an address and its owner had removed.
     """
-    kept = {_place(route) for route in wanted}
-    for route in routes(netlink):
-        if (route.get('oif') == nic.index and route['proto'] == _PROTO_KERNEL
-                and _place(route) not in kept):
-            netlink.route('del', **route)
+    every = routes.Routes(kernel, nexthops.Nexthops(kernel))
+    for nic, worn in dressed:
+        kept = {routes.same_place(body) for key in ('leading', 'routes')
+                for body in netlink.from_text(worn[key])
+                if routes.of_the_kernel(body)}
+        leading, others = every.over(nic.index)
+        kernel.ask(routes.remove([
+            body for body in leading + others if routes.of_the_kernel(body)
+            and routes.same_place(body) not in kept]), routes.HARMLESS)
 
 
-def _needs_a_gateway(route: Document) -> bool:
-    return any(key in route for key in ('gateway', 'via', 'multipath'))
+# -- both -----------------------------------------------------------------
+
+def known_addresses(worn: Document) -> typing.List[typing.Tuple[int, str]]:
+    return [addresses.plain(body)
+            for body in netlink.from_text(worn['addresses'])]
 
 
-def _place(route: Document) -> typing.Any:
-    return (route['family'], route.get('dst'), route['dst_len'],
-            route.get('priority'), route['tos'])
+def _asked(known: typing.List[bytes],
+           every: typing.List[bytes]) -> typing.List[typing.Any]:
+    """Neighbours that can be asked something, the gateways first."""
+    gateways = routes.gateways(every)
+    known = sorted(known, key=lambda body: neighbours.address(body)
+                   not in gateways)
+    return [asked for asked in map(neighbours.plain, known) if asked]
 
 
-@contextlib.contextmanager
-def _tolerating(code: int) -> typing.Iterator[None]:
+def _put_qdiscs(kernel: netlink.Netlink, nic: links.Nic,
+                worn: Document) -> None:
     try:
-        yield
-    except exceptions.NetlinkError as error:
-        if error.code != code:
-            raise
+        kernel.ask(qdiscs.put(netlink.from_text(worn['qdiscs']), nic.index))
+    except netlink.NetlinkError as error:
+        # A NIC without its shaping is better than none.
+        LOG.warning('%s goes without its queueing discipline: %s', nic.name,
+                    error)
+
+
+def _addresses(worn: Document, family: int) -> typing.List[bytes]:
+    return [body for body in netlink.from_text(worn['addresses'])
+            if body[0] == family]
+
+
+def _of_the_owner(worn: Document) -> typing.List[bytes]:
+    """The routes in the table "local", which have no copy."""
+    return [body for body in netlink.from_text(worn['routes'])
+            if routes.table(body) == routes.LOCAL_TABLE]

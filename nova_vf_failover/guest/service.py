@@ -16,24 +16,29 @@ import errno
 import json
 import logging
 import os
+import select
 import socket
 import socketserver
 import threading
 import time
 import typing
 
-import pyroute2
-from pyroute2.netlink import rtnl
-
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import udev
 
 LOG = logging.getLogger(__name__)
 
 # Seconds for which a command may ask to be kept waiting.
 LONGEST_WAIT = 600.0
+_LONGEST_MESSAGE = 64 * 1024
+
+
+# Waits for a condition, for that many seconds at most; whether it holds.
+Arrived = typing.Callable[..., bool]
 
 
 class Superseded(Exception):
@@ -49,10 +54,10 @@ class Service:
 
     def __init__(
             self, folder: str, standby_drivers: typing.FrozenSet[str]) -> None:
-        self._netlink = pyroute2.IPRoute()
+        kernel = netlink.Netlink()
         self._kept = snapshot.Snapshot(folder)
-        self._nics = links.Links(self._netlink, standby_drivers)
-        self._mover = mover.Mover(self._netlink, self._nics, self._kept)
+        self._nics = links.Links(kernel, standby_drivers)
+        self._mover = mover.Mover(kernel, self._nics, self._kept)
         # Guards all of the above; it is notified of every change, those of
         # the links included.
         self._changed = threading.Condition()
@@ -60,7 +65,9 @@ class Service:
         self._intent: typing.Optional[intents.Intent] = self._kept.intent
         self._report = intents.Report(self._intent)
         self._pending = False
-        if (self._intent and self._intent.use == intents.PRIMARY
+        if self._kept.restarted:
+            self._mover.start_anew()
+        elif (self._intent and self._intent.use == intents.PRIMARY
                 and self._kept.away):
             # It was killed while it waited for the VF.
             self._arm(self._intent)
@@ -168,16 +175,15 @@ class Service:
 
     def _watch(self) -> None:
         """Tell the worker of every change of a link."""
-        with pyroute2.IPRoute() as monitor:
-            monitor.bind(groups=rtnl.RTMGRP_LINK)
+        with netlink.Netlink(links.CHANGES) as changes:
+            waited = [changes.socket]
+            named = udev.monitor()
+            if named:
+                waited.append(named)
             self._watching.set()
             while True:
-                try:
-                    list(monitor.get())
-                except OSError as error:
-                    # There were more changes than the socket could hold.
-                    if error.errno != errno.ENOBUFS:
-                        raise
+                for sock in select.select(waited, [], [])[0]:
+                    _drain(sock)
                 with self._changed:
                     self._changed.notify_all()
 
@@ -222,18 +228,19 @@ class Service:
                  report.state, report.message)
         self._changed.notify_all()
 
-    def _waiting(
-            self, intent: intents.Intent,
-    ) -> typing.Callable[[typing.Callable[[], bool]], bool]:
-        """Makes what waits for a condition of the links, event by event.
+    def _waiting(self, intent: intents.Intent) -> Arrived:
+        """Makes what waits for a condition of the NICs, event by event.
 
         While it waits, commands are answered.
         """
-        deadline = time.monotonic() + intent.timeout
+        end = time.monotonic() + intent.timeout
 
-        def arrived(condition: typing.Callable[[], bool]) -> bool:
+        def arrived(condition: typing.Callable[[], bool],
+                    limit: typing.Optional[float] = None) -> bool:
+            until = end if limit is None else min(
+                end, time.monotonic() + limit)
             while not condition():
-                left = deadline - time.monotonic()
+                left = until - time.monotonic()
                 if left <= 0:
                     return False
                 self._changed.wait(left)
@@ -242,6 +249,16 @@ class Service:
             return True
 
         return arrived
+
+
+def _drain(sock: socket.socket) -> None:
+    """Read what a socket has; that it has something is all that counts."""
+    try:
+        sock.recv(_LONGEST_MESSAGE)
+    except OSError as error:
+        # There were more changes than the socket could hold.
+        if error.errno != errno.ENOBUFS:
+            raise
 
 
 def _vital(work: typing.Callable[[], None]) -> None:

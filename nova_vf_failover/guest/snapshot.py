@@ -19,6 +19,8 @@ import typing
 from nova_vf_failover.guest import intent as intents
 
 NAME = 'snapshot.json'
+# Of the form that outfits have.
+_VERSION = 2
 
 Document = typing.Dict[str, typing.Any]
 
@@ -28,6 +30,7 @@ class Snapshot:
 
     :ivar outfits: of the primaries, by MAC
     :ivar away: the MACs whose traffic runs, or may run, over a standby
+    :ivar restarted: whether the guest was started anew since
 
     :param folder: where it is kept; made if it is missing
     """
@@ -38,11 +41,20 @@ class Snapshot:
         self.intent: typing.Optional[intents.Intent] = None
         self.outfits: typing.Dict[str, Document] = {}
         self.away: typing.Set[str] = set()
+        self.restarted = False
         self._read()
+
+    @property
+    def macs(self) -> typing.Set[str]:
+        """All that are known to have, or to have had, a standby."""
+        asked = {port.mac for port in self.intent.ports} if (
+            self.intent) else set()
+        return asked | self.away | set(self.outfits)
 
     def write(self) -> None:
         """Keep it; after this returns it is on disk, or the old one is."""
         document = {
+            'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
             'outfits': self.outfits, 'away': sorted(self.away)}
         fresh = self._path + '.new'
@@ -59,7 +71,16 @@ class Snapshot:
         except (FileNotFoundError, ValueError):
             # Cut off while it was written for the first time.
             return
+        if document.get('version') != _VERSION:
+            # Of an agent that was replaced: the intent is all that is known.
+            document.update(outfits={}, away=[])
         self.outfits = document['outfits']
         self.away = set(document['away'])
+        self.restarted = document.get('boot') != _boot()
         if document['intent']:
             self.intent = intents.from_document(document['intent'])
+
+
+def _boot() -> str:
+    with open('/proc/sys/kernel/random/boot_id') as source:
+        return source.read().strip()

@@ -10,101 +10,228 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""One policy rule per address family sends the traffic over other NICs.
+"""The change from some NICs to others, in one step.
 
-The rule leads to a table of our own, which has every route of the main table,
-those of some NICs led over their standbys. There are two such tables: the one
-that is not in use is filled, and then the rule that leads to it takes the
-place of the other one. The rules stand right before that of the main table
-(32766), so what the guest's owner has set up goes on before them.
+Tables of the agent's own are filled with copies of all tables that have to do
+with the NICs that are left, led over their standbys; then the twins of the
+rules that lead to them, see :mod:`.rules`, are put before those rules. There
+are two sets of tables and twins: the one that is not in use is filled, and
+then it takes the place of the other one.
 """
 
+import contextlib
 import errno
+import time
 import typing
 
-from pyroute2.netlink import exceptions
-
-from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nexthops
+from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rules
 
 # Nobody's: far from the small numbers that people choose.
-TABLES = (0x76666f, 0x766670)
-PRIORITY = 32765
+SETS = (rules.Marks(118, range(0x766600, 0x766700)),
+        rules.Marks(119, range(0x766700, 0x766800)))
+_NEXTHOPS = (range(0x76660000, 0x76670000), range(0x76670000, 0x76680000))
 
-# FR_ACT_TO_TBL of include/uapi/linux/fib_rules.h
-_TO_TABLE = 1
+_HAS_GONE = frozenset([errno.ENOENT, errno.ESRCH])
 
+Document = typing.Dict[str, typing.Any]
 
-def to_table(netlink: typing.Any, wanted: typing.List[outfit.Document],
-             dressed: outfit.Dressed) -> None:
-    """From now on these routes are looked up before the main table.
+#: a port whose traffic is to go over its standby: the outfit of its primary,
+#: the index that the primary has now, if it is there, and the standby
+Away = typing.NamedTuple('Away', [
+    ('worn', Document), ('primary', typing.Optional[int]),
+    ('standby', links.Nic)])
 
-    :param dressed: see :func:`nova_vf_failover.guest.outfit.put_routes`
-    """
-    spare = TABLES[1] if in_use(netlink, TABLES[0]) else TABLES[0]
-    clear(netlink, spare)
-    outfit.put_routes(netlink, wanted, dressed, spare)
-    for family in outfit.FAMILIES:
-        # It goes behind a rule of the same priority, so what is in use
-        # stays in use until that one is gone.
-        netlink.rule('add', **_rule(family, spare))
-    _drop_rules(netlink, [table for table in TABLES if table != spare])
-
-
-def off(netlink: typing.Any) -> None:
-    """Only the main table is looked up again; nothing of ours is left."""
-    _drop_rules(netlink, TABLES)
-    for table in TABLES:
-        clear(netlink, table)
+#: all that is left to do: routes that need the addresses, rules to add and
+#: rules to remove
+Prepared = typing.NamedTuple('Prepared', [
+    ('routes', typing.List[netlink.Message]),
+    ('add', typing.List[netlink.Message]),
+    ('remove', typing.List[netlink.Message])])
 
 
-def on(netlink: typing.Any) -> bool:
-    """Whether a table of ours is looked up."""
-    return any(in_use(netlink, table) for table in TABLES)
+class Switch:
+    """Which NICs the traffic of this network namespace goes over."""
+
+    def __init__(self, kernel: netlink.Netlink) -> None:
+        self._kernel = kernel
+
+    def prepare(self, away: typing.List[Away]) -> Prepared:
+        """Fill the set that is not in use.
+
+        :param away: all the ports that are to be on their standbys
+        :raises intents.Refused: the rules leave no place for it
+        """
+        found = rules.of(self._kernel)
+        twins = [[rule for rule in found if marks.fit(rule)]
+                 for marks in SETS]
+        spare = _spare(found)
+        if not away:
+            return Prepared([], [], rules.remove(twins[0] + twins[1]))
+        self._kernel.ask(rules.remove(twins[spare]), _HAS_GONE)
+        hops = nexthops.Nexthops(self._kernel)
+        present = routes.Routes(self._kernel, hops)
+        self._clear(spare, present, hops)
+        owners = [rule for rule in found if not _is_twin(rule)]
+        copies = _numbers(away, owners, SETS[spare])
+        add = rules.twins(owners, copies, {
+            port.worn['name']: port.standby.name for port in away},
+            SETS[spare])
+        late = self._copy(away, copies, present, hops, _NEXTHOPS[spare])
+        return Prepared(late, add, rules.remove(twins[1 - spare]))
+
+    def throw(self, prepared: Prepared) -> None:
+        """From now on the traffic goes another way."""
+        self._kernel.ask(prepared.routes, routes.HARMLESS)
+        self._kernel.ask(prepared.add, (errno.EEXIST,))
+        self._kernel.ask(prepared.remove, _HAS_GONE)
+
+    def tidy(self) -> None:
+        """Remove the sets that are not in use."""
+        found = rules.of(self._kernel)
+        spares = [number for number, marks in enumerate(SETS)
+                  if not any(marks.fit(rule) for rule in found)]
+        hops = nexthops.Nexthops(self._kernel)
+        present = routes.Routes(self._kernel, hops)
+        for number in spares:
+            self._clear(number, present, hops)
+
+    def check(self, away: typing.List[Away]) -> None:
+        """:raises intents.Refused: as :meth:`prepare`"""
+        owners = [rule for rule in rules.of(self._kernel)
+                  if not _is_twin(rule)]
+        rules.twins(owners, _numbers(away, owners, SETS[0]), {
+            port.worn['name']: port.standby.name for port in away}, SETS[0])
+
+    def _copy(self, away: typing.List[Away],
+              copies: typing.Dict[routes.Table, int],
+              present: routes.Routes, hops: nexthops.Nexthops,
+              own: typing.Sequence[int]) -> typing.List[netlink.Message]:
+        """Fill the tables.
+
+        :returns: what has to wait for the addresses
+        """
+        indexes = {port.worn['index']: port.standby.index for port in away}
+        left = [port.primary for port in away if port.primary]
+        objects = {nexthops.identity(body): body for port in away
+                   for body in netlink.from_text(port.worn['nexthops'])}
+        numbers = dict(zip(objects, own))
+        parts = _contents(away, present, left)
+
+        def copied(wanted: typing.Callable[[bytes], bool],
+                   ) -> typing.Iterator[netlink.Message]:
+            for key, number in copies.items():
+                its = [([body for body in bodies if wanted(body)], elapsed)
+                       for bodies, elapsed in parts.get(key, [])]
+                for message in routes.put(its, indexes, numbers, number):
+                    yield message
+
+        self._kernel.ask(copied(_is_direct), routes.HARMLESS)
+        with self._looking_up(away, copies):
+            self._kernel.ask(nexthops.put(
+                objects.values(), indexes, numbers, hops.bodies))
+            self._kernel.ask(copied(_is_indirect), routes.HARMLESS)
+        return list(copied(routes.needs_its_source))
+
+    @contextlib.contextmanager
+    def _looking_up(self, away: typing.List[Away],
+                    copies: typing.Dict[routes.Table, int],
+                    ) -> typing.Iterator[None]:
+        """The kernel finds gateways in the copies.
+
+        It looks for that of a route in the table of the route, and then
+        wherever the rules lead; for that of an object there only.
+        """
+        made = []
+        for (family, table), number in copies.items():
+            if table == routes.MAIN_TABLE:
+                made += [rules.by_device(
+                    family, port.standby.name, number,
+                    next(marks for marks in SETS
+                         if number in marks.tables)) for port in away]
+        self._kernel.ask(made)
+        try:
+            yield
+        finally:
+            self._kernel.ask(map(rules.undone, made), _HAS_GONE)
+
+    def _clear(self, number: int, present: routes.Routes,
+               hops: nexthops.Nexthops) -> None:
+        for (_, table), bodies in present.tables.items():
+            if table in SETS[number].tables:
+                self._kernel.ask(routes.remove(bodies), routes.HARMLESS)
+        self._kernel.ask(nexthops.remove(
+            hops.within(_NEXTHOPS[number])), _HAS_GONE)
 
 
-def in_use(netlink: typing.Any, table: int) -> bool:
-    return any(_present(netlink, family, table) for family in outfit.FAMILIES)
+def _is_direct(body: bytes) -> bool:
+    return not (routes.needs_a_gateway(body)
+                or routes.needs_its_source(body))
 
 
-def clear(netlink: typing.Any, table: int) -> None:
-    """Remove the routes of a table."""
-    for family in outfit.FAMILIES:
-        for message in netlink.get_routes(family=family, table=table):
-            try:
-                netlink.route('del', **_identity(message, family, table))
-            except exceptions.NetlinkError as error:
-                # It went with its NIC.
-                if error.code != errno.ESRCH:
-                    raise
+def _is_indirect(body: bytes) -> bool:
+    return (routes.needs_a_gateway(body)
+            and not routes.needs_its_source(body))
 
 
-def _drop_rules(netlink: typing.Any, tables: typing.Any) -> None:
-    for table in tables:
-        for family in outfit.FAMILIES:
-            while _present(netlink, family, table):
-                netlink.rule('del', **_rule(family, table))
+def _is_twin(rule: rules.Rule) -> bool:
+    return any(marks.fit(rule) for marks in SETS)
 
 
-def _rule(family: int, table: int) -> typing.Dict[str, int]:
-    return {'family': family, 'priority': PRIORITY, 'table': table,
-            'action': _TO_TABLE}
+def _spare(found: typing.Iterable[rules.Rule]) -> int:
+    """The set that no packet meets first."""
+    for rule in found:
+        for number, marks in enumerate(SETS):
+            if marks.fit(rule):
+                return 1 - number
+    return 0
 
 
-def _identity(
-        message: typing.Any, family: int, table: int,
-) -> typing.Dict[str, typing.Any]:
-    identity = {'family': family, 'table': table}
-    for key in ('dst_len', 'tos', 'proto', 'scope', 'type'):
-        identity[key] = message[key]
-    for name, key in (('RTA_DST', 'dst'), ('RTA_PRIORITY', 'priority'),
-                      ('RTA_OIF', 'oif')):
-        if message.get_attr(name) is not None:
-            identity[key] = message.get_attr(name)
-    return identity
+def _numbers(away: typing.List[Away], owners: typing.Iterable[rules.Rule],
+             marks: rules.Marks) -> typing.Dict[routes.Table, int]:
+    """The tables that need a copy, and the number of each copy."""
+    wanted = {(body[0], routes.table(body)) for port in away
+              for key in ('leading', 'routes')
+              for body in netlink.from_text(port.worn[key])}
+    names = {port.worn['name'] for port in away}
+    wanted |= {(rule.family, rule.table) for rule in owners
+               if rule.table is not None and rule.names & names}
+    wanted = {key for key in wanted if key[1] != routes.LOCAL_TABLE}
+    tables = sorted({table for _, table in wanted})
+    if len(tables) > len(marks.tables):
+        raise intents.Refused('%d routing tables lead over the NICs; at most '
+                              '%d are moved.' % (
+                                  len(tables), len(marks.tables)))
+    # A gateway of the other family is looked for in the table of the same
+    # number, so that of IPv6 is filled first.
+    numbers = dict(zip(tables, marks.tables))
+    return {key: numbers[key[1]] for key in sorted(wanted, reverse=True)}
 
 
-def _present(netlink: typing.Any, family: int, table: int) -> bool:
-    return any(
-        message.get_attr('FRA_PRIORITY') == PRIORITY
-        and (message.get_attr('FRA_TABLE') or message['table']) == table
-        for message in netlink.get_rules(family=family))
+def _contents(away: typing.List[Away], present: routes.Routes,
+              left: typing.Iterable[int],
+              ) -> typing.Dict[routes.Table, typing.List[routes.Part]]:
+    """What belongs into the copy of each table."""
+    parts: typing.Dict[routes.Table, typing.List[routes.Part]] = {}
+
+    def add(worn: Document, key: str) -> None:
+        tables: typing.Dict[routes.Table, typing.List[bytes]] = {}
+        for body in netlink.from_text(worn[key]):
+            tables.setdefault((body[0], routes.table(body)), []).append(body)
+        for where, bodies in tables.items():
+            parts.setdefault(where, []).append(
+                (bodies, time.time() - worn['taken']))
+
+    for port in away:
+        add(port.worn, 'leading')
+    for where, bodies in present.tables.items():
+        parts.setdefault(where, []).append((
+            [body for body in bodies
+             if not set(left).intersection(present.devices(body))], 0.0))
+    for port in away:
+        add(port.worn, 'routes')
+    return parts

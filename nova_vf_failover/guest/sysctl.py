@@ -30,6 +30,9 @@ RP_FILTER = 'ipv4/conf:rp_filter'
 ACCEPT_DAD = 'ipv6/conf:accept_dad'
 ACCEPT_RA = 'ipv6/conf:accept_ra'
 ADDR_GEN_MODE = 'ipv6/conf:addr_gen_mode'
+ARP_IGNORE = 'ipv4/conf:arp_ignore'
+ARP_NOTIFY = 'ipv4/conf:arp_notify'
+NDISC_NOTIFY = 'ipv6/conf:ndisc_notify'
 STABLE_SECRET = 'ipv6/conf:stable_secret'
 
 # The MTU has a message of its own.

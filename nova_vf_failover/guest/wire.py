@@ -15,6 +15,7 @@
 import errno
 import select
 import socket
+import struct
 import threading
 import time
 import typing
@@ -23,8 +24,9 @@ from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import links
 
 _ETH_P_ALL = 0x0003
-# include/uapi/linux/if_packet.h: to us, not to others, not from us.
-_PACKET_HOST = 0
+# include/uapi/linux/if_packet.h
+_OUTGOING = 4
+_SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 
 # Seconds until a question is asked again, and how often.
 _PATIENCE = 0.25
@@ -41,14 +43,21 @@ class Wire:
     """A raw socket on one NIC.
 
     :param nic: it has to be up
+    :param mac: of the port; a NIC that is parked has another one
     """
 
-    def __init__(self, nic: links.Nic) -> None:
+    def __init__(self, nic: links.Nic, mac: str) -> None:
         self.nic = nic
-        self.socket = socket.socket(
-            socket.AF_PACKET, socket.SOCK_RAW, socket.htons(_ETH_P_ALL))
+        self.mac = frames.mac_bytes(mac)
+        # It hears nothing before it is bound: leaving the other NICs would
+        # take tens of milliseconds (net/packet/af_packet.c, packet_do_bind).
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.socket.bind((nic.name, _ETH_P_ALL))
         self.socket.setblocking(False)
+        # A NIC may filter by the MAC that the guest has given it.
+        self.socket.setsockopt(
+            _SOL_PACKET, _ADD_MEMBERSHIP,
+            struct.pack('=iHH8x', nic.index, _PROMISCUOUS, 0))
 
     def __enter__(self) -> 'Wire':
         return self
@@ -71,13 +80,14 @@ class Wire:
         found: typing.List[typing.Tuple[bool, bytes]] = []
         while True:
             try:
-                frame, address = self.socket.recvfrom(128)
+                frame, whence = self.socket.recvfrom(128)
             except OSError as error:
                 if error.errno in (errno.EAGAIN, errno.ENETDOWN,
                                    errno.ENXIO, errno.ENODEV):
                     return found
                 raise
-            found.append((address[2] == _PACKET_HOST, frame))
+            found.append((whence[2] != _OUTGOING
+                          and frame[:6] == self.mac, frame))
 
 
 class Proof:
@@ -105,13 +115,38 @@ def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
     :param asked: neighbours that were known
     """
     proof = Proof()
+    for _ in _ask(tried, other, own, asked, proof):
+        if proof.unicast:
+            break
+    return proof
+
+
+def answered_on(tried: Wire, own: typing.List[Address],
+                asked: typing.List[Address]) -> bool:
+    """Whether unicast traffic comes in on a NIC, with an answer behind it.
+
+    What was on its way to another NIC when the question was sent is there
+    before the answer is.
+    """
+    tried.heard()
+    proof = Proof()
+    for _ in _ask(tried, None, own, asked, proof):
+        if proof.answered:
+            break
+    return proof.unicast
+
+
+def _ask(tried: Wire, other: typing.Optional[Wire],
+         own: typing.List[Address], asked: typing.List[Address],
+         proof: Proof) -> typing.Iterator[None]:
+    """Ask, and yield after everything that is heard."""
     expected = set(asked)
-    questions = _questions(tried.nic.mac, own, asked)
+    questions = _questions(tried.mac, own, asked)
     for _ in range(_TRIES):
         for question in questions:
             tried.send(question)
         until = time.monotonic() + _PATIENCE
-        while not proof.unicast:
+        while True:
             waiting = [wire.socket for wire in (tried, other) if wire]
             left = until - time.monotonic()
             if left <= 0 or not select.select(waiting, [], [], left)[0]:
@@ -119,9 +154,9 @@ def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
             _listen(tried, proof, expected, True)
             if other:
                 _listen(other, proof, expected, False)
+            yield
         if proof.unicast or proof.answered or not questions:
-            break
-    return proof
+            return
 
 
 def _listen(
@@ -133,22 +168,25 @@ def _listen(
             proof.unicast = True
 
 
-def _questions(mac: str, own: typing.List[Address],
+def _questions(mac: bytes, own: typing.List[Address],
                asked: typing.List[Address]) -> typing.List[bytes]:
     sources: typing.Dict[int, str] = {}
     for family, address in own:
         # A link-local source reaches every neighbour of IPv6.
         if family not in sources or address.startswith('fe80:'):
             sources[family] = address
-    return [frames.question(family, mac, sources[family], address)
+    text = ':'.join('%02x' % part for part in mac)
+    return [frames.question(family, text, sources[family], address)
             for family, address in asked if family in sources]
 
 
-def announce(nic: links.Nic, own: typing.List[Address]) -> None:
-    """Say where our addresses are, at once and again in the background."""
-    said = [frames.announcement(family, nic.mac, address)
+def announce(wire: Wire, mac: str, own: typing.List[Address]) -> None:
+    """Say where our addresses are, at once and again in the background.
+
+    :param wire: it is closed after the last time
+    """
+    said = [frames.announcement(family, mac, address)
             for family, address in own]
-    wire = Wire(nic)
     for frame in said:
         wire.send(frame)
     threading.Thread(target=_repeat, args=(wire, said), daemon=True).start()
@@ -160,3 +198,17 @@ def _repeat(wire: Wire, said: typing.List[bytes]) -> None:
             time.sleep(pause)
             for frame in said:
                 wire.send(frame)
+
+
+def close_later(wires: typing.Iterable[Wire]) -> None:
+    """Close raw sockets without waiting for it.
+
+    The kernel lets the last frame pass first, which takes tens of
+    milliseconds each (net/packet/af_packet.c, packet_release).
+    """
+    threading.Thread(target=_close, args=(list(wires),), daemon=True).start()
+
+
+def _close(wires: typing.List[Wire]) -> None:
+    for wire in wires:
+        wire.socket.close()

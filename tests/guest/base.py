@@ -173,7 +173,10 @@ class GuestTestCase(base.BaseTestCase):
             ('-oneline', 'link', 'show', 'up'), ('-oneline', 'address'),
             ('-4', 'route', 'show', 'table', 'all'),
             ('-6', 'route', 'show', 'table', 'all'),
-            ('-4', 'rule'), ('-6', 'rule'))]
+            ('-4', 'rule'), ('-6', 'rule'), ('nexthop',),
+            ('neighbour', 'show', 'proxy'))]
+        shown.append(self.guest.run('tc', 'qdisc', 'show', 'dev',
+                                    self.NAMES[0]))
         sysctls = {name: self.guest.inside(
             functools.partial(sysctl.snapshot, name))
             for name in self.NAMES[:len(self.ports)]}

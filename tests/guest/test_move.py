@@ -18,12 +18,12 @@ import time
 from unittest import mock
 
 import fixtures
-import pyroute2
 
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
 from tests.guest import base
@@ -132,14 +132,16 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
         before = self.configuration()
         port, = self.ports
         self.attach_standby('alpha', port)
-        to_table = switch.to_table
+        throw = switch.Switch.throw
+        thrown = []
 
-        def half(*arguments):
-            to_table(*arguments)
-            raise OSError('out of memory')
+        def half(the_switch, prepared):
+            throw(the_switch, prepared)
+            thrown.append(prepared)
+            if len(thrown) == 1:
+                raise OSError('out of memory')
 
-        with mock.patch.object(switch, 'to_table', autospec=True,
-                               side_effect=half):
+        with mock.patch.object(switch.Switch, 'throw', half):
             error = self.assertRaises(
                 mover.Failed, self.guest.inside, self.fail_over_here)
 
@@ -152,11 +154,12 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
         """In this process, whose functions can be replaced."""
         intent = intents.from_document(self.intent('standby'))
         folder = self.useFixture(fixtures.TempDir()).path
-        with pyroute2.IPRoute() as netlink:
+        with netlink.Netlink() as kernel:
             mover.Mover(
-                netlink, links.Links(netlink, frozenset(['tun'])),
+                kernel, links.Links(kernel, frozenset(['tun'])),
                 snapshot.Snapshot(folder)).fail_over(
-                    intent, intents.Report(intent), lambda test: test())
+                    intent, intents.Report(intent),
+                    lambda test, limit=None: test())
 
     def test_an_intent_that_is_done_is_done(self):
         self.attach_standby('alpha', self.ports[0])
@@ -260,6 +263,30 @@ class OutfitTestCase(base.GuestTestCase):
         'nexthop via fd00:2::1 dev eth1',
         'ip route add blackhole 10.66.0.0/16',
         'ip neighbour add 192.168.1.99 lladdr 02:00:00:00:00:99 dev eth0',
+        'ip neighbour add proxy 192.168.1.98 dev eth0',
+        'ip link set eth0 txqueuelen 777 alias uplink',
+        'tc qdisc add dev eth0 root pfifo limit 77',
+        # Tables of the owner's, and rules that lead to them or name a NIC.
+        'ip route add default via 192.168.1.1 dev eth0 table 77',
+        'ip route add 10.6.0.0/16 via 192.168.1.1 dev eth0 table 78 '
+        'proto 99 metric 5',
+        'ip route add throw 10.6.6.0/24 table 78',
+        'ip -6 route add fd26::/32 via fd00:1::1 dev eth0 table 77',
+        'ip -6 route add fd27::/32 via fd00:1::1 dev eth0 src fd10::5',
+        'ip route add local 10.55.0.0/16 dev eth0 table local',
+        'ip rule add from 10.1.0.6 lookup 77 priority 100',
+        'ip rule add fwmark 6/7 lookup 78 priority 100',
+        'ip rule add iif eth0 to 10.99.0.0/16 blackhole priority 90',
+        'ip rule add not from all lookup 79 priority 101',
+        'ip rule add lookup main suppress_prefixlength 0 priority 95',
+        'ip -6 rule add oif eth0 lookup 77 priority 100',
+        'ip nexthop add id 7 via 192.168.1.1 dev eth0',
+        'ip nexthop add id 8 via 192.168.2.1 dev eth1',
+        'ip nexthop add id 9 group 7,3/8,1',
+        'ip nexthop add id 6 via fd00:1::1 dev eth0 proto 99',
+        'ip route add 10.61.0.0/16 nhid 7 metric 3',
+        'ip route add 10.62.0.0/16 nhid 9',
+        'ip -6 route add fd28::/32 nhid 6 table 78',
         'sysctl -qw net.ipv4.conf.eth0.rp_filter=1',
         'sysctl -qw net.ipv4.conf.eth0.arp_ignore=1',
         'sysctl -qw net.ipv4.conf.eth0.send_redirects=0',
@@ -294,7 +321,10 @@ class OutfitTestCase(base.GuestTestCase):
         def ways():
             return [self.guest.run('ip', 'route', 'get', *to.split())
                     for to in ('192.0.2.7', '10.7.1.1', '172.16.3.3',
-                               'fd20::1', '192.168.2.9')]
+                               'fd20::1', '192.168.2.9',
+                               '192.0.2.7 from 10.1.0.6',
+                               '10.6.1.1 mark 6', '10.6.6.1 mark 6',
+                               '10.61.1.1', 'fd27::1')]
 
         before = ways()
         report = self.done(self.intent('standby'))
@@ -305,9 +335,45 @@ class OutfitTestCase(base.GuestTestCase):
         for primary, standby in moved.items():
             before = [way.replace(f'dev {primary}', f'dev {standby}')
                       for way in before]
-        # The routes are found in a table of the agent's own.
-        self.assertEqual(before, [
-            re.sub(r' table \d+', '', way) for way in ways()])
+        # The routes are found in tables of the agent's own.
+        self.assertEqual(*[
+            [re.sub(r' table \d+', '', way) for way in found]
+            for found in (before, ways())])
+
+    def test_groups_are_heard_on_whatever_nic_is_in_use(self):
+        group = '239.1.2.3'
+        with self.guest.inside(lambda: socket.socket(
+                socket.AF_INET, socket.SOCK_DGRAM)) as member:
+            member.bind(('', 9001))
+            member.settimeout(5)
+            member.setsockopt(
+                socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                socket.inet_aton(group) + socket.inet_aton('192.168.1.11'))
+            self.assertHeard(member, group)
+            self.fail_over()
+            self.hear_groups('alpha')
+            self.assertHeard(member, group)
+            for port in self.ports:
+                self.carry_standby(port)
+            self.hear_groups('beta')
+            self.assertHeard(member, group)
+            self.fail_back()
+            self.assertHeard(member, group)
+
+    def hear_groups(self, host):
+        # A macvtap passes groups on that it was told of, and nobody tells
+        # it what the guest has joined.
+        self.net.hosts[host].namespace.run(
+            'ip', 'link', 'set', 'macvtap0', 'allmulticast', 'on')
+
+    def assertHeard(self, member, group):
+        with self.net.peer.inside(lambda: socket.socket(
+                socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+            sender.setsockopt(
+                socket.IPPROTO_IP, socket.IP_MULTICAST_IF,
+                socket.inet_aton('192.168.1.1'))
+            sender.sendto(b'all', (group, 9001))
+            self.assertEqual(b'all', member.recv(8))
 
 
 class ExclusiveNicTestCase(base.GuestTestCase):

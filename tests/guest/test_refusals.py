@@ -43,11 +43,16 @@ class CheckTestCase(base.GuestTestCase):
          'eth0 is a port of br0'],
         ['under_a_macvlan', ('ip link add up0 link eth0 type macvlan',),
          'up0 lies on eth0'],
-        ['in_another_table', ('ip route add 10.6.0.0/16 dev eth0 table 77',),
-         'Routing table 77 uses eth0'],
-        ['in_a_nexthop_object',
-         ('ip nexthop add id 7 via 192.168.1.1 dev eth0',
-          'ip route add 10.6.0.0/16 nhid 7'), 'ip nexthop'],
+        ['by_the_first_rule',
+         ('ip rule add iif eth0 blackhole priority 0',),
+         'rule of priority 0'],
+        ['by_a_rule_that_jumps',
+         ('ip rule add goto 32766 priority 9',), 'priority 9 goes to 32766'],
+        ['by_classes', ('tc qdisc add dev eth0 root handle 1: htb',
+                        'tc class add dev eth0 classid 1:1 htb rate 1mbit'),
+         'htb of eth0 has classes'],
+        ['by_an_ingress_qdisc', ('tc qdisc add dev eth0 ingress',),
+         'ingress, which is not at its root'],
     )
     def test_refused_with_a_sentence(self, commands, words):
         for command in commands:

@@ -49,6 +49,15 @@ class Guest:
         return next(name for name in map('eth{}'.format, itertools.count())
                     if name not in taken)
 
+    def vf_index(self, mac: str) -> int:
+        """The index of the VF with a MAC."""
+        return next(
+            message['index']
+            for message in self.namespace.netlink.get_links()
+            if message.get_attr('IFLA_ADDRESS') == mac
+            and message.get_nested('IFLA_LINKINFO', 'IFLA_INFO_KIND')
+            == 'veth')
+
     def close(self) -> None:
         for moving in self.vhosts.values():
             moving.close()
@@ -92,7 +101,8 @@ class Host:
         self.namespace.set(name, state='down', address=nic.mac)
         inside = self._guest.free_name()
         self.namespace.give(name, self._guest.namespace, inside)
-        self._guest.vfs[nic.vf] = self._guest.namespace.index(inside)
+        # The agent may have given it another name already.
+        self._guest.vfs[nic.vf] = self._guest.vf_index(nic.mac)
         self._observe('assign_vf', 'end')
 
     def return_vf(self, guest: str, nic: dataplane.Nic) -> None:

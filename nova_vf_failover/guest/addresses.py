@@ -1,0 +1,129 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The addresses of a NIC, as the kernel has printed them."""
+
+import errno
+import ipaddress
+import os
+import socket
+import struct
+import typing
+
+from nova_vf_failover.guest import netlink
+
+# Where IPv6 is off (ipv6.disable=1) the kernel answers a question about it
+# with everything that it has (net/core/rtnetlink.c, rtnl_dump_all).
+FAMILIES = (socket.AF_INET,) + (
+    (socket.AF_INET6,) if os.path.isdir('/proc/sys/net/ipv6') else ())
+
+_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
+# struct ifaddrmsg: family, prefix length, flags, scope, index
+_HEADER = struct.Struct('=BBBBI')
+# include/uapi/linux/if_addr.h
+_ADDRESS, _LOCAL, _LABEL, _CACHEINFO, _FLAGS, _TARGET_NETNSID = (
+    1, 2, 3, 6, 8, 10)
+# struct ifa_cacheinfo: preferred and valid life in seconds; created, updated
+_LIVES = struct.Struct('=IIII')
+_FOREVER = 0xffffffff
+_NODAD, _NOPREFIXROUTE = 0x02, 0x200
+# What is not settable is the kernel's to know.
+_SETTABLE = _NODAD | 0x10 | 0x100 | _NOPREFIXROUTE | 0x400
+_TENTATIVE = 0x40
+# Taken over as they are; IPv6 knows an address by IFA_ADDRESS alone.
+_REPLACED = frozenset([_CACHEINFO, _FLAGS, _TARGET_NETNSID])
+
+
+def of(kernel: netlink.Netlink, index: int) -> typing.List[bytes]:
+    """The addresses of a NIC, in the order in which they are to be put."""
+    found: typing.Dict[int, typing.List[bytes]] = {
+        family: [] for family in FAMILIES}
+    for family in FAMILIES:
+        for body in kernel.dump(_GETADDR, _HEADER.pack(family, 0, 0, 0, 0)):
+            its, _, _, _, whose = _HEADER.unpack_from(body)
+            if whose == index and its == family:
+                found[family].append(body)
+    # The kernel puts a new IPv6 address before those of its scope
+    # (net/ipv6/addrconf.c, ipv6_link_dev_addr), and the first one is chosen.
+    return found[socket.AF_INET] + found.get(socket.AF_INET6, [])[::-1]
+
+
+def put(bodies: typing.Iterable[bytes], index: int,
+        elapsed: float) -> typing.List[netlink.Message]:
+    """Give a primary its addresses, with what is left of their lives.
+
+    :param elapsed: seconds since they were printed
+    """
+    messages = []
+    for body in bodies:
+        preferred, valid = [
+            life if life == _FOREVER else life - int(elapsed)
+            for life in _lives(body)]
+        if valid > 0:
+            messages.append(_message(
+                body, index, _flags(body) & _SETTABLE, max(0, preferred),
+                valid))
+    return messages
+
+
+def put_quietly(bodies: typing.Iterable[bytes],
+                index: int) -> typing.List[netlink.Message]:
+    """Give a standby the same addresses, with no routes and no questions.
+
+    IPv6 would find its own address in use: the other NIC has it.
+    """
+    return [
+        _message(body, index, _flags(body) & _SETTABLE | _NODAD
+                 | _NOPREFIXROUTE, *_lives(body), (_LABEL,))
+        for body in bodies if not _flags(body) & _TENTATIVE]
+
+
+def remove(kernel: netlink.Netlink, index: int) -> None:
+    """Take every address from a NIC."""
+    # With a first address of IPv4 its secondary ones go too.
+    kernel.ask([netlink.Message(_DELADDR, 0, body)
+                for body in of(kernel, index)],
+               tolerated=(errno.EADDRNOTAVAIL,))
+
+
+def plain(body: bytes) -> typing.Tuple[int, str]:
+    """The family and the address itself."""
+    found = dict(netlink.attributes(body, _HEADER.size))
+    return body[0], str(ipaddress.ip_address(
+        found.get(_LOCAL) or found[_ADDRESS]))
+
+
+def _message(body: bytes, index: int, flags: int, preferred: int, valid: int,
+             leave_out: typing.Container[int] = ()) -> netlink.Message:
+    family, prefix, _, scope, _ = _HEADER.unpack_from(body)
+    made = _HEADER.pack(family, prefix, flags & 0xff, scope, index)
+    for kind, value in netlink.attributes(body, _HEADER.size):
+        if kind not in _REPLACED and kind not in leave_out:
+            made += netlink.attribute(kind, value)
+    made += netlink.numeric(_FLAGS, flags)
+    made += netlink.attribute(_CACHEINFO, _LIVES.pack(preferred, valid, 0, 0))
+    return netlink.Message(_NEWADDR, netlink.CREATE | netlink.REPLACE, made)
+
+
+def _flags(body: bytes) -> int:
+    flags = netlink.number(
+        dict(netlink.attributes(body, _HEADER.size)).get(_FLAGS))
+    # Before Linux 3.14 there are eight of them.
+    return body[2] if flags is None else flags
+
+
+def _lives(body: bytes) -> typing.Tuple[int, int]:
+    life = dict(netlink.attributes(body, _HEADER.size)).get(_CACHEINFO)
+    if life is None:
+        return _FOREVER, _FOREVER
+    preferred, valid, _, _ = _LIVES.unpack(life)
+    return preferred, valid

@@ -1,0 +1,269 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Messages of the kernel's routing netlink, rtnetlink(7), as bytes.
+
+What moves from one NIC to another is kept as the kernel has printed it, and
+given back with a few numbers replaced: so it need not be understood, and what
+a newer kernel knows goes along. A library that decodes each message needs
+6 s and 410 MB to read 100,000 routes (pyroute2 0.7.12 and 0.9.7), and 30 MB
+before it has read the first; the agent has to live in small guests.
+"""
+
+import base64
+import errno
+import os
+import socket
+import struct
+import typing
+
+# include/uapi/linux/netlink.h
+_REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
+REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
+_INTERRUPTED = 0x10
+_ERROR, _DONE = 2, 3
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
+_CAPPED, _ACK_TLVS = 0x100, 0x200
+_ERROR_MESSAGE = 1
+_KIND_MASK = 0x3fff
+NESTED = 0x8000
+
+_HEADER = struct.Struct('=IHHII')
+_ATTRIBUTE = struct.Struct('=HH')
+_INT = struct.Struct('=i')
+_UINT = struct.Struct('=I')
+
+# Bytes that are sent at once, and that are read at once.
+_LONGEST_BATCH = 32 * 1024
+_LONGEST_ANSWER = 256 * 1024
+# A list that changes while it is read is read again.
+_TRIES = 20
+
+Attributes = typing.Iterator[typing.Tuple[int, bytes]]
+
+
+class Message(typing.NamedTuple('Message', [
+        ('kind', int), ('flags', int), ('body', bytes)])):
+    """What to do (RTM_...), how (flags above), and with what.
+
+    The body is a fixed part, a C struct, with attributes behind it.
+    """
+
+
+class NetlinkError(OSError):
+    """The kernel has refused something."""
+
+
+class Netlink:
+    """A conversation with the kernel about this network namespace.
+
+    :param groups: what to be told of without asking, RTMGRP_... as bits
+    """
+
+    def __init__(self, groups: int = 0) -> None:
+        self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
+                                    socket.NETLINK_ROUTE)
+        self._sequence = 0
+        for option in (_CAP_ACK, _EXT_ACK):
+            try:
+                self.socket.setsockopt(_SOL_NETLINK, option, 1)
+            except OSError as error:
+                # Before Linux 4.3 and 4.12.
+                if error.errno != errno.ENOPROTOOPT:
+                    raise
+        self.socket.bind((0, groups))
+
+    def __enter__(self) -> 'Netlink':
+        return self
+
+    def __exit__(self, *_: typing.Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def dump(self, kind: int, body: bytes) -> typing.List[bytes]:
+        """The bodies of all that there is of a kind.
+
+        :param kind: RTM_GET...
+        :raises NetlinkError: the kernel does not know the kind, or the list
+            changes faster than it can be read
+        """
+        for _ in range(_TRIES):
+            found = self._read_dump(kind, body)
+            if found is not None:
+                return found
+        raise NetlinkError(errno.EBUSY, 'the list of kind %d changes all the '
+                                        'time' % kind)
+
+    def _read_dump(
+            self, kind: int, body: bytes,
+    ) -> typing.Optional[typing.List[bytes]]:
+        """One reading; None if the list has changed in the middle of it."""
+        sequence = self._next()
+        self.socket.send(_packed(kind, _REQUEST | _DUMP, sequence, body))
+        found: typing.List[bytes] = []
+        whole = True
+        while True:
+            for kind_, flags, its, content in _messages(
+                    self.socket.recv(_LONGEST_ANSWER)):
+                if its != sequence:
+                    continue
+                whole = whole and not flags & _INTERRUPTED
+                if kind_ == _DONE:
+                    return found if whole else None
+                if kind_ == _ERROR:
+                    raise _refusal(kind, flags, content)
+                found.append(content)
+
+    def ask(self, messages: typing.Iterable[Message],
+            tolerated: typing.Container[int] = ()) -> None:
+        """Have the kernel do all of this, in this order.
+
+        What stands behind a message that is refused is done nevertheless.
+
+        :param tolerated: error numbers that are not worth a word
+        :raises NetlinkError: the first refusal
+        """
+        refusals: typing.List[NetlinkError] = []
+        batch: typing.List[Message] = []
+        length = 0
+        for message in messages:
+            batch.append(message)
+            length += _HEADER.size + len(message.body) + 3
+            if length > _LONGEST_BATCH:
+                refusals += self._send(batch, tolerated)
+                batch, length = [], 0
+        if batch:
+            refusals += self._send(batch, tolerated)
+        if refusals:
+            raise refusals[0]
+
+    def _send(self, batch: typing.List[Message],
+              tolerated: typing.Container[int]) -> typing.List[NetlinkError]:
+        first = self._sequence + 1
+        packed = []
+        for message in batch:
+            # Refusals come back anyway; the last message says that all is
+            # done.
+            last = _ACK if message is batch[-1] else 0
+            packed.append(_packed(message.kind, _REQUEST | last
+                                  | message.flags, self._next(),
+                                  message.body))
+        self.socket.send(b''.join(packed))
+        refusals = []
+        while True:
+            for kind, flags, its, content in _messages(
+                    self.socket.recv(_LONGEST_ANSWER)):
+                if kind != _ERROR or not first <= its <= self._sequence:
+                    continue
+                code = -_INT.unpack_from(content)[0]
+                if code and code not in tolerated:
+                    refusals.append(_refusal(
+                        batch[its - first].kind, flags, content))
+                if its == self._sequence:
+                    return refusals
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+
+def _packed(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence,
+                        0) + _padded(body)
+
+
+def _messages(
+        data: bytes,
+) -> typing.Iterator[typing.Tuple[int, int, int, bytes]]:
+    """Kind, flags, sequence number and body of each message in a packet."""
+    offset = 0
+    while offset + _HEADER.size <= len(data):
+        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        if length < _HEADER.size:
+            return
+        yield kind, flags, sequence, data[offset + _HEADER.size:
+                                          offset + length]
+        offset += (length + 3) & ~3
+
+
+def _refusal(kind: int, flags: int, content: bytes) -> NetlinkError:
+    code = -_INT.unpack_from(content)[0]
+    words = os.strerror(code)
+    if flags & _ACK_TLVS:
+        # The number, then the header of what was asked.
+        start = _INT.size + _HEADER.size
+        if not flags & _CAPPED:
+            start += _UINT.unpack_from(content, _INT.size)[0] - _HEADER.size
+        said = dict(attributes(content, start)).get(_ERROR_MESSAGE)
+        if said:
+            words = '%s (%s)' % (words, text(said))
+    return NetlinkError(code, 'message of kind %d: %s' % (kind, words))
+
+
+# -- attributes -------------------------------------------------------------
+
+def attributes(body: bytes, start: int) -> Attributes:
+    """Kind and value of each attribute from an offset on."""
+    end = len(body)
+    while start + 4 <= end:
+        length, kind = _ATTRIBUTE.unpack_from(body, start)
+        if length < 4:
+            return
+        yield kind & _KIND_MASK, body[start + 4:start + length]
+        start += (length + 3) & ~3
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(4 + len(value), kind) + _padded(value)
+
+
+def number(value: typing.Optional[bytes]) -> typing.Optional[int]:
+    """Of an attribute that is a u32, if it is there."""
+    return None if value is None else _UINT.unpack_from(value)[0]
+
+
+def numeric(kind: int, value: int) -> bytes:
+    """An attribute that is a u32."""
+    return attribute(kind, _UINT.pack(value))
+
+
+def text(value: bytes) -> str:
+    return value.split(b'\0', 1)[0].decode('utf-8', 'replace')
+
+
+def textual(kind: int, value: str) -> bytes:
+    return attribute(kind, value.encode() + b'\0')
+
+
+def _padded(value: bytes) -> bytes:
+    return value + b'\0' * (-len(value) % 4)
+
+
+# -- bodies in a JSON document ----------------------------------------------
+
+def to_text(bodies: typing.Iterable[bytes]) -> str:
+    """Bodies as one text; they may be very many."""
+    return base64.b64encode(b''.join(
+        _UINT.pack(len(body)) + body for body in bodies)).decode('ascii')
+
+
+def from_text(kept: str) -> typing.List[bytes]:
+    data = base64.b64decode(kept.encode('ascii'))
+    found = []
+    offset = 0
+    while offset < len(data):
+        length = _UINT.unpack_from(data, offset)[0]
+        found.append(data[offset + 4:offset + 4 + length])
+        offset += 4 + length
+    return found

@@ -1,0 +1,136 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Nexthop objects, ip-nexthop(8), as the kernel has printed them."""
+
+import errno
+import struct
+import typing
+
+from nova_vf_failover.guest import netlink
+
+_NEWNEXTHOP, _DELNEXTHOP, _GETNEXTHOP = 104, 105, 106
+# struct nhmsg: family, scope, protocol, flags
+_HEADER = struct.Struct('=BBBxI')
+# include/uapi/linux/nexthop.h
+_ID, _GROUP, _OIF, _RES_GROUP = 1, 2, 5, 12
+_ONLINK = 4
+# What can be given back: all up to NHA_FDB but the list's own questions, and
+# the settings of a resilient group.
+_GIVEN_BACK = frozenset([1, 2, 3, 4, 5, 6, 7, 8, 11, _RES_GROUP])
+_UNBALANCED_TIME = 4
+# struct nexthop_grp: id, weight - 1
+_MEMBER = struct.Struct('=IBBH')
+
+
+class Nexthops:
+    """All nexthop objects of this network namespace at one moment."""
+
+    def __init__(self, kernel: netlink.Netlink) -> None:
+        self.bodies: typing.Dict[int, bytes] = {}
+        try:
+            found = kernel.dump(_GETNEXTHOP, _HEADER.pack(0, 0, 0, 0))
+        except netlink.NetlinkError as error:
+            # Before Linux 5.3 there are none.
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            found = []
+        for body in found:
+            self.bodies[identity(body)] = body
+
+    def devices(self, number: int) -> typing.Collection[int]:
+        """The indexes of the NICs that an object leads over."""
+        body = self.bodies.get(number)
+        if body is None:
+            return ()
+        found = dict(netlink.attributes(body, _HEADER.size))
+        if _GROUP in found:
+            return {index for member, _, _, _ in _members(found[_GROUP])
+                    for index in self.devices(member)}
+        return (netlink.number(found[_OIF]) or 0,) if _OIF in found else ()
+
+    def over(self, index: int) -> typing.List[bytes]:
+        """The objects that lead over a NIC, groups last."""
+        return sorted((
+            body for number, body in self.bodies.items()
+            if index in self.devices(number)), key=_is_group)
+
+    def within(self, numbers: typing.Container[int]) -> typing.List[int]:
+        return [number for number in self.bodies if number in numbers]
+
+
+def identity(body: bytes) -> int:
+    for kind, value in netlink.attributes(body, _HEADER.size):
+        if kind == _ID:
+            return netlink.number(value) or 0
+    return 0
+
+
+def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
+        numbers: typing.Dict[int, int],
+        present: typing.Container[int]) -> typing.List[netlink.Message]:
+    """Make objects, or make them anew.
+
+    :param indexes: NICs to lead over instead, by those that were printed
+    :param numbers: identities to have instead
+    :param present: the objects that there are besides; a group goes without
+        the members that are missing
+    """
+    bodies = sorted(bodies, key=_is_group)
+    there = {identity(body) for body in bodies}
+    messages = []
+    for body in bodies:
+        # The scope is for the kernel to find.
+        family, _, protocol, flags = _HEADER.unpack_from(body)
+        made = _HEADER.pack(family, 0, protocol, flags & _ONLINK)
+        for kind, value in netlink.attributes(body, _HEADER.size):
+            if kind == _ID:
+                value = _renumbered(value, numbers)
+            elif kind == _OIF:
+                value = _renumbered(value, indexes)
+            elif kind == _GROUP:
+                value = b''.join(
+                    _MEMBER.pack(numbers.get(member, member), *rest)
+                    for member, *rest in _members(value)
+                    if member in there or member in present)
+            elif kind == _RES_GROUP:
+                value = b''.join(
+                    netlink.attribute(*setting)
+                    for setting in netlink.attributes(value, 0)
+                    if setting[0] != _UNBALANCED_TIME)
+                kind |= netlink.NESTED
+            if kind & ~netlink.NESTED in _GIVEN_BACK:
+                made += netlink.attribute(kind, value)
+        messages.append(netlink.Message(
+            _NEWNEXTHOP, netlink.CREATE | netlink.REPLACE, made))
+    return messages
+
+
+def remove(numbers: typing.Iterable[int]) -> typing.List[netlink.Message]:
+    """Remove objects; the kernel removes their routes with them."""
+    return [netlink.Message(_DELNEXTHOP, 0, _HEADER.pack(0, 0, 0, 0)
+                            + netlink.numeric(_ID, number))
+            for number in numbers]
+
+
+def _is_group(body: bytes) -> bool:
+    return any(kind == _GROUP for kind, _ in netlink.attributes(
+        body, _HEADER.size))
+
+
+def _members(value: bytes) -> typing.Iterator[typing.Tuple[int, ...]]:
+    return _MEMBER.iter_unpack(value)
+
+
+def _renumbered(value: bytes, numbers: typing.Dict[int, int]) -> bytes:
+    number = netlink.number(value) or 0
+    return struct.pack('=I', numbers.get(number, number))

@@ -1,0 +1,290 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Routes, as the kernel has printed them: of every table, type and form."""
+
+import errno
+import socket
+import struct
+import typing
+
+from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nexthops
+
+_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
+# struct rtmsg: family, destination and source length, tos, table, protocol,
+# scope, type, flags
+_HEADER = struct.Struct('=BBBBBBBBI')
+# include/uapi/linux/rtnetlink.h
+_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _MULTIPATH, _CACHEINFO = (
+    1, 4, 5, 6, 7, 9, 12)
+_TABLE, _VIA, _ENCAP_TYPE, _ENCAP, _EXPIRES, _NH_ID = 15, 18, 21, 22, 23, 30
+_COMPAT_TABLE, MAIN_TABLE, LOCAL_TABLE = 252, 254, 255
+_PROTO_KERNEL = 2
+_CLONED = 0x200
+_ONLINK = 4
+# struct rtnexthop: length, flags, hops, index
+_HOP = struct.Struct('=HBBi')
+# struct rta_cacheinfo: users, last use, expiry in hundredths of a second
+_EXPIRY = struct.Struct('=IIi')
+# What a route with a nexthop object repeats of that object.
+_OF_THE_NEXTHOP = frozenset([_OIF, _GATEWAY, _MULTIPATH, _VIA, _ENCAP_TYPE,
+                             _ENCAP])
+_INDIRECT = frozenset([_GATEWAY, _VIA, _MULTIPATH, _NH_ID])
+_NEVER_GIVEN_BACK = frozenset([_TABLE, _CACHEINFO])
+
+# Family and number.
+Table = typing.Tuple[int, int]
+Indexes = typing.Dict[int, int]
+# Routes, and the seconds since they were printed.
+Part = typing.Tuple[typing.Iterable[bytes], float]
+
+
+class Routes:
+    """All routes of this network namespace at one moment, by table.
+
+    Those that the kernel makes for each address in its table "local" are left
+    out.
+
+    :param hops: the nexthop objects of the same moment
+    """
+
+    def __init__(self, kernel: netlink.Netlink,
+                 hops: nexthops.Nexthops) -> None:
+        self._hops = hops
+        self.tables: typing.Dict[Table, typing.List[bytes]] = {}
+        for family in addresses.FAMILIES:
+            for body in kernel.dump(_GETROUTE, _HEADER.pack(
+                    family, 0, 0, 0, 0, 0, 0, 0, 0)):
+                if body[0] != family or _HEADER.unpack_from(
+                        body)[8] & _CLONED:
+                    continue
+                number = table(body)
+                if number != LOCAL_TABLE or body[5] != _PROTO_KERNEL:
+                    self.tables.setdefault((family, number), []).append(body)
+
+    def over(self, index: int) -> typing.Tuple[
+            typing.List[bytes], typing.List[bytes]]:
+        """The routes over a NIC: those that come first, and the others.
+
+        Of the IPv4 routes to one place, with one metric, the first is used.
+        """
+        leading: typing.List[bytes] = []
+        others: typing.List[bytes] = []
+        for (family, _), bodies in self.tables.items():
+            mine = [body for body in bodies
+                    if index in self.devices(body)]
+            if family == socket.AF_INET and len(mine) < len(bodies):
+                first = self._leading(bodies, index)
+                leading += [body for body in mine if _place(body) in first]
+                mine = [body for body in mine if _place(body) not in first]
+            others += mine
+        return leading, others
+
+    def _leading(self, bodies: typing.List[bytes],
+                 index: int) -> typing.Set[typing.Any]:
+        """The places to which a NIC's route is first, and not the last."""
+        found = set()
+        before: typing.Any = None
+        first = False
+        for body in bodies:
+            place, mine = _place(body), index in self.devices(body)
+            if place != before:
+                before, first = place, mine
+            elif first and not mine:
+                found.add(place)
+        return found
+
+    def devices(self, body: bytes) -> typing.Collection[int]:
+        """The indexes of the NICs that a route leads over."""
+        return _devices(body, self._hops)
+
+
+def table(body: bytes) -> int:
+    for kind, value in netlink.attributes(body, _HEADER.size):
+        if kind == _TABLE:
+            return netlink.number(value) or 0
+    return body[4]
+
+
+def needs_its_source(body: bytes) -> bool:
+    """Whether it is refused as long as its NIC lacks an address.
+
+    IPv6 looks for the preferred source on the NIC itself (net/ipv6/route.c,
+    ip6_route_info_create).
+    """
+    return body[0] == socket.AF_INET6 and any(
+        kind == _PREFSRC for kind, _ in netlink.attributes(
+            body, _HEADER.size))
+
+
+def needs_a_gateway(body: bytes) -> bool:
+    """Whether it is refused as long as there is no way to its next hop."""
+    return any(kind in _INDIRECT for kind, _ in netlink.attributes(
+        body, _HEADER.size))
+
+
+def has_nexthop(body: bytes) -> bool:
+    """Whether it leads over a nexthop object."""
+    return any(kind == _NH_ID for kind, _ in netlink.attributes(
+        body, _HEADER.size))
+
+
+def of_the_kernel(body: bytes) -> bool:
+    return body[5] == _PROTO_KERNEL
+
+
+def same_place(body: bytes) -> typing.Any:
+    """What two routes have in common of which only one can be.
+
+    It is so for the routes that the kernel makes for addresses.
+    """
+    return (body[0], table(body)) + _place(body)
+
+
+def put(parts: typing.Iterable[Part], indexes: Indexes, hops: Indexes,
+        number: typing.Optional[int] = None,
+        ) -> typing.Iterator[netlink.Message]:
+    """Put routes behind those that are there.
+
+    Not "replace": IPv6 has routes of one prefix and metric over several NICs,
+    fe80::/64 first of all.
+
+    :param indexes: NICs to lead over instead, by those that were printed
+    :param hops: the same for nexthop objects
+    :param number: the table to put them into, if not their own
+    """
+    return _put(parts, netlink.CREATE | netlink.APPEND, indexes, hops, number)
+
+
+def put_first(bodies: typing.Sequence[bytes], indexes: Indexes,
+              hops: Indexes) -> typing.Iterator[netlink.Message]:
+    """Put routes of IPv4 in front of those that are there."""
+    return _put([(bodies[::-1], 0.0)], netlink.CREATE, indexes, hops, None)
+
+
+def _put(parts: typing.Iterable[Part], flags: int, indexes: Indexes,
+         hops: Indexes, number: typing.Optional[int],
+         ) -> typing.Iterator[netlink.Message]:
+    # A gateway is accepted when there is a route to it.
+    waiting = []
+    for bodies, elapsed in parts:
+        for body in bodies:
+            made, gateway = _changed(body, indexes, hops, number, elapsed)
+            if made and gateway:
+                waiting.append(made)
+            elif made:
+                yield netlink.Message(_NEWROUTE, flags, made)
+    for made in waiting:
+        yield netlink.Message(_NEWROUTE, flags, made)
+
+
+def remove(bodies: typing.Iterable[bytes]) -> typing.Iterator[netlink.Message]:
+    for body in bodies:
+        made, _ = _changed(body, {}, {}, None, 0.0)
+        if made:
+            yield netlink.Message(_DELROUTE, 0, made)
+
+
+#: of routes: there is one already, it has gone with its NIC
+HARMLESS = frozenset([errno.EEXIST, errno.ESRCH])
+
+
+def _changed(body: bytes, indexes: Indexes, hops: Indexes,
+             number: typing.Optional[int], elapsed: float,
+             ) -> typing.Tuple[bytes, bool]:
+    """A route with other numbers, and whether it needs a gateway.
+
+    It is empty if the route's time is over.
+    """
+    found = list(netlink.attributes(body, _HEADER.size))
+    object_ = any(kind == _NH_ID for kind, _ in found)
+    made = []
+    gateway = object_
+    for kind, value in found:
+        if kind == _OIF:
+            index = netlink.number(value) or 0
+            value = struct.pack('=I', indexes.get(index, index))
+        elif kind == _MULTIPATH:
+            value = _multipath(value, indexes)
+        elif kind == _NH_ID:
+            its = netlink.number(value) or 0
+            value = struct.pack('=I', hops.get(its, its))
+        elif kind == _TABLE:
+            number = netlink.number(value) if number is None else number
+        elif kind == _CACHEINFO:
+            left = _EXPIRY.unpack_from(value)[2] / 100.0
+            if left:
+                if left - elapsed < 1:
+                    return b'', False
+                made.append(netlink.numeric(_EXPIRES, int(left - elapsed)))
+        gateway = gateway or kind in _INDIRECT
+        if kind not in _NEVER_GIVEN_BACK and not (
+                object_ and kind in _OF_THE_NEXTHOP):
+            made.append(netlink.attribute(kind, value))
+    number = body[4] if number is None else number
+    made.insert(0, netlink.numeric(_TABLE, number))
+    flags = 0 if object_ else _HEADER.unpack_from(body)[8] & _ONLINK
+    return (body[:4] + bytes([number if number < 256 else _COMPAT_TABLE])
+            + body[5:8] + struct.pack('=I', flags) + b''.join(made), gateway)
+
+
+def _multipath(value: bytes, indexes: Indexes) -> bytes:
+    made = b''
+    for length, flags, weight, index, rest in _hops(value):
+        hop = _HOP.pack(length, flags & _ONLINK, weight,
+                        indexes.get(index, index)) + rest
+        made += hop + b'\0' * (-len(hop) % 4)
+    return made
+
+
+def _hops(value: bytes) -> typing.Iterator[
+        typing.Tuple[int, int, int, int, bytes]]:
+    offset = 0
+    while offset + _HOP.size <= len(value):
+        length, flags, weight, index = _HOP.unpack_from(value, offset)
+        if length < _HOP.size:
+            return
+        yield (length, flags, weight, index,
+               value[offset + _HOP.size:offset + length])
+        offset += (length + 3) & ~3
+
+
+def _devices(body: bytes,
+             hops: nexthops.Nexthops) -> typing.Collection[int]:
+    index: typing.Collection[int] = ()
+    for kind, value in netlink.attributes(body, _HEADER.size):
+        if kind == _NH_ID:
+            return hops.devices(netlink.number(value) or 0)
+        if kind == _OIF:
+            index = (netlink.number(value) or 0,)
+        elif kind == _MULTIPATH:
+            index = [hop[3] for hop in _hops(value)]
+    return index
+
+
+def gateways(bodies: typing.Iterable[bytes]) -> typing.Set[bytes]:
+    """The addresses of the next hops, as bytes."""
+    return {value for body in bodies
+            for kind, value in netlink.attributes(body, _HEADER.size)
+            if kind == _GATEWAY}
+
+
+def _place(body: bytes) -> typing.Any:
+    destination = priority = b''
+    for kind, value in netlink.attributes(body, _HEADER.size):
+        if kind == _DST:
+            destination = value
+        elif kind == _PRIORITY:
+            priority = value
+    return body[1], body[3], destination, priority

@@ -1,0 +1,188 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Policy rules, ip-rule(8), and their twins.
+
+Every rule that leads to a table with routes over a NIC that is left gets a
+twin right before it, which leads to a copy of that table. So the twins stand
+where their rules stand among the owner's rules, and a guest that has no rules
+of its own gets one twin per family, before that of the table "main".
+"""
+
+import itertools
+import struct
+import typing
+
+from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import routes
+
+_NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
+# struct fib_rule_hdr: family, destination and source length, tos, table,
+# action, flags
+_HEADER = struct.Struct('=BBBBBxxBI')
+# include/uapi/linux/fib_rules.h
+_IIFNAME, _GOTO, _PRIORITY, _TABLE, _OIFNAME, _PROTOCOL = 3, 4, 6, 15, 17, 21
+_TO_TABLE, _GO_TO = 1, 2
+_INVERT = 0x2
+_COMPAT_TABLE = 252
+MAIN_PRIORITY = 32766
+
+# Family and priority.
+Place = typing.Tuple[int, int]
+Names = typing.Dict[str, str]
+
+
+class Rule:
+    """One rule.
+
+    :ivar table: that it leads to, or None
+    :ivar names: the NICs that it names
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        found = dict(netlink.attributes(body, _HEADER.size))
+        family, _, _, _, table, action, _ = _HEADER.unpack_from(body)
+        self.family = family
+        self.priority = netlink.number(found.get(_PRIORITY)) or 0
+        self.action = action
+        self.goto = netlink.number(found.get(_GOTO))
+        self.protocol = (found.get(_PROTOCOL) or b'\0')[0]
+        self.table: typing.Optional[int] = None
+        if action == _TO_TABLE:
+            self.table = netlink.number(found.get(_TABLE)) or table
+        self.names = {netlink.text(found[kind])
+                      for kind in (_IIFNAME, _OIFNAME) if kind in found}
+
+
+class Marks(typing.NamedTuple('Marks', [
+        ('protocol', int), ('tables', typing.Any)])):
+    """What twins of one set are known by.
+
+    :ivar protocol: a number; Linux before 4.17 forgets it
+    :ivar tables: the range of their tables
+    """
+
+    def fit(self, rule: Rule) -> bool:
+        return (rule.protocol == self.protocol
+                or rule.table is not None and rule.table in self.tables)
+
+
+def of(kernel: netlink.Netlink) -> typing.List[Rule]:
+    """All rules, in the order in which they are looked at."""
+    found = []
+    for family in addresses.FAMILIES:
+        found += [Rule(body) for body in kernel.dump(
+            _GETRULE, _HEADER.pack(family, 0, 0, 0, 0, 0, 0))
+            if body[0] == family]
+    return found
+
+
+def twins(rules: typing.Iterable[Rule],
+          copies: typing.Dict[routes.Table, int], names: Names,
+          marks: Marks) -> typing.List[netlink.Message]:
+    """Make the twins.
+
+    :param rules: those that are nobody's twins
+    :param copies: the number of the copy of each table that has one
+    :param names: the name of the standby, by the name of its primary
+    :raises intents.Refused: a rule is where no twin can stand before it
+    """
+    made = []
+    twinned: typing.Set[Place] = set()
+    rules = list(rules)
+    for (family, priority), group in itertools.groupby(
+            rules, lambda rule: (rule.family, rule.priority)):
+        # A rule that stands with others at one priority keeps its place
+        # among them.
+        members = list(group)
+        if not any(_concerned(rule, copies, names) for rule in members):
+            continue
+        if priority == 0:
+            raise intents.Refused(
+                'A policy rule of priority 0 has to do with the NIC that is '
+                'to be left; nothing can be put before it.')
+        twinned.add((family, priority))
+        for rule in members:
+            for other in _variants(rule, names):
+                made.append(netlink.Message(
+                    _NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
+                    _twin(rule, copies.get((family, rule.table or 0)),
+                          other, marks)))
+    for rule in rules:
+        if rule.action == _GO_TO and (rule.family, rule.goto) in twinned:
+            raise intents.Refused(
+                'The policy rule of priority %d goes to %d, which has to do '
+                'with the NIC that is to be left; its way would lead past '
+                'the standby.' % (rule.priority, rule.goto or 0))
+    return made
+
+
+def by_device(family: int, name: str, table: int,
+              marks: Marks) -> netlink.Message:
+    """A rule for what is bound to a NIC, before that of the table "main"."""
+    return netlink.Message(_NEWRULE, netlink.CREATE, _HEADER.pack(
+        family, 0, 0, 0, _COMPAT_TABLE, _TO_TABLE, 0)
+        + netlink.numeric(_PRIORITY, MAIN_PRIORITY - 1)
+        + netlink.numeric(_TABLE, table)
+        + netlink.attribute(_PROTOCOL, bytes([marks.protocol]))
+        + netlink.textual(_OIFNAME, name))
+
+
+def undone(message: netlink.Message) -> netlink.Message:
+    """What removes a rule that a message has made."""
+    return netlink.Message(_DELRULE, 0, message.body)
+
+
+def remove(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
+    return [netlink.Message(_DELRULE, 0, _cleaned(rule)) for rule in rules]
+
+
+def _concerned(rule: Rule, copies: typing.Dict[routes.Table, int],
+               names: Names) -> bool:
+    return (rule.table is not None and (rule.family, rule.table) in copies
+            or not rule.names.isdisjoint(names))
+
+
+def _variants(rule: Rule, names: Names) -> typing.List[Names]:
+    """As it is, for what still comes in on the primary; and the standby's."""
+    return [{}] if rule.names.isdisjoint(names) else [{}, names]
+
+
+def _twin(rule: Rule, copy: typing.Optional[int], names: Names,
+          marks: Marks) -> bytes:
+    made = _cleaned(rule, (_PRIORITY, _TABLE, _PROTOCOL), names)
+    made += netlink.numeric(_PRIORITY, rule.priority - 1)
+    made += netlink.attribute(_PROTOCOL, bytes([marks.protocol]))
+    table = rule.table if copy is None else copy
+    if table is not None:
+        made += netlink.numeric(_TABLE, table)
+        made = made[:4] + bytes([
+            table if table < 256 else _COMPAT_TABLE]) + made[5:]
+    return made
+
+
+def _cleaned(rule: Rule, without: typing.Container[int] = (),
+             names: typing.Optional[Names] = None) -> bytes:
+    """As it can be given back."""
+    body = rule.body
+    made = body[:8] + struct.pack(
+        '=I', _HEADER.unpack_from(body)[6] & _INVERT)
+    for kind, value in netlink.attributes(body, _HEADER.size):
+        if kind in (_IIFNAME, _OIFNAME) and names:
+            name = netlink.text(value)
+            value = names.get(name, name).encode() + b'\0'
+        if kind not in without:
+            made += netlink.attribute(kind, value)
+    return made
