@@ -12,8 +12,8 @@
 
 """The in-guest half, ``vf-failover-agent``.
 
-It imports nothing of Nova and little else, for it lives in images that have
-neither: nothing but the standard library of Python 3.6 or newer.
+It lives in images that have nothing of OpenStack: all it imports is the
+standard library of Python 3.6 or newer.
 
 The primary and the standby of a port have one MAC. The agent *dresses* the one
 that is to be used like the other, *proves* that it carries traffic,

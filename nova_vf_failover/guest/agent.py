@@ -38,6 +38,11 @@ def main(argv: typing.Optional[typing.List[str]] = None) -> int:
     return 1 if document['message'] else 0
 
 
+def run() -> None:
+    """The entry point of the one-file agent, which has no exit code else."""
+    sys.exit(main())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='vf-failover-agent',

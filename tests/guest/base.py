@@ -35,19 +35,19 @@ _PASSING = re.compile(
     r'|link-netns \S+', re.MULTILINE)
 
 
-class GuestTestCase(base.BaseTestCase):
-    """A guest with VFs on the host ``alpha``, and its agent."""
+class Stage:
+    """A guest with VFs on the host ``alpha``, and its agent.
+
+    For what has ``useFixture`` and ``addCleanup``.
+    """
 
     PORTS = 1
     #: what the guest's owner calls the NICs
     NAMES = ('eth0', 'eth1', 'eth2')
     MODE = nics.REPLICATING
+    PROGRAM = agent.PROGRAM
 
-    def setUp(self):
-        super().setUp()
-        if os.geteuid():
-            self.skipTest('network namespaces need root')
-        self.useFixture(fixtures.FakeLogger())
+    def set_stage(self):
         self.net = self.useFixture(network.Network(
             {'alpha': [f'0000:81:00.{n}' for n in range(1, 5)],
              'beta': [f'0000:91:00.{n}' for n in range(1, 5)]}, self.MODE))
@@ -60,18 +60,12 @@ class GuestTestCase(base.BaseTestCase):
             name = self.NAMES[number - 1]
             self.guest.set(f'eth{number - 1}', ifname=name)
             self.net.boot_port(port, name, number == 1)
-        self.agent = agent.Agent(self.guest)
+        self.agent = agent.Agent(self.guest, self.PROGRAM)
         self.addCleanup(self.agent.close)
-        self.addOnException(self._show_log)
         self.agent.start()
         self.generation = 0
         # As in a guest at work, its neighbours are known.
-        self.assertReachable()
-
-    def _show_log(self, _):
-        with open(self.agent.log) as log:
-            text = log.read()
-        self.addDetail('agent', base.testtools.content.text_content(text))
+        self.reach()
 
     # -- the hosts' part ---------------------------------------------------
 
@@ -127,7 +121,8 @@ class GuestTestCase(base.BaseTestCase):
 
     def done(self, intent):
         report = self.ask(intent)
-        self.assertEqual(('done', ''), (report['state'], report['message']))
+        if report['state'] != 'done':
+            raise AssertionError(f'{report["state"]}: {report["message"]}')
         return report
 
     # -- whole moves ---------------------------------------------------------
@@ -151,7 +146,9 @@ class GuestTestCase(base.BaseTestCase):
         :param numbers: of the VFs, by port
         """
         intent = self.intent('primary', list(numbers))
-        self.assertEqual('armed', self.ask(intent, 'apply')['state'])
+        armed = self.ask(intent, 'apply')
+        if armed['state'] != 'armed':
+            raise AssertionError(armed)
         for port, number in numbers.items():
             self.attach_vf(host, port, number)
         report = self.done(intent)
@@ -164,6 +161,30 @@ class GuestTestCase(base.BaseTestCase):
         for port in self.ports:
             self.carry_standby(port)
         self.fail_back()
+
+    def reach(self):
+        """:raises AssertionError: a port does not answer"""
+        for port in self.ports:
+            for version in (4, 6):
+                if not self.net.reaches(port, version):
+                    raise AssertionError((port.mac, version))
+
+
+class GuestTestCase(Stage, base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid():
+            self.skipTest('network namespaces need root')
+        self.useFixture(fixtures.FakeLogger())
+        self.addOnException(self._show_log)
+        self.set_stage()
+
+    def _show_log(self, _):
+        if hasattr(self, 'agent'):
+            with open(self.agent.log) as log:
+                text = log.read()
+            self.addDetail('agent', base.testtools.content.text_content(text))
 
     # -- what must be true -----------------------------------------------
 
@@ -184,7 +205,4 @@ class GuestTestCase(base.BaseTestCase):
                             for text in shown]
 
     def assertReachable(self):
-        for port in self.ports:
-            for version in (4, 6):
-                self.assertTrue(self.net.reaches(port, version),
-                                (port.mac, version))
+        self.reach()

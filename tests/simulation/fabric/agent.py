@@ -26,15 +26,20 @@ from tests.simulation.fabric import namespace
 from tests.simulation import guest_agent
 
 # As an image has it, but for the driver: the standby is a TAP device here.
-_PROGRAM = (sys.executable, '-m', 'nova_vf_failover.guest')
+PROGRAM = (sys.executable, '-m', 'nova_vf_failover.guest')
 _STANDBY_DRIVER = 'tun'
 
 
 class Agent:
-    """The service of one guest, and its commands."""
+    """The service of one guest, and its commands.
 
-    def __init__(self, guest: namespace.Namespace) -> None:
+    :param program: how the agent is started, if not from the package
+    """
+
+    def __init__(self, guest: namespace.Namespace,
+                 program: Sequence[str] = PROGRAM) -> None:
         self._guest = guest
+        self._program = program
         self._folder = tempfile.TemporaryDirectory()
         self._socket = os.path.join(self._folder.name, 'socket')
         self.log = os.path.join(self._folder.name, 'log')
@@ -67,6 +72,12 @@ class Agent:
                     raise RuntimeError('The agent does not start: '
                                        f'{written.read()}') from error
 
+    def memory(self) -> float:
+        """The most memory that the service has had, in MB (10^6 bytes)."""
+        with open(f'/proc/{self._service.pid}/status') as status:
+            line = next(line for line in status if line.startswith('VmHWM'))
+        return int(line.split()[1]) * 1024 / 1e6
+
     def kill(self) -> None:
         """End the service as a crash would."""
         self._service.kill()
@@ -97,5 +108,5 @@ class Agent:
         return guest_agent.Process(self._argv(*argv[1:]), given)
 
     def _argv(self, *arguments: str) -> list[str]:
-        return self._guest.command(*_PROGRAM, '--socket', self._socket,
+        return self._guest.command(*self._program, '--socket', self._socket,
                                    *arguments)

@@ -1,0 +1,56 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The agent as one file."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+
+import fixtures
+from oslotest import base
+
+from nova_vf_failover.guest import bundle
+
+
+class BundleTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        folder = self.useFixture(fixtures.TempDir()).path
+        self.file = os.path.join(folder, 'made', 'vf-failover-agent')
+        self.size = bundle.write(self.file)
+
+    def test_same_sources_make_the_same_file(self):
+        with open(self.file, 'rb') as first:
+            before = first.read()
+        bundle.write(self.file)
+        with open(self.file, 'rb') as second:
+            self.assertEqual(before, second.read())
+
+    def test_it_has_the_agent_and_nothing_else(self):
+        names = zipfile.ZipFile(self.file).namelist()
+        self.assertIn('nova_vf_failover/guest/service.py', names)
+        self.assertEqual([], [
+            name for name in names if '.pyc' in name or not name.startswith(
+                ('__main__.py', 'nova_vf_failover/__init__.py',
+                 'nova_vf_failover/guest/')) and not name.endswith('/')])
+
+    def test_it_runs_where_nothing_is_installed(self):
+        # -I -S: neither site-packages nor this checkout.
+        done = subprocess.run(
+            [sys.executable, '-I', '-S', self.file, '--socket', '/nowhere',
+             'status'], stdout=subprocess.PIPE, cwd='/')
+        self.assertEqual(1, done.returncode)
+        self.assertIn('does not answer', json.loads(done.stdout)['message'])
