@@ -1,0 +1,280 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Losses, times and memory of the one-file agent, on the real kernel.
+
+Two hosts, their NICs and the guest are namespaces of this machine; the NICs
+replicate. Everything is measured from outside of the agent but the times of
+its steps, which its reports give.
+"""
+
+import argparse
+import bisect
+import json
+import os
+import select
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import typing
+
+import fixtures
+from rich import console
+from rich import progress
+from rich import table
+
+from nova_vf_failover.guest import bundle
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import netlink
+from tests.agent import pythons
+from tests.agent import stream
+from tests.guest import base
+from tests.simulation.fabric import traffic
+
+RTM_NEWLINK, RTM_DELRULE = 16, 33
+# RTMGRP_IPV4_RULE and the bit of RTNLGRP_IPV6_RULE
+_RULES = 0x80 | 1 << 18
+# Seconds for which packets are watched after a step.
+_REST = 0.3
+
+Figures = dict[str, typing.Any]
+
+
+class Bench(base.Stage, fixtures.Fixture):
+    """A guest with one port."""
+
+    PROGRAM = (sys.executable, os.path.abspath(pythons.FILE))
+
+    def _setUp(self) -> None:
+        self.set_stage()
+
+    def attach(self) -> None:
+        self.attach_standby('alpha', self.ports[0])
+
+    def switch(self) -> Figures:
+        """A failover of a guest whose standby is there."""
+        return self.done(self.intent('standby'))
+
+    def back(self) -> None:
+        self.detach_vf('alpha', self.ports[0], 1)
+        self.come_back('alpha', {self.ports[0]: 1})
+
+
+class Watch(threading.Thread):
+    """Notes when the VF has appeared, and when the last rule has gone."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(daemon=True)
+        self._mac = bench.ports[0].mac
+        self._kernel = bench.guest.inside(
+            lambda: netlink.Netlink(links.CHANGES | _RULES))
+        self._over = threading.Event()
+        self.appeared: float | None = None
+        self.switched: float | None = None
+        self.start()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            if select.select([self._kernel.socket], [], [], 0.05)[0]:
+                self._note(self._kernel.socket.recv(65536))
+
+    def _note(self, data: bytes) -> None:
+        kind = int.from_bytes(data[4:6], sys.byteorder)
+        if kind == RTM_NEWLINK and self.appeared is None:
+            if bytes.fromhex(self._mac.replace(':', '')) in data:
+                self.appeared = time.monotonic()
+        elif kind == RTM_DELRULE:
+            self.switched = time.monotonic()
+
+    def stop(self) -> float:
+        """Seconds from the one to the other."""
+        self._over.set()
+        self.join()
+        self._kernel.close()
+        if self.appeared is None or self.switched is None:
+            raise RuntimeError('the kernel did not tell of the failback')
+        return self.switched - self.appeared
+
+
+def measure_failover(switches: int, rate: float,
+                     shown: progress.Progress) -> Figures:
+    """Losses and duplicates of failovers in a row, in both families."""
+    spans = []
+    with Bench() as bench:
+        sessions = [bench.net.traffic(bench.ports[0], version, rate)
+                    for version in (4, 6)]
+        for _ in shown.track(range(switches), description='failover'):
+            start = time.monotonic()
+            bench.attach()
+            bench.switch()
+            time.sleep(_REST)
+            spans.append((start, time.monotonic()))
+            bench.back()
+        directions = [session.stop() for session in sessions]
+    incoming, outgoing = zip(*directions)
+    duplicated = [max(_duplicated(direction, span)
+                      for direction in incoming + outgoing)
+                  for span in spans]
+    return {
+        'switches': switches, 'rate': rate,
+        'sent_rate': min(direction.sent / (
+            direction.sent_at[-1] - direction.sent_at[0])
+            for direction in incoming + outgoing),
+        'lost_in': sum(_lost(direction, span) for direction in incoming
+                       for span in spans),
+        'lost_out': sum(_lost(direction, span) for direction in outgoing
+                        for span in spans),
+        'duplicated': max(duplicated),
+        'duplicated_ms': {
+            'median': statistics.median(duplicated) / rate * 1e3,
+            'max': max(duplicated) / rate * 1e3},
+        'lost_in_failbacks': sum(
+            len(direction.lost_numbers) for direction in incoming + outgoing
+        ) - sum(_lost(direction, span) for direction in incoming + outgoing
+                for span in spans)}
+
+
+def _lost(direction: traffic.Direction, span: tuple[float, float]) -> int:
+    times = [direction.sent_at[number] for number in direction.lost_numbers]
+    return (bisect.bisect_left(times, span[1])
+            - bisect.bisect_left(times, span[0]))
+
+
+def _duplicated(direction: traffic.Direction,
+                span: tuple[float, float]) -> int:
+    first = bisect.bisect_left(direction.received, span[0],
+                               key=lambda item: item[1])
+    last = bisect.bisect_left(direction.received, span[1],
+                              key=lambda item: item[1])
+    its = [number for number, _ in direction.received[first:last]]
+    return len(its) - len(set(its))
+
+
+def measure_tcp(switches: int, shown: progress.Progress) -> Figures:
+    """A stream of 4 MB/s while the guest goes there and back."""
+    moments = []
+    with Bench() as bench:
+        flow = stream.Stream(bench.net, bench.ports[0], 4e6)
+        for _ in shown.track(range(switches), description='TCP'):
+            bench.attach()
+            bench.switch()
+            moments.append(time.monotonic())
+            time.sleep(0.6)
+            bench.back()
+        flow.stop()
+    return {'tcp_reset': flow.reset is not None, 'tcp_dip': flow.dip(moments)}
+
+
+def measure_failback(times: int, shown: progress.Progress) -> Figures:
+    """From the VF's netlink message to the last rule that has gone."""
+    found = []
+    with Bench() as bench:
+        for _ in shown.track(range(times), description='failback'):
+            bench.attach()
+            bench.switch()
+            bench.detach_vf('alpha', bench.ports[0], 1)
+            watch = Watch(bench)
+            bench.come_back('alpha', {bench.ports[0]: 1})
+            found.append(watch.stop() * 1e3)
+    return {'median': statistics.median(found), 'max': max(found), 'n': times}
+
+
+def measure_routes(number: int, shown: progress.Progress) -> Figures:
+    """A failover of a guest with that many routes over its VF."""
+    task = shown.add_task(f'{number} routes', total=None)
+    with Bench() as bench:
+        batch = ''.join(
+            f'route add 10.{n >> 16}.{n >> 8 & 255}.{n & 255}/32 via '
+            f'192.168.1.1 dev eth0\n' for n in range(number))
+        subprocess.run(bench.guest.command('ip', '-batch', '-'), input=batch,
+                       text=True, check=True)
+        bench.attach()
+        steps = {step['name']: step['end'] - step['start']
+                 for step in bench.switch()['ports'][0]['steps']}
+        bench.back()
+        figures = {'dress_s': steps['dress'],
+                   'switch_ms': steps['switch'] * 1e3,
+                   'rss_mb': bench.agent.memory()}
+    shown.remove_task(task)
+    return figures
+
+
+def measure_start() -> Figures:
+    """From the start of the process until it says that it is ready."""
+    with Bench() as bench:
+        found = []
+        for _ in range(10):
+            bench.agent.kill()
+            start = time.monotonic()
+            bench.agent.start()
+            found.append(time.monotonic() - start)
+    return {'start_s': statistics.median(found)}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog='tox -e agent-bench --')
+    parser.add_argument('--json', metavar='FILE')
+    parser.add_argument('--switches', type=int, default=100)
+    parser.add_argument('--rate', type=float, default=10000,
+                        help='packets a second, each way and family')
+    arguments = parser.parse_args()
+    size = bundle.write(pythons.FILE)
+    screen = console.Console(width=100)
+    with progress.Progress(console=screen) as shown:
+        figures = {
+            'failover': {
+                **measure_failover(arguments.switches, arguments.rate, shown),
+                **measure_tcp(max(1, arguments.switches // 5), shown)},
+            'failback_ms': measure_failback(arguments.switches, shown),
+            'routes_100k': measure_routes(100000, shown),
+            'routes_10': {
+                'rss_mb': measure_routes(10, shown)['rss_mb'],
+                **measure_start()},
+            'file_mb': size / 1e6}
+    screen.print(_table(figures))
+    if arguments.json:
+        with open(arguments.json, 'w') as target:
+            json.dump(figures, target, indent=1)
+    return 0
+
+
+def _table(figures: Figures) -> table.Table:
+    shown = table.Table('measured', 'value', 'wanted')
+    for path, unit, wanted in (
+            ('failover.lost_in', 'packets', '0'),
+            ('failover.lost_out', 'packets', '0'),
+            ('failover.sent_rate', 'packets/s', '10000'),
+            ('failover.duplicated_ms.median', 'ms', ''),
+            ('failover.duplicated_ms.max', 'ms', '<= 20'),
+            ('failover.lost_in_failbacks', 'packets', '0'),
+            ('failover.tcp_reset', '', 'False'),
+            ('failover.tcp_dip', '', '< 0.05'),
+            ('failback_ms.median', 'ms', '<= 20'),
+            ('failback_ms.max', 'ms', '<= 50'),
+            ('routes_100k.dress_s', 's', '<= 5'),
+            ('routes_100k.switch_ms', 'ms', '<= 5'),
+            ('routes_100k.rss_mb', 'MB', '<= 120'),
+            ('routes_10.rss_mb', 'MB', '<= 30'),
+            ('routes_10.start_s', 's', '<= 0.5'),
+            ('file_mb', 'MB', '<= 2')):
+        value: typing.Any = figures
+        for key in path.split('.'):
+            value = value[key]
+        text = f'{value:.3f}' if isinstance(value, float) else str(value)
+        shown.add_row(path, f'{text} {unit}', wanted)
+    return shown
+
+
+if __name__ == '__main__':
+    sys.exit(main())
