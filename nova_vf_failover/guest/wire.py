@@ -28,9 +28,13 @@ _ETH_P_ALL = 0x0003
 _OUTGOING = 4
 _SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 
-# Seconds until a question is asked again, and how often.
-_PATIENCE = 0.25
-_TRIES = 3
+# Seconds until a question is asked again: a NIC that has just come up may
+# lose the first ones.
+_PATIENCE = (0.01, 0.02, 0.05, 0.1, 0.25, 0.3)
+
+# Bytes that a raw socket keeps for a reader who is late.
+_BUFFER = 4 * 1024 * 1024
+_SO_RCVBUFFORCE = 33
 
 # Seconds before each repetition of an announcement: they get lost while
 # switches and bridges still learn (bugs 1815989 and 1996995 of Nova).
@@ -52,6 +56,7 @@ class Wire:
         # It hears nothing before it is bound: leaving the other NICs would
         # take tens of milliseconds (net/packet/af_packet.c, packet_do_bind).
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         self.socket.bind((nic.name, _ETH_P_ALL))
         self.socket.setblocking(False)
         # A NIC may filter by the MAC that the guest has given it.
@@ -142,10 +147,10 @@ def _ask(tried: Wire, other: typing.Optional[Wire],
     """Ask, and yield after everything that is heard."""
     expected = set(asked)
     questions = _questions(tried.mac, own, asked)
-    for _ in range(_TRIES):
+    for patience in _PATIENCE:
         for question in questions:
             tried.send(question)
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + patience
         while True:
             waiting = [wire.socket for wire in (tried, other) if wire]
             left = until - time.monotonic()

@@ -10,68 +10,56 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A TCP stream of a steady pace, and what a switch does to it."""
+"""A TCP stream of a steady pace from the guest to its peer.
+
+A program of its own, so that nothing but the network delays it. It says that
+it is ready and ends with the end of its standard input; then it writes, as
+JSON, when how many bytes arrived (seconds of CLOCK_MONOTONIC), and what has
+broken the connection.
+"""
 
 import bisect
+import contextlib
+import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import typing
 
-from tests.simulation.fabric import network
+from pyroute2 import netns
 
 _CHUNK = 16 * 1024
 _PORT = 9100
 
 
 class Stream:
-    """From the guest to its peer until it is stopped.
+    """Runs the program.
 
+    :param guest: name of a network namespace
+    :param peer: another one
+    :param address: of the peer
     :param rate: bytes a second
     """
 
-    def __init__(self, net: network.Network, port: network.Port,
+    def __init__(self, guest: str, peer: str, address: str,
                  rate: float) -> None:
-        self._rate = rate
-        self._stop = threading.Event()
+        # By its path: the package would bring Nova along.
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, guest, peer, address, str(rate)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        if not self._process.stdout.readline():
+            raise RuntimeError('the stream cannot start')
+        self.reset = ''
         self._arrivals: list[tuple[float, int]] = []
-        self.reset: OSError | None = None
-        listening = net.peer.inside(socket.socket)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((str(port.peers[0].ip), _PORT))
-        listening.listen()
-        self._sending = net.guest.namespace.inside(socket.socket)
-        self._sending.connect(listening.getsockname())
-        self._receiving, _ = listening.accept()
-        listening.close()
-        self._threads = [threading.Thread(target=work)
-                         for work in (self._send, self._receive)]
-        for thread in self._threads:
-            thread.start()
-
-    def _send(self) -> None:
-        data = bytes(_CHUNK)
-        due = time.monotonic()
-        try:
-            while not self._stop.wait(max(0.0, due - time.monotonic())):
-                self._sending.sendall(data)
-                due += _CHUNK / self._rate
-        except OSError as error:
-            self.reset = error
-        self._sending.close()
-
-    def _receive(self) -> None:
-        try:
-            while data := self._receiving.recv(_CHUNK):
-                self._arrivals.append((time.monotonic(), len(data)))
-        except OSError as error:
-            self.reset = error
-        self._receiving.close()
 
     def stop(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        said, _ = self._process.communicate()
+        document = json.loads(said)
+        self.reset = document['reset']
+        self._arrivals = document['arrivals']
 
     def dip(self, moments: typing.Iterable[float]) -> float:
         """The share of the goodput that the worst second around one lacks."""
@@ -85,3 +73,49 @@ class Stream:
             its = sum(size for _, size in self._arrivals[first:last])
             worst = max(worst, 1 - its / mean)
         return worst
+
+
+def _connect(guest: str, peer: str,
+             address: str) -> tuple[socket.socket, socket.socket]:
+    netns.setns(peer)
+    with socket.create_server((address, _PORT)) as listening:
+        netns.setns(guest)
+        sending = socket.create_connection((address, _PORT))
+        receiving, _ = listening.accept()
+    return sending, receiving
+
+
+def _send(sock: socket.socket, rate: float, over: threading.Event,
+          broken: list[str]) -> None:
+    due = time.monotonic()
+    try:
+        while not over.wait(max(0.0, due - time.monotonic())):
+            sock.sendall(bytes(_CHUNK))
+            due += _CHUNK / rate
+    except OSError as error:
+        broken.append(str(error))
+    sock.close()
+
+
+def main() -> None:
+    guest, peer, address, rate = sys.argv[1:]
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(5))
+    sending, receiving = _connect(guest, peer, address)
+    over = threading.Event()
+    broken: list[str] = []
+    arrivals = []
+    threading.Thread(target=_send, args=(
+        sending, float(rate), over, broken)).start()
+    threading.Thread(target=lambda: (sys.stdin.read(), over.set())).start()
+    print('ready', flush=True)
+    try:
+        while data := receiving.recv(_CHUNK):
+            arrivals.append((time.monotonic(), len(data)))
+    except OSError as error:
+        broken.append(str(error))
+    json.dump({'reset': ''.join(broken), 'arrivals': arrivals}, sys.stdout)
+
+
+if __name__ == '__main__':
+    main()
