@@ -75,6 +75,11 @@ def put(bodies: typing.Iterable[bytes], index: int,
     return messages
 
 
+def in_use(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
+    """Those of which nobody doubts that they are ours."""
+    return [body for body in bodies if not _flags(body) & _TENTATIVE]
+
+
 def put_quietly(bodies: typing.Iterable[bytes],
                 index: int) -> typing.List[netlink.Message]:
     """Give a standby the same addresses, with no routes and no questions.
@@ -84,7 +89,7 @@ def put_quietly(bodies: typing.Iterable[bytes],
     return [
         _message(body, index, _flags(body) & _SETTABLE | _NODAD
                  | _NOPREFIXROUTE, *_lives(body), (_LABEL,))
-        for body in bodies if not _flags(body) & _TENTATIVE]
+        for body in in_use(bodies)]
 
 
 def remove(kernel: netlink.Netlink, index: int) -> None:
@@ -97,9 +102,13 @@ def remove(kernel: netlink.Netlink, index: int) -> None:
 
 def plain(body: bytes) -> typing.Tuple[int, str]:
     """The family and the address itself."""
+    return body[0], str(ipaddress.ip_address(destination(body)))
+
+
+def destination(body: bytes) -> bytes:
+    """The address itself, as bytes."""
     found = dict(netlink.attributes(body, _HEADER.size))
-    return body[0], str(ipaddress.ip_address(
-        found.get(_LOCAL) or found[_ADDRESS]))
+    return found.get(_LOCAL) or found[_ADDRESS]
 
 
 def _message(body: bytes, index: int, flags: int, preferred: int, valid: int,

@@ -25,6 +25,7 @@ from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import qdiscs
+from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
@@ -39,6 +40,9 @@ _MOST_ASKED = 4
 
 # Seconds that udev may take to name a NIC; then it is used as it is.
 _NAMING = 5.0
+
+# Seconds that the kernel may take to deliver to the addresses of a NIC.
+_TAKING_OVER = 1.0
 
 # A priority of sched(7).
 _URGENT = 20
@@ -150,7 +154,10 @@ class Mover:
                 for primary, standby in pairs:
                     self._prove_standby(primary, standby, tried, other,
                                         report)
-            with _urgently():
+            with _urgently(), contextlib.ExitStack() as opened:
+                deliveries = {primary.mac: opened.enter_context(
+                    routes.Deliveries(standby.index))
+                    for primary, standby in pairs}
                 with report.step('switch'):
                     for primary, standby in pairs:
                         outfit.show_standby(
@@ -159,7 +166,8 @@ class Mover:
                     self._switch.throw(prepared)
                 with report.step('announce'):
                     for primary, standby in pairs:
-                        self._end_overlap(primary, standby, tried, report)
+                        self._end_overlap(primary, standby, tried,
+                                          deliveries[primary.mac], report)
         finally:
             wire.close_later(list(tried.values()) + list(other.values()))
 
@@ -222,7 +230,8 @@ class Mover:
                          % (primary.name, standby.name))
 
     def _end_overlap(self, primary: links.Nic, standby: links.Nic,
-                     tried: Wires, report: intents.Report) -> None:
+                     tried: Wires, deliveries: routes.Deliveries,
+                     report: intents.Report) -> None:
         """Set the NIC that is not in use down, if the other one gets all.
 
         A NIC that delivers to one of the two only must be left both: the
@@ -231,7 +240,9 @@ class Mover:
         mac = primary.mac
         outfit.let_standby_speak(standby, self._kept.outfits[mac])
         own = self._addresses(mac)
-        if wire.answered_on(tried[mac], own, self._asked(mac)):
+        if (deliveries.wait(outfit.delivered(self._kept.outfits[mac]),
+                            _TAKING_OVER)
+                and wire.answered_on(tried[mac], own, self._asked(mac))):
             self._nics.set(primary, up=False)
         else:
             report.ports[mac]['overlap'] = True
@@ -376,6 +387,10 @@ class Mover:
         if standby and standby.up:
             # What was sent over it has left when an answer comes back.
             wire.answered_on(tried, own, self._asked(primary.mac))
+            with routes.Deliveries(primary.index) as deliveries:
+                worn = self._kept.outfits.get(primary.mac)
+                deliveries.wait(outfit.delivered(worn) if worn else set(),
+                                _TAKING_OVER)
             self._memberships.leave(standby.index)
             self._park(standby, primary.mac)
         wire.announce(wire.Wire(primary, primary.mac), primary.mac, own)

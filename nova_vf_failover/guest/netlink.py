@@ -31,7 +31,7 @@ _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
 REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 _INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3
-_SOL_NETLINK, _CAP_ACK, _EXT_ACK = 270, 10, 11
+_SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
 _CAPPED, _ACK_TLVS = 0x100, 0x200
 _ERROR_MESSAGE = 1
 _KIND_MASK = 0x3fff
@@ -67,17 +67,20 @@ class Netlink:
     """A conversation with the kernel about this network namespace.
 
     :param groups: what to be told of without asking, RTMGRP_... as bits
+    :param strict: dumps heed the table that is asked for, as far as the
+        kernel can do that (4.20); others ignore it
     """
 
-    def __init__(self, groups: int = 0) -> None:
+    def __init__(self, groups: int = 0, strict: bool = False) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
                                     socket.NETLINK_ROUTE)
         self._sequence = 0
-        for option in (_CAP_ACK, _EXT_ACK):
+        options = (_CAP_ACK, _EXT_ACK) + ((_STRICT,) if strict else ())
+        for option in options:
             try:
                 self.socket.setsockopt(_SOL_NETLINK, option, 1)
             except OSError as error:
-                # Before Linux 4.3 and 4.12.
+                # Before Linux 4.3, 4.12 and 4.20.
                 if error.errno != errno.ENOPROTOOPT:
                     raise
         self.socket.bind((0, groups))

@@ -103,6 +103,12 @@ def show_standby(kernel: netlink.Netlink, nic: links.Nic, mac: str,
                                 nic.index))
 
 
+def delivered(worn: Document) -> typing.Set[bytes]:
+    """The addresses of IPv6 for which the other NIC must take over."""
+    return {addresses.destination(body) for body in addresses.in_use(
+        _addresses(worn, socket.AF_INET6))}
+
+
 def let_standby_speak(nic: links.Nic, worn: Document) -> None:
     sysctl.write_changed(nic.name, {
         name: worn['sysctls'][name] for name in _QUIET

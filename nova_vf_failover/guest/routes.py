@@ -13,8 +13,10 @@
 """Routes, as the kernel has printed them: of every table, type and form."""
 
 import errno
+import select
 import socket
 import struct
+import time
 import typing
 
 from nova_vf_failover.guest import addresses
@@ -31,6 +33,9 @@ _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _MULTIPATH, _CACHEINFO = (
 _TABLE, _VIA, _ENCAP_TYPE, _ENCAP, _EXPIRES, _NH_ID = 15, 18, 21, 22, 23, 30
 _COMPAT_TABLE, MAIN_TABLE, LOCAL_TABLE = 252, 254, 255
 _PROTO_KERNEL = 2
+_LOCAL = 2
+_IPV6_ROUTE_CHANGES = 0x400
+_LONGEST_MESSAGE = 64 * 1024
 _CLONED = 0x200
 _ONLINK = 4
 # struct rtnexthop: length, flags, hops, index
@@ -48,6 +53,59 @@ Table = typing.Tuple[int, int]
 Indexes = typing.Dict[int, int]
 # Routes, and the seconds since they were printed.
 Part = typing.Tuple[typing.Iterable[bytes], float]
+
+
+class Deliveries:
+    """Waits until the kernel takes in what is sent to new addresses.
+
+    The route that does so for an address of IPv6 is made by a task of the
+    kernel's own, some time after the address is there (net/ipv6/addrconf.c,
+    addrconf_dad_work). It has to be opened before that.
+
+    :param index: of the NIC that gets the addresses
+    """
+
+    def __init__(self, index: int) -> None:
+        self._kernel = netlink.Netlink(strict=True)
+        self._changes = netlink.Netlink(_IPV6_ROUTE_CHANGES)
+        self._index = index
+
+    def __enter__(self) -> 'Deliveries':
+        return self
+
+    def __exit__(self, *_: typing.Any) -> None:
+        self._kernel.close()
+        self._changes.close()
+
+    def wait(self, wanted: typing.Set[bytes], limit: float) -> bool:
+        """Whether all these addresses are taken in, after a wait.
+
+        :param wanted: addresses of IPv6, as bytes
+        :param limit: seconds to wait at most
+        """
+        until = time.monotonic() + limit
+        while not wanted <= self._present():
+            left = until - time.monotonic()
+            if left <= 0 or not select.select(
+                    [self._changes.socket], [], [], left)[0]:
+                return False
+            try:
+                self._changes.socket.recv(_LONGEST_MESSAGE)
+            except OSError as error:
+                # There were more changes than the socket could hold.
+                if error.errno != errno.ENOBUFS:
+                    raise
+        return True
+
+    def _present(self) -> typing.Set[bytes]:
+        found = set()
+        for body in self._kernel.dump(_GETROUTE, _HEADER.pack(
+                socket.AF_INET6, 0, 0, 0, LOCAL_TABLE, 0, 0, 0, 0)):
+            its = dict(netlink.attributes(body, _HEADER.size))
+            if (body[7] == _LOCAL and body[0] == socket.AF_INET6
+                    and netlink.number(its.get(_OIF)) == self._index):
+                found.add(its.get(_DST, b''))
+        return found
 
 
 class Routes:
