@@ -117,11 +117,11 @@ class Service:
             intent = intents.parse(request['intent'])
             if command == 'check':
                 return self._check(intent)
-            return self._apply(intent, request.get('wait'))
+            return self._apply(intent, _seconds(request.get('wait')))
         except intents.BadIntent as error:
             return intents.Report(
                 state=intents.REFUSED, message=str(error)).to_document()
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             return intents.Report(
                 state=intents.REFUSED,
                 message='No request: %r' % error).to_document()
@@ -137,8 +137,7 @@ class Service:
         return report.to_document()
 
     def _apply(
-            self, intent: intents.Intent, wait: typing.Optional[float],
-    ) -> intents.Document:
+            self, intent: intents.Intent, wait: float) -> intents.Document:
         with self._changed:
             if not intent.same_as(self._intent):
                 if self._intent and (intent.generation
@@ -153,7 +152,7 @@ class Service:
                 self._changed.wait_for(
                     lambda: self._report.finished is not None
                     or not intent.same_as(self._intent),
-                    min(float(wait), LONGEST_WAIT))
+                    wait)
             return self._report.to_document()
 
     def _take(self, intent: intents.Intent) -> None:
@@ -249,6 +248,17 @@ class Service:
             return True
 
         return arrived
+
+
+def _seconds(wait: typing.Any) -> float:
+    """How long a command is to be kept waiting.
+
+    :raises ValueError: it is no time
+    """
+    seconds = float(wait or 0)
+    if not seconds >= 0:
+        raise ValueError('"wait" is %r' % wait)
+    return min(seconds, LONGEST_WAIT)
 
 
 def _drain(sock: socket.socket) -> None:
