@@ -140,6 +140,7 @@ class Report:
 
     :ivar state: one of the words above
     :ivar ports: by MAC, what is known of each port
+    :ivar on_leaving: called when standbys are about to be set down
     """
 
     def __init__(self, intent: typing.Optional[Intent] = None,
@@ -150,6 +151,7 @@ class Report:
         self.message = message
         self.started: typing.Optional[float] = None
         self.finished: typing.Optional[float] = None
+        self.on_leaving: typing.Callable[['Report'], None] = lambda _: None
         self.ports: typing.Dict[str, Document] = {}
         for port in intent.ports if intent else []:
             self.ports[port.mac] = {

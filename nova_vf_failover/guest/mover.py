@@ -235,6 +235,8 @@ class Mover:
         with report.step('announce'):
             for nic in primaries:
                 wire.announce(nic, self._addresses(nic.mac))
+            report.on_leaving(report)
+            for nic in primaries:
                 self._end_standby(nic)
                 self._restore_sysctls(nic)
         self._kept.away -= {nic.mac for nic in primaries}

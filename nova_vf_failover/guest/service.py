@@ -27,8 +27,10 @@ from pyroute2.netlink import rtnl
 
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import metadata
 from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import voice
 
 LOG = logging.getLogger(__name__)
 
@@ -60,10 +62,19 @@ class Service:
         self._intent: typing.Optional[intents.Intent] = self._kept.intent
         self._report = intents.Report(self._intent)
         self._pending = False
+        self._voice = voice.Voice(
+            self._changed, self._nics, lambda: self._report,
+            self._mover._addresses)
         if (self._intent and self._intent.use == intents.PRIMARY
                 and self._kept.away):
             # It was killed while it waited for the VF.
             self._arm(self._intent)
+
+    def watch_metadata(self, url: str, interval: float) -> None:
+        """Take intents that come through Nova's metadata service as well."""
+        watch = metadata.Watch(url, interval, self._hear)
+        for work in (self._voice.run, watch.run):
+            threading.Thread(target=_vital, args=(work,), daemon=True).start()
 
     def run(self, path: str) -> None:
         """Serve until the process ends.
@@ -149,7 +160,14 @@ class Service:
                     min(float(wait), LONGEST_WAIT))
             return self._report.to_document()
 
+    def _hear(self, intent: intents.Intent) -> None:
+        with self._changed:
+            self._apply(intent, None)
+            if intent.same_as(self._intent):
+                self._voice.follow(intent)
+
     def _take(self, intent: intents.Intent) -> None:
+        self._voice.fall_silent()
         self._intent = intent
         self._kept.intent = intent
         self._kept.write()
@@ -199,6 +217,7 @@ class Service:
         self._pending = False
         report = self._report
         report.begin()
+        report.on_leaving = self._voice.last_words
         arrived = self._waiting(intent)
         try:
             if intent.use == intents.STANDBY:

@@ -63,10 +63,14 @@ class GuestTestCase(base.BaseTestCase):
         self.agent = agent.Agent(self.guest)
         self.addCleanup(self.agent.close)
         self.addOnException(self._show_log)
+        self.prepare_agent()
         self.agent.start()
         self.generation = 0
         # As in a guest at work, its neighbours are known.
         self.assertReachable()
+
+    def prepare_agent(self):
+        """What is done before the agent is started."""
 
     def _show_log(self, _):
         with open(self.agent.log) as log:

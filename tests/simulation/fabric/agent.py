@@ -31,10 +31,14 @@ _STANDBY_DRIVER = 'tun'
 
 
 class Agent:
-    """The service of one guest, and its commands."""
+    """The service of one guest, and its commands.
+
+    :ivar options: of the service: nobody serves metadata unless told
+    """
 
     def __init__(self, guest: namespace.Namespace) -> None:
         self._guest = guest
+        self.options: tuple[str, ...] = ('--no-metadata',)
         self._folder = tempfile.TemporaryDirectory()
         self._socket = os.path.join(self._folder.name, 'socket')
         self.log = os.path.join(self._folder.name, 'log')
@@ -57,7 +61,7 @@ class Agent:
                 # It has nothing that would end with who has started it.
                 ['setpriv', '--pdeathsig', 'KILL', *self._argv(
                     'run', '--state-dir', self._folder.name,
-                    '--standby-driver', _STANDBY_DRIVER)],
+                    '--standby-driver', _STANDBY_DRIVER, *self.options)],
                 env={**os.environ, 'NOTIFY_SOCKET': path}, stderr=log)
             notified.settimeout(30)
             try:
