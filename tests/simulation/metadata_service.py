@@ -9,14 +9,17 @@
 #    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 #    License for the specific language governing permissions and limitations
 #    under the License.
-"""A metadata service, for guests of the fabric: as much as an agent asks for.
+"""Metadata services: a small one for the fabric, and a place for Nova's own.
 """
 
 from collections.abc import Callable
 import http.server
 import json
+import socketserver
 import threading
 import time
+import typing
+from wsgiref import simple_server
 
 import fixtures
 
@@ -92,3 +95,25 @@ class MetadataService(fixtures.Fixture):
     def _usual(self) -> tuple[int, bytes]:
         return 200, json.dumps(
             {'uuid': 'server', 'meta': dict(self.items)}).encode()
+
+
+class Application(fixtures.Fixture):
+    """Nova's own metadata service on a port of the loopback interface."""
+
+    def __init__(self, application: typing.Any) -> None:
+        self._application = application
+
+    def _setUp(self) -> None:
+        class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
+            daemon_threads = True
+
+        class Handler(simple_server.WSGIRequestHandler):
+            def log_message(self, *arguments: object) -> None:
+                """Nothing: stderr is the test runner's."""
+
+        server = simple_server.make_server(
+            '127.0.0.1', 0, self._application, Server, Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        self.url = f'http://127.0.0.1:{server.server_port}{PATH}'
