@@ -78,6 +78,11 @@ namespace ``nova_vf_failover.standby``.
         help="""
 How the guest is told which NIC to use: the name of an entry point in the
 namespace ``nova_vf_failover.channels``.
+
+``qga`` goes through the QEMU guest agent, which the image must have. With
+``metadata`` the agent finds what it is told in the metadata of the server and
+answers with frames on the standby NIC; this needs CAP_NET_RAW, see
+``etc/nova/rootwrap.d/nova-vf-failover.filters``.
 """),
 ]
 
@@ -95,6 +100,10 @@ a name that it finds in its own PATH, or an absolute path in the guest.
         help="""
 Seconds that a guest may take to say whether it could change NICs. Nothing has
 been changed when this time is up.
+
+With ``channel = metadata`` a guest cannot be asked beforehand. There it is how
+long, on top of ``metadata_delay``, a failback waits for the guest to say that
+it expects its VF; then the VF is attached all the same.
 """),
     cfg.IntOpt(
         'failover_timeout',
@@ -110,6 +119,16 @@ they are over the migration ends as failed and everything is put back.
 Seconds that a guest may take to move onto its VFs once they are attached.
 When they are over the server stays on its standby NICs: degraded, but
 reachable.
+"""),
+    cfg.IntOpt(
+        'metadata_delay',
+        default=25, min=0, max=600,
+        help="""
+With ``channel = metadata``: seconds until a guest sees what was written into
+its metadata, which are added to each of the times above. The metadata service
+keeps answers for ``[api] metadata_cache_expiration`` (15), which is set where
+that service runs, and the agent looks every ``--metadata-interval`` (5)
+seconds. It makes a migration longer, and not the interruption.
 """),
 ]
 

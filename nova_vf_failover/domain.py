@@ -53,12 +53,14 @@ class Interface:
     It has what Nova's detach asks of a device: an alias and its XML.
 
     :ivar alias: libvirt's name for it; only the live domain has one
+    :ivar device: the host's network device, which a hostdev has none of
     """
 
     mac: str
     kind: str
     alias: str | None
     xml: str
+    device: str | None = None
 
     def to_xml(self) -> str:
         return self.xml
@@ -67,12 +69,14 @@ class Interface:
     def from_element(cls, element: etree._Element) -> 'Interface':
         mac = element.find('mac')
         alias = element.find('alias')
+        target = element.find('target')
         return cls(
             mac='' if mac is None else mac.get('address', '').lower(),
             kind=element.get('type', ''),
             alias=None if alias is None else alias.get('name'),
             xml=etree.tostring(element, encoding='unicode',
-                               with_tail=False))
+                               with_tail=False),
+            device=None if target is None else target.get('dev'))
 
 
 class Domain:
@@ -88,6 +92,11 @@ class Domain:
         self._guest = guest
         self._uuid = uuid
         self._detach = detach
+
+    @property
+    def uuid(self) -> str:
+        """The server's UUID."""
+        return self._uuid
 
     @property
     def libvirt_domain(self) -> typing.Any:

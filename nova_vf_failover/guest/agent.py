@@ -23,6 +23,7 @@ from nova_vf_failover.guest import intent as intents
 
 SOCKET = '/run/vf-failover-agent.sock'
 FOLDER = '/var/lib/vf-failover-agent'
+URL = 'http://169.254.169.254/openstack/latest/meta_data.json'
 
 # Seconds for an answer that needs no waiting.
 _PROMPT = 30.0
@@ -58,6 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('--standby-driver', action='append', default=[],
                      metavar='DRIVER', help='driver by which a standby is '
                      'known, as "ethtool -i" shows it (default: virtio_net)')
+    run.add_argument('--metadata-url', default=URL, metavar='URL',
+                     help='where intents may also come from (default: '
+                          '%(default)s)')
+    run.add_argument('--metadata-interval', default=5.0, type=float,
+                     metavar='SECONDS', help='between two looks there '
+                     '(default: %(default)s)')
+    run.add_argument('--no-metadata', action='store_true',
+                     help='intents come only through the socket')
     commands.add_parser('check', help='say what an intent on standard input '
                                       'would do')
     apply_ = commands.add_parser('apply', help='carry out an intent that '
@@ -73,10 +82,13 @@ def _run(arguments: typing.Any) -> int:
     from nova_vf_failover.guest import service
     logging.basicConfig(level=logging.INFO, stream=sys.stderr,
                         format='%(asctime)s %(levelname)s %(message)s')
-    service.Service(
+    served = service.Service(
         arguments.state_dir,
-        frozenset(arguments.standby_driver or ['virtio_net']),
-    ).run(arguments.socket)
+        frozenset(arguments.standby_driver or ['virtio_net']))
+    if not arguments.no_metadata:
+        served.watch_metadata(arguments.metadata_url,
+                              arguments.metadata_interval)
+    served.run(arguments.socket)
     return 0
 
 

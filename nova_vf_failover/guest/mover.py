@@ -220,7 +220,7 @@ class Mover:
                        tried: Wires, other: Wires,
                        report: intents.Report) -> None:
         mac = primary.mac
-        asked, own = self._asked(mac), self._addresses(mac)
+        asked, own = self._asked(mac), self.addresses(mac)
         proof = wire.prove(tried[mac], other[mac], own, asked)
         if proof.answered or proof.unicast:
             report.ports[mac]['proven'] = True
@@ -239,7 +239,7 @@ class Mover:
         """
         mac = primary.mac
         outfit.let_standby_speak(standby, self._kept.outfits[mac])
-        own = self._addresses(mac)
+        own = self.addresses(mac)
         if (deliveries.wait(outfit.delivered(self._kept.outfits[mac]),
                             _TAKING_OVER)
                 and wire.answered_on(tried[mac], own, self._asked(mac))):
@@ -366,7 +366,7 @@ class Mover:
     def _prove_primary(self, nic: links.Nic, tried: wire.Wire,
                        report: intents.Report) -> None:
         standby = self._nics.standby(nic.mac)
-        asked, own = self._asked(nic.mac), self._addresses(nic.mac)
+        asked, own = self._asked(nic.mac), self.addresses(nic.mac)
         if not standby or not standby.up:
             report.ports[nic.mac]['proven'] = wire.prove(
                 tried, None, own, asked).unicast or None
@@ -382,7 +382,7 @@ class Mover:
             wire.close_later([other])
 
     def _end_standby(self, primary: links.Nic, tried: wire.Wire) -> None:
-        own = self._addresses(primary.mac)
+        own = self.addresses(primary.mac)
         standby = self._nics.standby(primary.mac)
         if standby and standby.up:
             # What was sent over it has left when an answer comes back.
@@ -430,7 +430,7 @@ class Mover:
 
     # -- what both need --------------------------------------------------
 
-    def _addresses(self, mac: str) -> typing.List[typing.Tuple[int, str]]:
+    def addresses(self, mac: str) -> typing.List[typing.Tuple[int, str]]:
         worn = self._kept.outfits.get(mac)
         return outfit.known_addresses(worn) if worn else []
 

@@ -25,10 +25,12 @@ import typing
 
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import metadata
 from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import udev
+from nova_vf_failover.guest import voice
 
 LOG = logging.getLogger(__name__)
 
@@ -65,12 +67,21 @@ class Service:
         self._intent: typing.Optional[intents.Intent] = self._kept.intent
         self._report = intents.Report(self._intent)
         self._pending = False
+        self._voice = voice.Voice(
+            self._changed, self._nics, lambda: self._report,
+            self._mover.addresses)
         if self._kept.restarted:
             self._mover.start_anew()
         elif (self._intent and self._intent.use == intents.PRIMARY
                 and self._kept.away):
             # It was killed while it waited for the VF.
             self._arm(self._intent)
+
+    def watch_metadata(self, url: str, interval: float) -> None:
+        """Take intents that come through Nova's metadata service as well."""
+        watch = metadata.Watch(url, interval, self._hear)
+        for work in (self._voice.run, watch.run):
+            threading.Thread(target=_vital, args=(work,), daemon=True).start()
 
     def run(self, path: str) -> None:
         """Serve until the process ends.
@@ -155,7 +166,14 @@ class Service:
                     wait)
             return self._report.to_document()
 
+    def _hear(self, intent: intents.Intent) -> None:
+        with self._changed:
+            self._apply(intent, 0.0)
+            if intent.same_as(self._intent):
+                self._voice.follow(intent)
+
     def _take(self, intent: intents.Intent) -> None:
+        self._voice.fall_silent()
         self._intent = intent
         self._kept.intent = intent
         self._kept.write()

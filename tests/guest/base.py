@@ -62,10 +62,14 @@ class Stage:
             self.net.boot_port(port, name, number == 1)
         self.agent = agent.Agent(self.guest, self.PROGRAM)
         self.addCleanup(self.agent.close)
+        self.prepare_agent()
         self.agent.start()
         self.generation = 0
         # As in a guest at work, its neighbours are known.
         self.reach()
+
+    def prepare_agent(self):
+        """What is done before the agent is started."""
 
     # -- the hosts' part ---------------------------------------------------
 

@@ -34,12 +34,14 @@ class Agent:
     """The service of one guest, and its commands.
 
     :param program: how the agent is started, if not from the package
+    :ivar options: of the service: nobody serves metadata unless told
     """
 
     def __init__(self, guest: namespace.Namespace,
                  program: Sequence[str] = PROGRAM) -> None:
         self._guest = guest
         self._program = program
+        self.options: tuple[str, ...] = ('--no-metadata',)
         self._folder = tempfile.TemporaryDirectory()
         self._socket = os.path.join(self._folder.name, 'socket')
         self.log = os.path.join(self._folder.name, 'log')
@@ -62,7 +64,7 @@ class Agent:
                 # It has nothing that would end with who has started it.
                 ['setpriv', '--pdeathsig', 'KILL', *self._argv(
                     'run', '--state-dir', self._folder.name,
-                    '--standby-driver', _STANDBY_DRIVER)],
+                    '--standby-driver', _STANDBY_DRIVER, *self.options)],
                 env={**os.environ, 'NOTIFY_SOCKET': path}, stderr=log)
             notified.settimeout(30)
             try:

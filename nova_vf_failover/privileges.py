@@ -1,0 +1,29 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What this package does with privileges that Nova's own context lacks.
+
+Nova's ``nova.privsep.sys_admin_pctxt`` has no CAP_NET_RAW, and whoever adds it
+there gives it to everything that Nova does with privileges. A context of our
+own has that one and nothing else. It needs a line in rootwrap's filters, see
+``etc/nova/rootwrap.d/nova-vf-failover.filters``.
+"""
+
+from oslo_privsep import capabilities
+from oslo_privsep import priv_context
+
+net_raw = priv_context.PrivContext(
+    'nova_vf_failover',
+    cfg_section='nova_vf_failover_net_raw',
+    pypath=__name__ + '.net_raw',
+    capabilities=[capabilities.CAP_NET_RAW],
+)

@@ -1,0 +1,177 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+"""The metadata channel with Nova's own metadata service and database."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.functional import base  # isort: skip
+
+from unittest import mock
+
+import fixtures
+from nova.api import wsgi
+from nova import objects
+
+from nova_vf_failover.channels import intent as intents
+from nova_vf_failover.channels import items
+from nova_vf_failover.channels import metadata
+from nova_vf_failover.guest import metadata as guest_metadata
+from tests.simulation import metadata_service
+from tests.simulation import paper_air
+
+# Seconds for which the service keeps an answer; 15 unless told otherwise.
+CACHED = 2
+
+
+class MetadataChannelTestCase(base.FailoverTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.flags(channel='metadata', metadata_delay=10,
+                   group='vf_failover')
+        self.flags(metadata_cache_expiration=CACHED, group='api')
+        self.air = paper_air.PaperAir(self.hosts)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.channels.listener.Listening', self.air.listen))
+        self.url = self.useFixture(metadata_service.Application(
+            wsgi.Loader().load_app('metadata'))).url
+
+    def _add_guest_agent_to_images(self):
+        """There is no QEMU guest agent in them."""
+
+    def boot(self, *ports, metadata, **keywords):
+        server = super().boot(*ports, **keywords)
+        self.api.api_post(f'/servers/{server["id"]}/metadata',
+                          {'metadata': metadata})
+        del self.hosts.world.guest_agents[server['id']]
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.network.neutron.API.get_fixed_ip_by_address',
+            lambda *_: {'instance_uuid': server['id']}))
+        return server
+
+    def start(self, *ports):
+        self.start_hosts()
+        return self.boot(*ports or [self.add_port()],
+                         metadata={'owner': 'me'})
+
+    def speak(self):
+        return self.useFixture(paper_air.Speaker(
+            self.air, self.agent, self.url))
+
+    def stored(self, server):
+        return self.api.get_server(server['id'])['metadata']
+
+    # -- whole migrations ----------------------------------------------------
+
+    def test_there_and_back(self):
+        server = self.start(self.add_port('42'), self.add_port('43'))
+        speaker = self.speak()
+
+        self.migrate(server)
+
+        self.assertWorld(server, 'beta')
+        events = self.events(server)
+        self.assertEqual(('Success', 'Success'), (
+            events['compute_vf_failover'], events['compute_vf_failback']))
+        self.assertEqual({'owner': 'me'}, self.stored(server))
+        self.assertEqual(2, len(speaker.generations))
+        self.migrate(server)
+        self.assertWorld(server, 'alpha')
+        self.assertEqual(4, len(speaker.generations))
+
+    def test_a_guest_that_never_looks_stays_and_is_reachable(self):
+        self.flags(metadata_delay=1, group='vf_failover')
+        server = self.start()
+
+        self.migrate(server, 'failed')
+
+        self.assertReachable(server, 'alpha')
+        self.assertEqual('ACTIVE', self.api.get_server(
+            server['id'])['status'])
+        self.assertIn('no report frame was heard',
+                      self.stdlog.logger.output)
+        # Nobody has answered, so it may still be found.
+        self.assertIn(items.NAME, self.stored(server))
+
+    def test_what_that_has_left_goes_with_the_next_move(self):
+        self.test_a_guest_that_never_looks_stays_and_is_reachable()
+        server = {'id': next(iter(self.hosts.agents))}
+        self.flags(metadata_delay=10, group='vf_failover')
+        self.speak()
+        # Lest the claims of the first try stay (bug 1860555).
+        self._run_periodics()
+
+        self.migrate(server)
+
+        self.assertWorld(server, 'beta')
+        self.assertEqual({'owner': 'me'}, self.stored(server))
+
+    def test_an_item_of_the_owner_is_not_overwritten(self):
+        self.flags(policy='required', group='vf_failover')
+        self.start_hosts()
+        server = self.boot(self.add_port(),
+                           metadata={items.NAME: 'on wednesdays'})
+
+        self.assertIn('vf_failover', self.refusal(server))
+
+        self.assertWorld(server, 'alpha')
+        self.assertIn('its owner has to rename it',
+                      self.stdlog.logger.output)
+        self.assertEqual({items.NAME: 'on wednesdays'}, self.stored(server))
+
+    # -- one intent ----------------------------------------------------------
+
+    def look(self):
+        return guest_metadata.fetch(self.url)
+
+    def intent(self, ports=1):
+        return intents.Intent(1764000000000, intents.Use.STANDBY, 30, {
+            f'port-{number}': f'fa:16:3e:00:01:{number:02x}'
+            for number in range(ports)})
+
+    def test_the_service_shows_it_when_its_cache_is_old(self):
+        server = self.start()
+        self.assertEqual({'owner': 'me'}, self.look())
+        wanted = items.build(self.intent(40))
+        self.assertEqual(3, len(wanted))
+
+        metadata._write(server['id'], wanted)
+
+        self.assertEqual({'owner': 'me'}, self.look())
+        self.assertTrue(paper_air.until(
+            lambda: self.look() == dict(wanted, owner='me'), CACHED + 8))
+        self.assertEqual(40, len(guest_metadata.read(self.look()).ports))
+        metadata._remove(server['id'])
+        self.assertTrue(paper_air.until(
+            lambda: self.look() == {'owner': 'me'}, CACHED + 8))
+
+    def test_a_stale_copy_of_the_instance_does_not_overwrite_it(self):
+        server = self.start()
+        stale = objects.Instance.get_by_uuid(
+            self.ctxt, server['id'], expected_attrs=['metadata'])
+        wanted = items.build(self.intent())
+
+        metadata._write(server['id'], wanted)
+        stale.display_description = 'changed'
+        stale.save()
+
+        self.assertEqual(dict(wanted, owner='me'), self.stored(server))
+
+    def test_what_is_as_it_should_be_is_not_written(self):
+        server = self.start()
+        wanted = items.build(self.intent())
+        metadata._write(server['id'], wanted)
+
+        with mock.patch.object(objects.Instance, 'save',
+                               autospec=True) as save:
+            metadata._write(server['id'], wanted)
+
+        save.assert_not_called()
