@@ -78,7 +78,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             try:
                 self._standby.sweep()
             except Exception:
-                # Nova's own look must not fail for it; the next one comes.
+                # Whatever netlink or privsep raise: Nova's own look must not
+                # fail for it, and the next one comes.
                 LOG.exception('What standby NICs have left on this host '
                               'cannot be removed')
         return super().get_available_resource(nodename)
@@ -335,6 +336,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             swapped = self._swap(context, instance)
             handled = swapped.away()
         except Exception:
+            # Libvirt, a strange journal, Nova: whatever it is, Nova must not
+            # attach VFs of which nobody knows whether they are there.
             LOG.exception('It cannot be read where the ports of the server '
                           'stand; they are left as they are',
                           instance=instance)
@@ -345,6 +348,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         except exception.Degraded as error:
             LOG.error('The server is degraded: %s', error, instance=instance)
         except Exception:
+            # The guest is on its standby, whatever has failed; raised, it
+            # would make Nova give up a server that is well.
             LOG.exception('The server is degraded', instance=instance)
         return handled
 

@@ -14,8 +14,6 @@
 
 import contextlib
 import logging
-import os
-import socket
 import typing
 
 from nova_vf_failover.guest import intent as intents
@@ -24,6 +22,7 @@ from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import snapshot
@@ -34,26 +33,12 @@ from nova_vf_failover.guest import wire
 
 LOG = logging.getLogger(__name__)
 
-# Neighbours that are asked, per family: enough that one of them lives.
-_MOST_ASKED = 4
-
-
 # Seconds that udev may take to name a NIC; then it is used as it is.
 _NAMING = 5.0
-
-# Seconds that the kernel may take to deliver to the addresses of a NIC.
-_TAKING_OVER = 1.0
-
-# A priority of sched(7).
-_URGENT = 20
 
 # A primary and its standby, for each port.
 Pairs = typing.List[typing.Tuple[links.Nic, links.Nic]]
 Wires = typing.Dict[str, wire.Wire]
-
-
-class Failed(Exception):
-    """It did not work and was put back; the message says why."""
 
 
 class Mover:
@@ -71,6 +56,8 @@ class Mover:
         self._kept = kept
         self._switch = switch.Switch(kernel)
         self._memberships = multicast.Memberships()
+        self._overlap = overlap.Overlap(nics, kept, self._memberships)
+        self.addresses = self._overlap.addresses
 
     # -- before ---------------------------------------------------------------
 
@@ -112,7 +99,7 @@ class Mover:
 
         :param arrived: waits for a condition of the NICs, see the service
         :raises intents.Refused: nothing was changed
-        :raises Failed: everything was put back
+        :raises overlap.Failed: everything was put back
         """
         macs = {port.mac for port in intent.ports}
         if macs & self._kept.away:
@@ -134,9 +121,9 @@ class Mover:
             undo.callback(self._undress_standbys, pairs)
             try:
                 self._prepare_standbys(pairs, report)
-            except (OSError, Failed, intents.Refused) as error:
+            except (OSError, overlap.Failed, intents.Refused) as error:
                 LOG.exception('The traffic stays where it is')
-                raise Failed(str(error))
+                raise overlap.Failed(str(error))
             undo.pop_all()
         self._switch.tidy()
 
@@ -152,9 +139,10 @@ class Mover:
         try:
             with report.step('prove'):
                 for primary, standby in pairs:
-                    self._prove_standby(primary, standby, tried, other,
-                                        report)
-            with _urgently(), contextlib.ExitStack() as opened:
+                    self._overlap.prove_standby(
+                        primary, standby, tried[primary.mac],
+                        other[primary.mac], report)
+            with overlap.urgently(), contextlib.ExitStack() as opened:
                 deliveries = {primary.mac: opened.enter_context(
                     routes.Deliveries(standby.index))
                     for primary, standby in pairs}
@@ -166,8 +154,9 @@ class Mover:
                     self._switch.throw(prepared)
                 with report.step('announce'):
                     for primary, standby in pairs:
-                        self._end_overlap(primary, standby, tried,
-                                          deliveries[primary.mac], report)
+                        self._overlap.end_on_standby(
+                            primary, standby, tried[primary.mac],
+                            deliveries[primary.mac], report)
         finally:
             wire.close_later(list(tried.values()) + list(other.values()))
 
@@ -203,50 +192,10 @@ class Mover:
 
     def _dress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
-        self._park(standby, primary.mac)
+        self._overlap.park(standby, primary.mac)
         outfit.put_on_standby(self._kernel, standby, worn)
         sysctl.write_changed(primary.name, {sysctl.RP_FILTER: '2'})
         self._memberships.join(standby.index, worn['groups'])
-
-    def _park(self, standby: links.Nic, mac: str) -> None:
-        self._nics.set(standby, up=False)
-        try:
-            self._nics.set(standby, mac=links.parked(mac))
-        except netlink.NetlinkError as error:
-            # It goes without; frames come in twice for longer.
-            LOG.warning('%s keeps its MAC: %s', standby.name, error)
-
-    def _prove_standby(self, primary: links.Nic, standby: links.Nic,
-                       tried: Wires, other: Wires,
-                       report: intents.Report) -> None:
-        mac = primary.mac
-        asked, own = self._asked(mac), self.addresses(mac)
-        proof = wire.prove(tried[mac], other[mac], own, asked)
-        if proof.answered or proof.unicast:
-            report.ports[mac]['proven'] = True
-        elif asked and wire.prove(other[mac], tried[mac], own,
-                                  asked).answered:
-            raise Failed('Neighbours answer over %s and not over %s.'
-                         % (primary.name, standby.name))
-
-    def _end_overlap(self, primary: links.Nic, standby: links.Nic,
-                     tried: Wires, deliveries: routes.Deliveries,
-                     report: intents.Report) -> None:
-        """Set the NIC that is not in use down, if the other one gets all.
-
-        A NIC that delivers to one of the two only must be left both: the
-        host moves its filter.
-        """
-        mac = primary.mac
-        outfit.let_standby_speak(standby, self._kept.outfits[mac])
-        own = self.addresses(mac)
-        if (deliveries.wait(outfit.delivered(self._kept.outfits[mac]),
-                            _TAKING_OVER)
-                and wire.answered_on(tried[mac], own, self._asked(mac))):
-            self._nics.set(primary, up=False)
-        else:
-            report.ports[mac]['overlap'] = True
-        wire.announce(wire.Wire(standby, mac), mac, own)
 
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
@@ -255,7 +204,7 @@ class Mover:
             worn = self._kept.outfits[primary.mac]
             outfit.take_off_standby(self._kernel, standby, worn)
             self._memberships.leave(standby.index)
-            self._park(standby, primary.mac)
+            self._overlap.park(standby, primary.mac)
             sysctl.write_changed(primary.name, worn['sysctls'])
         self._kept.away -= macs
         self._kept.write()
@@ -267,7 +216,7 @@ class Mover:
                   arrived: typing.Any) -> None:
         """Move to the primaries, which are there.
 
-        :raises Failed: traffic stays on the standbys
+        :raises overlap.Failed: traffic stays on the standbys
         """
         arrived(lambda: all(nic and udev.settled(nic.index) for nic in (
             self._nics.primary(port.mac) for port in intent.ports)), _NAMING)
@@ -282,14 +231,15 @@ class Mover:
             with report.step('prove'):
                 self._put_routes(primaries)
                 for nic in primaries:
-                    self._prove_primary(nic, tried[nic.mac], report)
-            with _urgently():
+                    self._overlap.prove_primary(
+                        nic, tried[nic.mac], report)
+            with overlap.urgently():
                 with report.step('switch'):
                     self._switch.throw(self._switch.prepare(
                         self._all_away(but=macs)))
                 with report.step('announce'):
                     for nic in primaries:
-                        self._end_standby(nic, tried[nic.mac])
+                        self._overlap.end_on_primary(nic, tried[nic.mac])
         finally:
             wire.close_later(tried.values())
         self._kept.away -= macs
@@ -304,7 +254,7 @@ class Mover:
         """
         nic, standby = self._nics.pair(port.mac)
         if nic is None:
-            raise Failed('The VF with the MAC %s has gone.' % port.mac)
+            raise overlap.Failed('The VF with the MAC %s has gone.' % port.mac)
         worn = self._kept.outfits.get(port.mac)
         if worn is None and standby and standby.up:
             # The guest was started anew with nothing but its standby.
@@ -355,48 +305,13 @@ class Mover:
         indexes = {nic.index for nic in primaries}
         if not arrived(lambda: indexes <= {
                 nic.index for nic in self._nics.all() if nic.carrier}):
-            raise Failed('No carrier on ' + ', '.join(
+            raise overlap.Failed('No carrier on ' + ', '.join(
                 nic.name for nic in primaries))
 
     def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
         outfit.put_routes(self._kernel, [
             (nic, self._kept.outfits[nic.mac]) for nic in primaries
             if nic.mac in self._kept.outfits])
-
-    def _prove_primary(self, nic: links.Nic, tried: wire.Wire,
-                       report: intents.Report) -> None:
-        standby = self._nics.standby(nic.mac)
-        asked, own = self._asked(nic.mac), self.addresses(nic.mac)
-        if not standby or not standby.up:
-            report.ports[nic.mac]['proven'] = wire.prove(
-                tried, None, own, asked).unicast or None
-            return
-        other = wire.Wire(standby, nic.mac)
-        try:
-            if wire.prove(tried, other, own, asked).unicast:
-                report.ports[nic.mac]['proven'] = True
-            elif wire.prove(other, tried, own, asked).answered:
-                raise Failed('Neighbours answer over %s and not over %s.'
-                             % (standby.name, nic.name))
-        finally:
-            wire.close_later([other])
-
-    def _end_standby(self, primary: links.Nic, tried: wire.Wire) -> None:
-        own = self.addresses(primary.mac)
-        standby = self._nics.standby(primary.mac)
-        if standby and standby.up:
-            # What was sent over it has left when an answer comes back.
-            wire.answered_on(tried, own, self._asked(primary.mac))
-            with routes.Deliveries(primary.index) as deliveries:
-                worn = self._kept.outfits.get(primary.mac)
-                deliveries.wait(outfit.delivered(worn) if worn else set(),
-                                _TAKING_OVER)
-            self._memberships.leave(standby.index)
-            self._park(standby, primary.mac)
-        wire.announce(wire.Wire(primary, primary.mac), primary.mac, own)
-        worn = self._kept.outfits.get(primary.mac)
-        if worn:
-            sysctl.write_changed(primary.name, worn['sysctls'])
 
     # -- whenever a NIC has come or gone ------------------------------------
 
@@ -417,7 +332,7 @@ class Mover:
         if standby is None:
             return
         if primary and standby.mac == mac:
-            self._park(standby, mac)
+            self._overlap.park(standby, mac)
         elif primary is None and standby.mac != mac:
             # It is the only NIC that the port has left.
             self._nics.set(standby, mac=mac)
@@ -427,35 +342,3 @@ class Mover:
         self._kept.away.clear()
         self._kept.outfits.clear()
         self._kept.write()
-
-    # -- what both need --------------------------------------------------
-
-    def addresses(self, mac: str) -> typing.List[typing.Tuple[int, str]]:
-        worn = self._kept.outfits.get(mac)
-        return outfit.known_addresses(worn) if worn else []
-
-    def _asked(self, mac: str) -> typing.List[typing.Tuple[int, str]]:
-        """Neighbours to ask: the gateways first."""
-        known = self._kept.outfits.get(mac, {}).get('asked', [])
-        asked: typing.List[typing.Tuple[int, str]] = []
-        for family in (socket.AF_INET, socket.AF_INET6):
-            asked += [(its, address) for its, address in known
-                      if its == family][:_MOST_ASKED]
-        return asked
-
-
-@contextlib.contextmanager
-def _urgently() -> typing.Iterator[None]:
-    """Before all else that this guest has to do: frames come in twice.
-
-    A guest that does not let the agent do so goes without.
-    """
-    usual = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_URGENT))
-    except OSError as error:
-        LOG.info('The switch is not hurried: %s', error)
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, *usual)

@@ -28,6 +28,7 @@ from nova_vf_failover.guest import links
 from nova_vf_failover.guest import metadata
 from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import udev
 from nova_vf_failover.guest import voice
@@ -233,11 +234,12 @@ class Service:
             report.end(intents.FAILED, 'A newer intent has come.')
         except intents.Refused as refusal:
             report.end(intents.REFUSED, str(refusal))
-        except mover.Failed as failure:
+        except overlap.Failed as failure:
             report.end(intents.FAILED, str(failure))
         except Exception as error:
-            # Nobody knows how far it came, and nobody must be told that the
-            # guest has stayed where it was.
+            # Whatever it was, the service goes on, for the next intent may
+            # work. Nobody knows how far this one came, and nobody must be
+            # told that the guest has stayed where it was.
             LOG.exception('The intent has failed')
             report.end(intents.NONE, '%s: %s' % (
                 type(error).__name__, error))

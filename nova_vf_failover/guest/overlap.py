@@ -1,0 +1,181 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The time in which the two NICs of a port both hear the network.
+
+Before it the NIC that is not in use yet is proven; it ends with the other one
+out of the way, as early as nothing can be on its way to that one any more.
+"""
+
+import contextlib
+import logging
+import os
+import socket
+import typing
+
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import sysctl
+from nova_vf_failover.guest import wire
+
+LOG = logging.getLogger(__name__)
+
+# Neighbours that are asked, per family: enough that one of them lives.
+_MOST_ASKED = 4
+
+# Seconds that the kernel may take to deliver to the addresses of a NIC.
+_TAKING_OVER = 1.0
+
+# A priority of sched(7).
+_URGENT = 20
+
+
+class Failed(Exception):
+    """It did not work and was put back; the message says why."""
+
+
+class Overlap:
+    """Proves NICs, and ends the overlap of two.
+
+    :param nics: the NICs of the guest
+    :param kept: the outfits of the primaries
+    :param memberships: in multicast groups
+    """
+
+    def __init__(self, nics: links.Links, kept: snapshot.Snapshot,
+                 memberships: multicast.Memberships) -> None:
+        self._nics = nics
+        self._kept = kept
+        self._memberships = memberships
+
+    def prove_standby(self, primary: links.Nic, standby: links.Nic,
+                      tried: wire.Wire, other: wire.Wire,
+                      report: intents.Report) -> None:
+        """See that traffic comes in over a standby before it is used.
+
+        :param tried: on the standby
+        :param other: on the primary
+        :raises Failed: neighbours answer over the primary only
+        """
+        mac = primary.mac
+        asked, own = self._asked(mac), self.addresses(mac)
+        proof = wire.prove(tried, other, own, asked)
+        if proof.answered or proof.unicast:
+            report.ports[mac]['proven'] = True
+        elif asked and wire.prove(other, tried, own, asked).answered:
+            raise Failed('Neighbours answer over %s and not over %s.'
+                         % (primary.name, standby.name))
+
+    def prove_primary(self, nic: links.Nic, tried: wire.Wire,
+                      report: intents.Report) -> None:
+        """See that traffic comes in over a VF before it is used.
+
+        :param tried: on the VF
+        :raises Failed: neighbours answer over the standby only
+        """
+        standby = self._nics.standby(nic.mac)
+        asked, own = self._asked(nic.mac), self.addresses(nic.mac)
+        if not standby or not standby.up:
+            report.ports[nic.mac]['proven'] = wire.prove(
+                tried, None, own, asked).unicast or None
+            return
+        other = wire.Wire(standby, nic.mac)
+        try:
+            if wire.prove(tried, other, own, asked).unicast:
+                report.ports[nic.mac]['proven'] = True
+            elif wire.prove(other, tried, own, asked).answered:
+                raise Failed('Neighbours answer over %s and not over %s.'
+                             % (standby.name, nic.name))
+        finally:
+            wire.close_later([other])
+
+    def end_on_standby(self, primary: links.Nic, standby: links.Nic,
+                       tried: wire.Wire, deliveries: routes.Deliveries,
+                       report: intents.Report) -> None:
+        """Set the primary down, if the standby gets all.
+
+        A NIC that delivers to one of the two only must be left both: the
+        host moves its filter.
+        """
+        mac = primary.mac
+        worn = self._kept.outfits[mac]
+        outfit.let_standby_speak(standby, worn)
+        own = self.addresses(mac)
+        if (deliveries.wait(outfit.delivered(worn), _TAKING_OVER)
+                and wire.answered_on(tried, own, self._asked(mac))):
+            self._nics.set(primary, up=False)
+        else:
+            report.ports[mac]['overlap'] = True
+        wire.announce(wire.Wire(standby, mac), mac, own)
+
+    def end_on_primary(self, primary: links.Nic, tried: wire.Wire) -> None:
+        """Park the standby, and let the primary speak for the port."""
+        mac = primary.mac
+        own = self.addresses(mac)
+        worn = self._kept.outfits.get(mac)
+        standby = self._nics.standby(mac)
+        if standby and standby.up:
+            # What was sent over it has left when an answer comes back.
+            wire.answered_on(tried, own, self._asked(mac))
+            with routes.Deliveries(primary.index) as deliveries:
+                deliveries.wait(outfit.delivered(worn) if worn else set(),
+                                _TAKING_OVER)
+            self._memberships.leave(standby.index)
+            self.park(standby, mac)
+        wire.announce(wire.Wire(primary, mac), mac, own)
+        if worn:
+            sysctl.write_changed(primary.name, worn['sysctls'])
+
+    def park(self, standby: links.Nic, mac: str) -> None:
+        """Set a standby down, with a MAC that nobody has."""
+        self._nics.set(standby, up=False)
+        try:
+            self._nics.set(standby, mac=links.parked(mac))
+        except netlink.NetlinkError as error:
+            # It goes without; frames come in twice for longer.
+            LOG.warning('%s keeps its MAC: %s', standby.name, error)
+
+    def addresses(self, mac: str) -> typing.List[wire.Address]:
+        """The addresses of a port that were on its primary."""
+        worn = self._kept.outfits.get(mac)
+        return outfit.known_addresses(worn) if worn else []
+
+    def _asked(self, mac: str) -> typing.List[wire.Address]:
+        """Neighbours to ask: the gateways first."""
+        known = self._kept.outfits.get(mac, {}).get('asked', [])
+        asked: typing.List[wire.Address] = []
+        for family in (socket.AF_INET, socket.AF_INET6):
+            asked += [(its, address) for its, address in known
+                      if its == family][:_MOST_ASKED]
+        return asked
+
+
+@contextlib.contextmanager
+def urgently() -> typing.Iterator[None]:
+    """Before all else that this guest has to do: frames come in twice.
+
+    A guest that does not let the agent do so goes without.
+    """
+    usual = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_URGENT))
+    except OSError as error:
+        LOG.info('The switch is not hurried: %s', error)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *usual)
