@@ -168,6 +168,21 @@ class Swap:
                 if self._guest.standby(port.mac) is None:
                     with self._standby.plugging(port.standby):
                         self._plugs.attach(port.standby)
+            self._tell_attached(ports)
+
+    def _tell_attached(self, ports: Iterable[Port]) -> None:
+        for port in ports:
+            standby = self._guest.standby(port.mac)
+            if standby is None or standby.device is None:
+                continue
+            try:
+                self._standby.attached(standby.device)
+            except Exception:
+                # Whatever a driver may raise: a standby that hears less than
+                # it should is better than no network.
+                LOG.exception('The standby %s of port %s may miss multicast',
+                              standby.device, port.id,
+                              instance=self._instance)
 
     def _send_guest_to_standby(self, ports: list[Port]) -> None:
         with self._step('guest failover', ports):
@@ -209,6 +224,8 @@ class Swap:
         if not away:
             return
         with self._reporter.event(reporting.FAILBACK):
+            # After a migration they are new to this host.
+            self._tell_attached(away)
             reasons = self._return_guest(
                 [port for port in away if self._state(port) not in
                  (State.ATTACHING, State.CLEARING)])

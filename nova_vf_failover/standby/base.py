@@ -58,6 +58,15 @@ class Standby(abc.ABC):
         :meth:`release` removes nothing else.
         """
 
+    def attached(self, device: str) -> None:
+        """The standby has just come into a guest on this host.
+
+        :param device: the host's network device behind it
+
+        Called after an attach, and on the destination of a migration when the
+        server has arrived. A NIC that needs nothing then is the usual case.
+        """
+
     @abc.abstractmethod
     def release(self, standby: VIF) -> None:
         """Remove from the host what plugging the standby has left behind.

@@ -20,9 +20,10 @@ import nova.privsep
 import pyroute2
 from pyroute2.netlink import exceptions
 
-# The flag of struct ifinfomsg for "administratively up", see
-# include/uapi/linux/if.h.
+# Flags of struct ifinfomsg: "administratively up" and "takes in every
+# multicast group", see include/uapi/linux/if.h.
 _IFF_UP = 0x1
+_IFF_ALLMULTI = 0x200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +80,10 @@ class HostLinks:
         """Write an alias onto a link, for :meth:`find` to show."""
         _set_alias(name, alias)
 
+    def receive_all_groups(self, name: str) -> None:
+        """Have a link take in every multicast group."""
+        _receive_all_groups(name)
+
     def remove(self, name: str) -> None:
         """Delete a link; nothing to do if it has gone."""
         _delete(name)
@@ -114,6 +119,14 @@ def _set_alias(name: str, alias: str) -> None:
     with pyroute2.IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=name):
             netlink.link('set', index=index, ifalias=alias)
+
+
+@nova.privsep.sys_admin_pctxt.entrypoint
+def _receive_all_groups(name: str) -> None:
+    with pyroute2.IPRoute() as netlink:
+        for index in netlink.link_lookup(ifname=name):
+            netlink.link('set', index=index, flags=_IFF_ALLMULTI,
+                         change=_IFF_ALLMULTI)
 
 
 @nova.privsep.sys_admin_pctxt.entrypoint

@@ -108,6 +108,14 @@ class MacvtapStandby(base.Standby):
             if ours and self._links.find(source):
                 self._links.mark(source, MARK)
 
+    def attached(self, device: str) -> None:
+        # A macvtap drops groups that it was not told of (drivers/net/
+        # macvlan.c, macvlan_compute_filter), IPv6's neighbour solicitations
+        # among them. QEMU tells libvirt which ones the guest has joined, and
+        # libvirt passes them on only where the domain's XML trusts the guest
+        # (trustGuestRxFilters), which Nova does not write.
+        self._links.receive_all_groups(device)
+
     def release(self, standby: base.VIF) -> None:
         details = standby['details']
         source = details[model.VIF_DETAILS_MACVTAP_SOURCE]

@@ -138,6 +138,22 @@ class GuestLostTestCase(base.FailoverTestCase):
         self.migrate(self.server, 'failed')
 
         self.assertBothNics('alpha')
+        self.assertHearsGroups('alpha')
+
+    def test_a_standby_that_cannot_be_opened_to_groups_is_used(self):
+        self.useFixture(fixtures.MockPatch(
+            'tests.simulation.hosts.PaperLinks.receive_all_groups',
+            side_effect=OSError('not permitted')))
+
+        self.migrate(self.server)
+
+        self.assertWorld(self.server, 'beta')
+        self.assertIn('may miss multicast', self.stdlog.logger.output)
+
+    def assertHearsGroups(self, host):
+        self.assertEqual([True], [
+            macvtap.all_groups
+            for macvtap in self.plane(host).macvtaps.values()])
 
     def test_agent_dies_after_it_moved(self):
         self.agent.mood = Mood.MUTE
@@ -154,6 +170,7 @@ class GuestLostTestCase(base.FailoverTestCase):
         self.migrate(self.server)
 
         self.assertReachable(self.server, 'beta')
+        self.assertHearsGroups('beta')
 
     def test_a_migration_later_brings_it_back(self):
         self.agent.mood = Mood.STUCK

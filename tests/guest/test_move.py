@@ -18,15 +18,19 @@ import time
 from unittest import mock
 
 import fixtures
+import nova.privsep
 
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
+from nova_vf_failover.standby import macvtap
 from tests.guest import base
+from tests.simulation.fabric import host as hosts
 from tests.simulation.fabric import nic as nics
 
 
@@ -143,7 +147,7 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
 
         with mock.patch.object(switch.Switch, 'throw', half):
             error = self.assertRaises(
-                mover.Failed, self.guest.inside, self.fail_over_here)
+                overlap.Failed, self.guest.inside, self.fail_over_here)
 
         self.assertEqual('out of memory', str(error))
         self.assertReachable()
@@ -361,10 +365,11 @@ class OutfitTestCase(base.GuestTestCase):
             self.assertHeard(member, group)
 
     def hear_groups(self, host):
-        # A macvtap passes groups on that it was told of, and nobody tells
-        # it what the guest has joined.
-        self.net.hosts[host].namespace.run(
-            'ip', 'link', 'set', 'macvtap0', 'allmulticast', 'on')
+        # As the plugin does when the standby has come to this host.
+        self.useFixture(fixtures.MockPatchObject(
+            nova.privsep.sys_admin_pctxt, 'client_mode', False))
+        macvtap.MacvtapStandby(hosts.FabricLinks(
+            self.net.hosts[host])).attached('macvtap0')
 
     def assertHeard(self, member, group):
         with self.net.peer.inside(lambda: socket.socket(

@@ -52,6 +52,10 @@ class PaperLinks(links.HostLinks):
     def mark(self, name: str, alias: str) -> None:
         self._plane.links[name].alias = alias
 
+    def receive_all_groups(self, name: str) -> None:
+        if name in self._plane.macvtaps:
+            self._plane.macvtaps[name].all_groups = True
+
     def remove(self, name: str) -> None:
         self._plane.remove_link(name)
 

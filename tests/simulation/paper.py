@@ -48,12 +48,16 @@ class PaperVF:
 
 @dataclasses.dataclass
 class PaperMacvtap:
-    """A macvtap on a link."""
+    """A macvtap on a link.
+
+    :ivar all_groups: whether it passes groups on that nobody told it of
+    """
 
     guest: str
     source: str
     mac: str
     flowing: bool = False
+    all_groups: bool = False
 
 
 class PaperGuest:

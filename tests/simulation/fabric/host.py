@@ -179,3 +179,7 @@ class FabricLinks(links.HostLinks):
     def __init__(self, host: Host) -> None:
         super().__init__(functools.partial(
             pyroute2.NetNS, host.namespace.name))
+        self._inside = host.namespace.inside
+
+    def receive_all_groups(self, name: str) -> None:
+        self._inside(functools.partial(super().receive_all_groups, name))

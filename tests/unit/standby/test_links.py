@@ -73,6 +73,18 @@ class HostLinksTestCase(base.BaseTestCase):
         # top" of it.
         self.assertIn('standby', self.links.find('pf0').uppers)
 
+    def test_all_groups_are_received(self):
+        with pyroute2.IPRoute() as netlink:
+            netlink.link('add', ifname='standby', kind='macvtap',
+                         link=self.pf, macvtap_mode='bridge')
+            standby, = netlink.link_lookup(ifname='standby')
+
+            self.links.receive_all_groups('standby')
+
+            link, = netlink.get_links(standby)
+            self.assertTrue(link['flags'] & 0x200)
+        self.links.receive_all_groups('one that has gone')
+
     def test_marks_and_removes(self):
         self.links.mark('pf0', 'ours')
         self.assertEqual('ours', self.links.find('pf0').alias)
