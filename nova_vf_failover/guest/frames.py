@@ -25,8 +25,8 @@ ETH_P_IPV6 = 0x86dd
 
 _BROADCAST = b'\xff' * 6
 _SOLICITATION = 135
-_ADVERTISEMENT = 136
-_ICMPV6 = 58
+ADVERTISEMENT = 136
+ICMPV6 = 58
 
 
 def mac_bytes(mac: str) -> bytes:
@@ -57,7 +57,7 @@ def announcement(family: int, mac: str, own: str) -> bytes:
     # The flag says "override what you know".
     return _neighbour_discovery(
         mac, b'\x33\x33' + group[12:], source, group,
-        struct.pack('!BBHI', _ADVERTISEMENT, 0, 0, 0x20000000) + source
+        struct.pack('!BBHI', ADVERTISEMENT, 0, 0, 0x20000000) + source
         + b'\x02\x01' + mac_bytes(mac))
 
 
@@ -68,8 +68,8 @@ def answer_to(frame: bytes) -> typing.Optional[typing.Tuple[int, str]]:
         if struct.unpack_from('!H', frame, 20)[0] == 2:
             return socket.AF_INET, socket.inet_ntop(
                 socket.AF_INET, frame[28:32])
-    if (protocol == ETH_P_IPV6 and len(frame) >= 78 and frame[20] == _ICMPV6
-            and frame[54] == _ADVERTISEMENT):
+    if (protocol == ETH_P_IPV6 and len(frame) >= 78 and frame[20] == ICMPV6
+            and frame[54] == ADVERTISEMENT):
         return socket.AF_INET6, socket.inet_ntop(
             socket.AF_INET6, frame[62:78])
     return None
@@ -84,11 +84,11 @@ def _arp(mac: str, own: str, asked: str) -> bytes:
 
 def _neighbour_discovery(mac: str, to: bytes, source: bytes, group: bytes,
                          message: bytes) -> bytes:
-    pseudo = source + group + struct.pack('!II', len(message), _ICMPV6)
+    pseudo = source + group + struct.pack('!II', len(message), ICMPV6)
     checksum = _checksum(pseudo + message)
     message = message[:2] + struct.pack('!H', checksum) + message[4:]
     return (to + mac_bytes(mac) + struct.pack('!H', ETH_P_IPV6)
-            + struct.pack('!IHBB', 6 << 28, len(message), _ICMPV6, 255)
+            + struct.pack('!IHBB', 6 << 28, len(message), ICMPV6, 255)
             + source + group + message)
 
 

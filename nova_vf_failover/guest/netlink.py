@@ -48,6 +48,13 @@ _LONGEST_ANSWER = 256 * 1024
 # A list that changes while it is read is read again.
 _TRIES = 20
 
+# Seconds until the kernel must have said something; it may have to wait for
+# others that change links.
+_LONGEST_SILENCE = 30.0
+
+_BUFFER = 4 * 1024 * 1024
+_SO_RCVBUFFORCE = 33
+
 Attributes = typing.Iterator[typing.Tuple[int, bytes]]
 
 
@@ -83,6 +90,10 @@ class Netlink:
                 # Before Linux 4.3, 4.12 and 4.20.
                 if error.errno != errno.ENOPROTOOPT:
                     raise
+        # What it refuses of one batch has to fit.
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+        # A worker that waits for ever would keep everybody else waiting.
+        self.socket.settimeout(_LONGEST_SILENCE)
         self.socket.bind((0, groups))
 
     def __enter__(self) -> 'Netlink':

@@ -120,7 +120,7 @@ class Overlap:
             self._nics.set(primary, up=False)
         else:
             report.ports[mac]['overlap'] = True
-        wire.announce(wire.Wire(standby, mac), mac, own)
+        wire.announce(wire.Mouth(standby), mac, own)
 
     def end_on_primary(self, primary: links.Nic, tried: wire.Wire) -> None:
         """Park the standby, and let the primary speak for the port."""
@@ -136,7 +136,7 @@ class Overlap:
                                 _TAKING_OVER)
             self._memberships.leave(standby.index)
             self.park(standby, mac)
-        wire.announce(wire.Wire(primary, mac), mac, own)
+        wire.announce(wire.Mouth(primary), mac, own)
         if worn:
             sysctl.write_changed(primary.name, worn['sysctls'])
 

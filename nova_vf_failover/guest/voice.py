@@ -118,7 +118,7 @@ class Voice:
         for mac in report.ports:
             standby = self._nics.standby(mac)
             if standby and (standby.up or self._raise(standby, mac, report)):
-                opened = wire.Wire(standby, mac)
+                opened = wire.Mouth(standby)
                 opened.send(reportframe.build(
                     mac, self._addresses(mac), report))
                 wire.close_later([opened])

@@ -22,19 +22,18 @@ import typing
 
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import packetfilter
 
 _ETH_P_ALL = 0x0003
 # include/uapi/linux/if_packet.h
-_OUTGOING = 4
 _SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 
 # Seconds until a question is asked again: a NIC that has just come up may
 # lose the first ones.
 _PATIENCE = (0.01, 0.02, 0.05, 0.1, 0.25, 0.3)
 
-# Bytes that a raw socket keeps for a reader who is late.
-_BUFFER = 4 * 1024 * 1024
-_SO_RCVBUFFORCE = 33
+# Frames that are read before anything else is done again.
+_MOST_AT_ONCE = 64
 
 # Seconds before each repetition of an announcement: they get lost while
 # switches and bridges still learn (bugs 1815989 and 1996995 of Nova).
@@ -43,36 +42,25 @@ _PAUSES = (0.05, 0.2, 0.5, 1.0, 2.0)
 Address = typing.Tuple[int, str]
 
 
-class Wire:
-    """A raw socket on one NIC.
+class Mouth:
+    """A raw socket that says something on one NIC and hears nothing."""
 
-    :param nic: it has to be up
-    :param mac: of the port; a NIC that is parked has another one
-    """
+    def __init__(self, nic: links.Nic) -> None:
+        self._sending = _packet_socket()
+        self._sending.bind((nic.name, 0))
 
-    def __init__(self, nic: links.Nic, mac: str) -> None:
-        self.nic = nic
-        self.mac = frames.mac_bytes(mac)
-        # It hears nothing before it is bound: leaving the other NICs would
-        # take tens of milliseconds (net/packet/af_packet.c, packet_do_bind).
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-        self.socket.bind((nic.name, _ETH_P_ALL))
-        self.socket.setblocking(False)
-        # A NIC may filter by the MAC that the guest has given it.
-        self.socket.setsockopt(
-            _SOL_PACKET, _ADD_MEMBERSHIP,
-            struct.pack('=iHH8x', nic.index, _PROMISCUOUS, 0))
-
-    def __enter__(self) -> 'Wire':
+    def __enter__(self) -> 'Mouth':
         return self
 
     def __exit__(self, *_: typing.Any) -> None:
-        self.socket.close()
+        self.close()
+
+    def close(self) -> None:
+        self._sending.close()
 
     def send(self, frame: bytes) -> None:
         try:
-            self.socket.send(frame)
+            self._sending.send(frame)
         except OSError as error:
             # It has gone down or away: what was to be said is lost like any
             # other frame.
@@ -80,19 +68,69 @@ class Wire:
                                    errno.ENODEV, errno.ENOBUFS):
                 raise
 
-    def heard(self) -> typing.List[typing.Tuple[bool, bytes]]:
-        """Frames since the last call; True for those sent to this MAC."""
-        found: typing.List[typing.Tuple[bool, bytes]] = []
-        while True:
-            try:
-                frame, whence = self.socket.recvfrom(128)
-            except OSError as error:
-                if error.errno in (errno.EAGAIN, errno.ENETDOWN,
-                                   errno.ENXIO, errno.ENODEV):
-                    return found
-                raise
-            found.append((whence[2] != _OUTGOING
-                          and frame[:6] == self.mac, frame))
+
+class Wire(Mouth):
+    """Also hears what comes in for a MAC.
+
+    :ivar answers: the socket that has what neighbours answer
+    :ivar traffic: the socket that has something when anything has come in
+        for this MAC; it loses most of it
+
+    :param nic: it has to be up
+    :param mac: of the port; a NIC that is parked has another one
+    """
+
+    def __init__(self, nic: links.Nic, mac: str) -> None:
+        super().__init__(nic)
+        self.mac = frames.mac_bytes(mac)
+        self.answers = _listening(nic, packetfilter.answers(self.mac))
+        self.traffic = _listening(nic, packetfilter.to(self.mac))
+        self.traffic.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+
+    def close(self) -> None:
+        super().close()
+        self.answers.close()
+        self.traffic.close()
+
+    def answered(self) -> typing.Set[typing.Tuple[int, str]]:
+        """Who has answered since the last call."""
+        found = map(frames.answer_to, _received(self.answers))
+        return {answer for answer in found if answer}
+
+    def carried(self) -> bool:
+        """Whether anything has come in since the last call."""
+        return bool(_received(self.traffic))
+
+
+def _packet_socket() -> socket.socket:
+    # It hears nothing before it is bound: leaving the other NICs would take
+    # tens of milliseconds (net/packet/af_packet.c, packet_do_bind).
+    return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+
+
+def _listening(nic: links.Nic,
+               kept: typing.List[packetfilter.Conditions]) -> socket.socket:
+    made = _packet_socket()
+    packetfilter.attach(made, kept)
+    made.bind((nic.name, _ETH_P_ALL))
+    made.setblocking(False)
+    # A NIC may filter by the MAC that the guest has given it.
+    made.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP,
+                    struct.pack('=iHH8x', nic.index, _PROMISCUOUS, 0))
+    return made
+
+
+def _received(sock: socket.socket) -> typing.List[bytes]:
+    found: typing.List[bytes] = []
+    while len(found) < _MOST_AT_ONCE:
+        try:
+            found.append(sock.recv(128))
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ENETDOWN, errno.ENXIO,
+                               errno.ENODEV):
+                break
+            raise
+    return found
 
 
 class Proof:
@@ -119,8 +157,14 @@ def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
     :param own: our addresses, to ask from
     :param asked: neighbours that were known
     """
+    listening = [tried.answers, tried.traffic]
+    if other:
+        listening.append(other.answers)
     proof = Proof()
-    for _ in _ask(tried, other, own, asked, proof):
+    for _ in _ask(tried, listening, own, asked):
+        answers = tried.answered() | (other.answered() if other else set())
+        proof.answered = proof.answered or bool(answers.intersection(asked))
+        proof.unicast = proof.unicast or tried.carried()
         if proof.unicast:
             break
     return proof
@@ -131,46 +175,31 @@ def answered_on(tried: Wire, own: typing.List[Address],
     """Whether unicast traffic comes in on a NIC, with an answer behind it.
 
     What was on its way to another NIC when the question was sent is there
-    before the answer is.
+    before the answer is. Where nobody answers, any traffic will do.
     """
-    tried.heard()
-    proof = Proof()
-    for _ in _ask(tried, None, own, asked, proof):
-        if proof.answered:
-            break
-    return proof.unicast
+    tried.answered()
+    tried.carried()
+    listening = tried.answers if asked else tried.traffic
+    for _ in _ask(tried, [listening], own, asked):
+        if not asked or tried.answered().intersection(asked):
+            return True
+    return tried.carried()
 
 
-def _ask(tried: Wire, other: typing.Optional[Wire],
+def _ask(tried: Wire, listening: typing.List[socket.socket],
          own: typing.List[Address], asked: typing.List[Address],
-         proof: Proof) -> typing.Iterator[None]:
-    """Ask, and yield after everything that is heard."""
-    expected = set(asked)
+         ) -> typing.Iterator[None]:
+    """Ask, several times, and yield whenever something has come in."""
     questions = _questions(tried.mac, own, asked)
-    for patience in _PATIENCE:
+    for patience in _PATIENCE if questions else _PATIENCE[:1]:
         for question in questions:
             tried.send(question)
         until = time.monotonic() + patience
         while True:
-            waiting = [wire.socket for wire in (tried, other) if wire]
             left = until - time.monotonic()
-            if left <= 0 or not select.select(waiting, [], [], left)[0]:
+            if left <= 0 or not select.select(listening, [], [], left)[0]:
                 break
-            _listen(tried, proof, expected, True)
-            if other:
-                _listen(other, proof, expected, False)
             yield
-        if proof.unicast or proof.answered or not questions:
-            return
-
-
-def _listen(
-        wire: Wire, proof: Proof, expected: typing.Any, tried: bool) -> None:
-    for unicast, frame in wire.heard():
-        if unicast and frames.answer_to(frame) in expected:
-            proof.answered = True
-        if unicast and tried:
-            proof.unicast = True
 
 
 def _questions(mac: bytes, own: typing.List[Address],
@@ -185,27 +214,27 @@ def _questions(mac: bytes, own: typing.List[Address],
             for family, address in asked if family in sources]
 
 
-def announce(wire: Wire, mac: str, own: typing.List[Address]) -> None:
+def announce(mouth: Mouth, mac: str, own: typing.List[Address]) -> None:
     """Say where our addresses are, at once and again in the background.
 
-    :param wire: it is closed after the last time
+    :param mouth: it is closed after the last time
     """
     said = [frames.announcement(family, mac, address)
             for family, address in own]
     for frame in said:
-        wire.send(frame)
-    threading.Thread(target=_repeat, args=(wire, said), daemon=True).start()
+        mouth.send(frame)
+    threading.Thread(target=_repeat, args=(mouth, said), daemon=True).start()
 
 
-def _repeat(wire: Wire, said: typing.List[bytes]) -> None:
-    with wire:
+def _repeat(mouth: Mouth, said: typing.List[bytes]) -> None:
+    with mouth:
         for pause in _PAUSES:
             time.sleep(pause)
             for frame in said:
-                wire.send(frame)
+                mouth.send(frame)
 
 
-def close_later(wires: typing.Iterable[Wire]) -> None:
+def close_later(wires: typing.Iterable[Mouth]) -> None:
     """Close raw sockets without waiting for it.
 
     The kernel lets the last frame pass first, which takes tens of
@@ -214,6 +243,6 @@ def close_later(wires: typing.Iterable[Wire]) -> None:
     threading.Thread(target=_close, args=(list(wires),), daemon=True).start()
 
 
-def _close(wires: typing.List[Wire]) -> None:
+def _close(wires: typing.List[Mouth]) -> None:
     for wire in wires:
-        wire.socket.close()
+        wire.close()
