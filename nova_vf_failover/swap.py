@@ -135,8 +135,7 @@ class Swap:
         except exception.ChannelError as error:
             raise exception.CannotSwap(
                 ports[0].id, 'its guest cannot be told to change NICs.',
-                'The image needs vf-failover-agent, the QEMU guest agent '
-                'and hw_qemu_guest_agent=yes.', f'{error}.') from error
+                self._channel.cure, f'{error}.') from error
         if report.state is not intents.ReportState.READY:
             raise exception.CannotSwap(
                 ports[0].id, 'its guest will not change NICs.',
@@ -199,8 +198,8 @@ class Swap:
                     f'The guest stays on its VFs: {report.message}')
             if not report.finished:
                 raise exception.ChannelError(
-                    f'The guest has not moved to its standby NICs within '
-                    f'{timeout} s: {report.message or report.state.value}.')
+                    'The guest has not moved to its standby NICs in time: '
+                    f'{report.message or report.state.value}.')
 
     def _detach_primaries(self, ports: list[Port]) -> None:
         with self._step('vf detach', ports):
@@ -297,7 +296,7 @@ class Swap:
                 f'The guest stays on its standby NICs: {report.message}')
         if not report.finished:
             raise exception.ChannelError(
-                f'The guest has not moved to its VFs within {timeout} s: '
+                'The guest has not moved to its VFs in time: '
                 f'{report.message or report.state.value}.')
 
     def _remember(self, ports: list[Port], reasons: dict[str, str]) -> None:

@@ -25,7 +25,11 @@ class Channel(abc.ABC):
     and made without arguments, once a process. Every method is bounded in
     time and raises :class:`nova_vf_failover.exception.ChannelError` when the
     guest cannot be reached, does not answer in time, or answers nonsense.
+
+    :cvar cure: what an image needs whose guest cannot be reached, a sentence
     """
+
+    cure = 'The image needs vf-failover-agent.'
 
     @classmethod
     def missing_requirement(cls) -> str | None:

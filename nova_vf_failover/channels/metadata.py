@@ -64,6 +64,9 @@ class MetadataChannel(base.Channel):
     :param listen: begins to listen, see :class:`.listener.Listening`
     """
 
+    cure = ('The image needs vf-failover-agent with --metadata, and the guest '
+            'the metadata service.')
+
     def __init__(self, listen: Callable[
             [Mapping[str, str], int],
             listener.Listening] | None = None) -> None:

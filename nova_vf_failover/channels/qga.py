@@ -56,6 +56,9 @@ class _StillRunning(Exception):
 class QemuGuestAgentChannel(base.Channel):
     """Runs ``vf-failover-agent`` in the guest."""
 
+    cure = ('The image needs vf-failover-agent, the QEMU guest agent and '
+            'hw_qemu_guest_agent=yes.')
+
     @classmethod
     def missing_requirement(cls) -> str | None:
         try:

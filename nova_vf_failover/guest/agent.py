@@ -59,14 +59,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('--standby-driver', action='append', default=[],
                      metavar='DRIVER', help='driver by which a standby is '
                      'known, as "ethtool -i" shows it (default: virtio_net)')
+    run.add_argument('--metadata', action='store_true',
+                     help='look for intents in Nova\'s metadata service too')
     run.add_argument('--metadata-url', default=URL, metavar='URL',
-                     help='where intents may also come from (default: '
-                          '%(default)s)')
+                     help='where that is (default: %(default)s)')
     run.add_argument('--metadata-interval', default=5.0, type=float,
                      metavar='SECONDS', help='between two looks there '
                      '(default: %(default)s)')
-    run.add_argument('--no-metadata', action='store_true',
-                     help='intents come only through the socket')
     commands.add_parser('check', help='say what an intent on standard input '
                                       'would do')
     apply_ = commands.add_parser('apply', help='carry out an intent that '
@@ -85,7 +84,7 @@ def _run(arguments: typing.Any) -> int:
     served = service.Service(
         arguments.state_dir,
         frozenset(arguments.standby_driver or ['virtio_net']))
-    if not arguments.no_metadata:
+    if arguments.metadata:
         served.watch_metadata(arguments.metadata_url,
                               arguments.metadata_interval)
     served.run(arguments.socket)

@@ -57,7 +57,7 @@ class MetadataTestCase(base.GuestTestCase):
         # Behind the guest's gateway, as Neutron has it.
         self.service = self.useFixture(metadata_service.MetadataService(
             self.net.peer, str(self.ports[0].peers[0].ip)))
-        self.agent.options = ('--metadata-url', self.service.url,
+        self.agent.options = ('--metadata', '--metadata-url', self.service.url,
                               '--metadata-interval', '0.2')
 
     def setUp(self):

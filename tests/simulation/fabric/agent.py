@@ -34,14 +34,14 @@ class Agent:
     """The service of one guest, and its commands.
 
     :param program: how the agent is started, if not from the package
-    :ivar options: of the service: nobody serves metadata unless told
+    :ivar options: of the service
     """
 
     def __init__(self, guest: namespace.Namespace,
                  program: Sequence[str] = PROGRAM) -> None:
         self._guest = guest
         self._program = program
-        self.options: tuple[str, ...] = ('--no-metadata',)
+        self.options: tuple[str, ...] = ()
         self._folder = tempfile.TemporaryDirectory()
         self._socket = os.path.join(self._folder.name, 'socket')
         self.log = os.path.join(self._folder.name, 'log')
