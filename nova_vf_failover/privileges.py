@@ -21,9 +21,12 @@ own has that one and nothing else. It needs a line in rootwrap's filters, see
 from oslo_privsep import capabilities
 from oslo_privsep import priv_context
 
+SECTION = 'nova_vf_failover_net_raw'
+CAPABILITIES = [capabilities.CAP_NET_RAW]
+
 net_raw = priv_context.PrivContext(
     'nova_vf_failover',
-    cfg_section='nova_vf_failover_net_raw',
+    cfg_section=SECTION,
     pypath=__name__ + '.net_raw',
-    capabilities=[capabilities.CAP_NET_RAW],
+    capabilities=CAPABILITIES,
 )

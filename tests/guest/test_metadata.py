@@ -345,6 +345,10 @@ class PrivilegedTestCase(test_base.BaseTestCase):
         super().setUp()
         if os.geteuid():
             self.skipTest('the daemon needs root')
+        # A test that has set options may have reset this one, which
+        # oslo.privsep sets once, when the context is made.
+        metadata.CONF.set_default('capabilities', privileges.CAPABILITIES,
+                                  privileges.SECTION)
         privileges.net_raw.start(priv_context.Method.FORK)
         self.addCleanup(privileges.net_raw.stop)
 

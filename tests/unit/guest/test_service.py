@@ -20,6 +20,7 @@ import fixtures
 from oslotest import base
 
 from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import service
 
 INTENT = {'version': 1, 'generation': 1, 'use': 'standby', 'timeout': 5,
@@ -51,7 +52,7 @@ class ServiceTestCase(base.BaseTestCase):
         self.assertIsNotNone(report['finished'])
 
     def test_a_known_failure_is(self):
-        self.mover.fail_over.side_effect = mover.Failed('nobody answers')
+        self.mover.fail_over.side_effect = overlap.Failed('nobody answers')
 
         self.assertEqual('failed', self.apply(INTENT)['state'])
 
