@@ -73,10 +73,11 @@ class Overlap:
         """
         mac = primary.mac
         asked, own = self._asked(mac), self.addresses(mac)
-        proof = wire.prove(tried, other, own, asked)
+        proof = wire.prove(tried, other, own, asked, _answered)
         if proof.answered or proof.unicast:
             report.ports[mac]['proven'] = True
-        elif asked and wire.prove(other, tried, own, asked).answered:
+        elif asked and wire.prove(other, tried, own, asked,
+                                  _answered).answered:
             raise Failed('Neighbours answer over %s and not over %s.'
                          % (primary.name, standby.name))
 
@@ -88,20 +89,30 @@ class Overlap:
         :raises Failed: neighbours answer over the standby only
         """
         standby = self._nics.standby(nic.mac)
-        asked, own = self._asked(nic.mac), self.addresses(nic.mac)
-        if not standby or not standby.up:
-            report.ports[nic.mac]['proven'] = wire.prove(
-                tried, None, own, asked).unicast or None
-            return
-        other = wire.Wire(standby, nic.mac)
+        other = (wire.Wire(standby, nic.mac)
+                 if standby and standby.up else None)
         try:
-            if wire.prove(tried, other, own, asked).unicast:
-                report.ports[nic.mac]['proven'] = True
-            elif wire.prove(other, tried, own, asked).answered:
-                raise Failed('Neighbours answer over %s and not over %s.'
-                             % (standby.name, nic.name))
+            report.ports[nic.mac]['proven'] = self._try_primary(
+                nic, tried, other)
         finally:
-            wire.close_later([other])
+            wire.close_later([other] if other else [])
+
+    def _try_primary(
+            self, nic: links.Nic, tried: wire.Wire,
+            other: typing.Optional[wire.Wire]) -> typing.Optional[bool]:
+        """Whether traffic goes out and comes in; None if nobody can tell.
+
+        :param other: on the standby, if that carries the traffic
+        :raises Failed: neighbours answer over the standby only
+        """
+        asked, own = self._asked(nic.mac), self.addresses(nic.mac)
+        both = _both if asked else _unicast
+        proof = wire.prove(tried, other, own, asked, both)
+        if not both(proof) and other and wire.prove(
+                other, tried, own, asked, _answered).answered:
+            raise Failed('Neighbours answer over %s and not over %s.'
+                         % (other.name, nic.name))
+        return proof.unicast or None
 
     def end_on_standby(self, primary: links.Nic, standby: links.Nic,
                        tried: wire.Wire, deliveries: routes.Deliveries,
@@ -162,6 +173,19 @@ class Overlap:
             asked += [(its, address) for its, address in known
                       if its == family][:_MOST_ASKED]
         return asked
+
+
+def _answered(proof: wire.Proof) -> bool:
+    return proof.answered
+
+
+def _unicast(proof: wire.Proof) -> bool:
+    return proof.unicast
+
+
+def _both(proof: wire.Proof) -> bool:
+    """A question has left, and the answer came in here."""
+    return proof.answered and proof.unicast
 
 
 @contextlib.contextmanager

@@ -46,6 +46,7 @@ class Mouth:
     """A raw socket that says something on one NIC and hears nothing."""
 
     def __init__(self, nic: links.Nic) -> None:
+        self.name = nic.name
         self._sending = _packet_socket()
         self._sending.bind((nic.name, 0))
 
@@ -147,25 +148,29 @@ class Proof:
 
 
 def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
-          asked: typing.List[Address]) -> Proof:
+          asked: typing.List[Address],
+          enough: typing.Callable[[Proof], bool]) -> Proof:
     """Ask neighbours over one NIC and listen on both.
 
     A NIC that does not replicate delivers the answers to the VF, whichever
-    NIC has asked. Returns as soon as unicast traffic has come in on the NIC
-    tried, and when the tries are used up.
+    NIC has asked. Returns as soon as enough was seen, and when the tries are
+    used up.
 
     :param own: our addresses, to ask from
     :param asked: neighbours that were known
     """
-    listening = [tried.answers, tried.traffic]
-    if other:
-        listening.append(other.answers)
+    wires = [tried] + ([other] if other else [])
+    for wire in wires:
+        # What was asked over another NIC says nothing of this one.
+        wire.answered()
     proof = Proof()
+    listening = [tried.traffic] + [wire.answers for wire in wires]
     for _ in _ask(tried, listening, own, asked):
-        answers = tried.answered() | (other.answered() if other else set())
-        proof.answered = proof.answered or bool(answers.intersection(asked))
-        proof.unicast = proof.unicast or tried.carried()
-        if proof.unicast:
+        for wire in wires:
+            if wire.answered().intersection(asked):
+                proof.answered = True
+        proof.unicast = tried.carried() or proof.unicast
+        if enough(proof):
             break
     return proof
 

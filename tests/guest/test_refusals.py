@@ -205,3 +205,21 @@ class PrimaryTestCase(base.GuestTestCase):
 
         self.assertEqual('armed', report['state'])
         self.assertReachable()
+
+    def test_it_takes_in_and_lets_nothing_out(self):
+        """That frames come in on it is no proof that they leave."""
+        port, = self.ports
+        beta = self.net.hosts['beta'].nic
+        session = self.net.traffic(port)
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        beta.mute('0000:91:00.1')
+        self.attach_vf('beta', port, 1)
+
+        report = self.ask(intent)
+
+        self.assertEqual('failed', report['state'])
+        self.assertIn('and not over eth0', report['message'])
+        for direction in session.stop():
+            self.assertEqual([], direction.lost_numbers)
+        self.assertReachable()

@@ -88,6 +88,14 @@ class Nic:
         """
         self._ignored.add(vf)
 
+    def mute(self, vf: str) -> None:
+        """From now on what a VF sends is dropped, as if it were spoofed.
+
+        For NICs that replicate: on others the port has an entry for the MAC.
+        """
+        self._switch.run('bridge', 'link', 'set', 'dev', self.vfs[vf],
+                         'locked', 'on')
+
     def listen(self, function: str) -> socket.socket:
         """A socket that hears every frame that a function sends from now.
 
