@@ -1,0 +1,139 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The guest is started anew in the middle of a move.
+
+The operating system's part is done by the test: of a boot the network is left
+with nothing but its NICs, which have the names and the MACs that they are
+found with, and the agent is started before they are configured.
+"""
+
+import json
+
+from tests.guest import base
+
+
+class RebootTestCase(base.GuestTestCase):
+
+    def reboot(self):
+        self.agent.kill()
+        with open(self.agent.snapshot) as source:
+            document = json.load(source)
+        document['boot'] = 'before this one'
+        with open(self.agent.snapshot, 'w') as target:
+            json.dump(document, target)
+        self.forget()
+        self.agent.start()
+
+    def forget(self):
+        """What the kernel knew of the network is gone."""
+        for name in self.guest.names() - {'lo'}:
+            self.guest.run('ip', 'address', 'flush', 'dev', name)
+            self.guest.set(name, state='down', address=self.ports[0].mac)
+        for family in ('-4', '-6'):
+            self.guest.run('ip', family, 'route', 'flush', 'table', 'all')
+            self.guest.run('ip', family, 'rule', 'flush')
+            for table, priority in (('main', '32766'), ('default', '32767')):
+                self.guest.run('ip', family, 'rule', 'add', 'lookup', table,
+                               'priority', priority)
+        # Not made anew: it is the kernel's, of the loopback interface.
+        self.guest.run('ip', 'link', 'set', 'lo', 'down')
+        self.guest.run('ip', 'link', 'set', 'lo', 'up')
+
+    def named(self, driver_of_standby):
+        """The names of the standby, or of the others."""
+        return [name for name in sorted(self.guest.names() - {'lo'})
+                if self.is_standby(name) == driver_of_standby]
+
+    def is_standby(self, name):
+        shown, = json.loads(self.guest.run(
+            'ip', '-json', '-details', 'link', 'show', name))
+        return shown['linkinfo']['info_kind'] == 'tun'
+
+    def macs(self):
+        return [link['address'] for link in json.loads(self.guest.run(
+            'ip', '-json', 'link')) if link['ifname'] != 'lo']
+
+    def configure(self, name):
+        """As the guest's own configuration does, which names the MAC."""
+        port, = self.ports
+        self.assertEqual(1, self.macs().count(port.mac))
+        self.net.boot_port(port, name, True)
+        self.assertReachable()
+
+    def return_to_vf(self, number, attach):
+        port, = self.ports
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        if attach:
+            self.attach_vf('alpha', port, number)
+        self.done(intent)
+        self.assertReachable()
+        self.detach_standby('alpha', port)
+        self.assertReachable()
+
+    def move_again(self):
+        port, = self.ports
+        before = self.configuration()
+        self.attach_standby('alpha', port)
+        self.done(self.intent('standby'))
+        self.assertReachable()
+        return before
+
+    def test_before_the_failover(self):
+        port, = self.ports
+        self.ask(self.intent('primary'), 'apply')
+        self.attach_standby('alpha', port)
+        self.reboot()
+        vf, = self.named(False)
+
+        self.configure(vf)
+
+        self.detach_standby('alpha', port)
+        self.assertReachable()
+
+    def test_between_the_switch_and_the_detach_of_the_vf(self):
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.done(self.intent('standby'))
+        self.reboot()
+        vf, = self.named(False)
+
+        self.configure(vf)
+
+        # The host takes the migration for failed, or for done.
+        self.return_to_vf(1, attach=False)
+        self.move_again()
+
+    def test_on_the_standby(self):
+        self.fail_over()
+        self.reboot()
+        standby, = self.named(True)
+
+        self.configure(standby)
+
+        self.return_to_vf(2, attach=True)
+        self.move_again()
+
+    def test_between_the_attach_of_the_vf_and_the_switch(self):
+        port, = self.ports
+        self.fail_over()
+        self.agent.kill()
+        self.attach_vf('alpha', port, 2)
+        self.agent.start()
+        self.reboot()
+        vf, = self.named(False)
+
+        self.configure(vf)
+
+        self.return_to_vf(2, attach=False)
+        self.move_again()
