@@ -269,6 +269,12 @@ class Swap:
         if report.stayed:
             raise exception.GuestRefused(
                 f'The guest will not go back to its VFs: {report.message}')
+        if not report.accepted:
+            # From its attach on, a NIC that does not replicate delivers to
+            # the VF; a guest that does not wait for it would hear nothing.
+            raise exception.ChannelError(
+                'The guest has not said that it waits for its VFs: '
+                f'{report.message or report.state.value}')
 
     def _attach_primaries(self, ports: list[Port]) -> dict[str, str]:
         reasons = {}

@@ -94,6 +94,12 @@ class Report:
                               ReportState.FAILED)
 
     @property
+    def accepted(self) -> bool:
+        """Whether the guest carries the intent out, or has done so."""
+        return self.state in (ReportState.ARMED, ReportState.WORKING,
+                              ReportState.DONE)
+
+    @property
     def stayed(self) -> bool:
         """Whether the guest is known to have stayed where it was."""
         return self.state in (ReportState.REFUSED, ReportState.FAILED)

@@ -95,8 +95,8 @@ class MetadataChannel(base.Channel):
              intent: intents.Intent) -> intents.Report:
         """Write the intent, and give the guest some time to say it is armed.
 
-        A guest that has not said so has the intent all the same, or will find
-        it, so silence is no error.
+        One that was not heard may have the intent all the same, or find it
+        later; then it is NONE that is returned.
         """
         return self._converse(guest, intent, CONF.vf_failover.check_timeout,
                               tuple(State))

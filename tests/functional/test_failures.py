@@ -115,6 +115,7 @@ class UndoneTestCase(base.FailoverTestCase):
         self.assertUndone()
 
 
+@ddt.ddt
 class GuestLostTestCase(base.FailoverTestCase):
     """Nobody knows which NIC the guest uses: both stay."""
 
@@ -172,8 +173,20 @@ class GuestLostTestCase(base.FailoverTestCase):
         self.assertReachable(self.server, 'beta')
         self.assertHearsGroups('beta')
 
-    def test_a_migration_later_brings_it_back(self):
-        self.agent.mood = Mood.STUCK
+    def test_no_vf_is_attached_to_a_guest_that_does_not_wait_for_it(self):
+        self.agent.mood = Mood.ORPHANED
+
+        self.migrate(self.server)
+
+        self.assertEqual(['direct'], [
+            nic.kind for nic in self.domain('beta', self.server).nics()])
+        self.assertReachable(self.server, 'beta')
+        self.assertIn('has not said that it waits for its VFs',
+                      self.stdlog.logger.output)
+
+    @ddt.data(Mood.STUCK, Mood.ORPHANED)
+    def test_a_migration_later_brings_it_back(self, mood):
+        self.agent.mood = mood
         self.migrate(self.server)
         self.agent.mood = Mood.GOOD
 

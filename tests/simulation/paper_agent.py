@@ -43,6 +43,8 @@ class Mood(enum.Enum):
     MUTE = 'mute'
     #: goes to the standby, and will not go back
     STUCK = 'stuck'
+    #: goes to the standby; then its service dies, and the program says so
+    ORPHANED = 'orphaned'
 
 
 class PaperAgent:
@@ -107,6 +109,8 @@ class PaperAgent:
                  macs: list[str]) -> guest_agent.Program:
         if self.mood is Mood.STUCK:
             return _report(intent, 'failed', 'the VF has no carrier')
+        if self.mood is Mood.ORPHANED:
+            return _report(intent, 'none', 'The service does not answer')
         self._armed = set(macs)
         self._switch_back()
         return _report(intent, 'armed' if self._armed else 'done')
