@@ -12,8 +12,9 @@
 
 """Losses, times and memory of the one-file agent, on the real kernel.
 
-Two hosts, their NICs and the guest are namespaces of this machine; the NICs
-replicate. Everything is measured from outside of the agent but the times of
+Two hosts, their NICs and the guest are namespaces of this machine. The NICs
+replicate, but for ``failover_exclusive``, where they deliver to the VF as
+long as it has the MAC. Everything is measured from outside of the agent but the times of
 its steps, which its reports give.
 """
 
@@ -40,6 +41,7 @@ from nova_vf_failover.guest import netlink
 from tests.agent import pythons
 from tests.agent import stream
 from tests.guest import base
+from tests.simulation.fabric import nic as nics
 from tests.simulation.fabric import traffic
 
 RTM_NEWLINK, RTM_DELRULE = 16, 33
@@ -55,9 +57,15 @@ Figures = dict[str, typing.Any]
 
 
 class Bench(base.Stage, fixtures.Fixture):
-    """A guest with one port."""
+    """A guest with one port.
+
+    :param mode: how the NICs deliver
+    """
 
     PROGRAM = (sys.executable, os.path.abspath(pythons.FILE))
+
+    def __init__(self, mode: str = nics.REPLICATING) -> None:
+        self.MODE = mode
 
     def _setUp(self) -> None:
         self.set_stage()
@@ -110,14 +118,14 @@ class Watch(threading.Thread):
         return self.switched - self.appeared
 
 
-def measure_failover(switches: int, rate: float,
-                     shown: progress.Progress) -> Figures:
+def measure_failover(switches: int, rate: float, shown: progress.Progress,
+                     mode: str = nics.REPLICATING) -> Figures:
     """Losses and duplicates of failovers in a row, in each family.
 
     One family after the other: the ends of two sessions at once would take
     both processors of a small machine, which then loses by itself.
     """
-    found = [_watch_failovers(version, switches, rate, shown)
+    found = [_watch_failovers(version, switches, rate, shown, mode)
              for version in (4, 6)]
     duplicated = [most for figures in found for most in figures['duplicated']]
     return {
@@ -132,12 +140,12 @@ def measure_failover(switches: int, rate: float,
 
 
 def _watch_failovers(version: int, switches: int, rate: float,
-                     shown: progress.Progress) -> Figures:
+                     shown: progress.Progress, mode: str) -> Figures:
     spans = []
-    with Bench() as bench:
+    with Bench(mode) as bench:
         session = bench.net.traffic(bench.ports[0], version, rate)
         for _ in shown.track(range(switches),
-                             description=f'failover, IPv{version}'):
+                             description=f'failover, {mode}, IPv{version}'):
             start = time.monotonic()
             bench.attach()
             bench.switch()
@@ -254,6 +262,9 @@ def main() -> int:
             'failover': {
                 **measure_failover(arguments.switches, arguments.rate, shown),
                 **measure_tcp(max(1, arguments.switches // 5), shown)},
+            'failover_exclusive': measure_failover(
+                max(1, arguments.switches // 5), arguments.rate, shown,
+                nics.EXCLUSIVE),
             'failback_ms': measure_failback(arguments.switches, shown),
             'routes_100k': measure_routes(100000, shown),
             'routes_10': {
@@ -276,6 +287,10 @@ def _table(figures: Figures) -> table.Table:
             ('failover.duplicated_ms.median', 'ms', ''),
             ('failover.duplicated_ms.max', 'ms', '<= 20'),
             ('failover.lost_in_failbacks', 'packets', '0'),
+            ('failover_exclusive.lost_in', 'packets', '0'),
+            ('failover_exclusive.lost_out', 'packets', '0'),
+            ('failover_exclusive.duplicated_ms.max', 'ms', '<= 20'),
+            ('failover_exclusive.lost_in_failbacks', 'packets', ''),
             ('failover.tcp_reset', '', 'False'),
             ('failover.tcp_dip', '', '< 0.05'),
             ('failback_ms.median', 'ms', '<= 20'),
