@@ -87,7 +87,9 @@ class Watch(threading.Thread):
 
     def __init__(self, bench: Bench) -> None:
         super().__init__(daemon=True)
-        self._mac = bench.ports[0].mac
+        # The standby has the VF's MAC, and changes as well.
+        self._known = {link['index']
+                       for link in bench.guest.netlink.get_links()}
         self._kernel = bench.guest.inside(
             lambda: netlink.Netlink(links.CHANGES | _RULES))
         self._over = threading.Event()
@@ -103,7 +105,9 @@ class Watch(threading.Thread):
     def _note(self, data: bytes) -> None:
         kind = int.from_bytes(data[4:6], sys.byteorder)
         if kind == RTM_NEWLINK and self.appeared is None:
-            if bytes.fromhex(self._mac.replace(':', '')) in data:
+            # Behind the header: family, type, index.
+            index = int.from_bytes(data[20:24], sys.byteorder)
+            if index not in self._known:
                 self.appeared = time.monotonic()
         elif kind == RTM_DELRULE:
             self.switched = time.monotonic()
