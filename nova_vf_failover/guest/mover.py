@@ -16,6 +16,7 @@ import contextlib
 import logging
 import typing
 
+from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
@@ -56,7 +57,11 @@ class Mover:
         self._kept = kept
         self._switch = switch.Switch(kernel)
         self._memberships = multicast.Memberships()
-        self._overlap = overlap.Overlap(nics, kept, self._memberships)
+        self._ingress = ingress.Ingress()
+        # One that was killed while it dressed a VF has left it shut.
+        self._ingress.forget()
+        self._overlap = overlap.Overlap(nics, kept, self._memberships,
+                                        self._ingress)
         self.addresses = self._overlap.addresses
 
     # -- before ---------------------------------------------------------------
@@ -125,6 +130,7 @@ class Mover:
                 LOG.exception('The traffic stays where it is')
                 raise overlap.Failed(str(error))
             undo.pop_all()
+        self._kept.write()
         self._switch.tidy()
 
     def _prepare_standbys(self, pairs: Pairs, report: intents.Report) -> None:
@@ -220,31 +226,40 @@ class Mover:
         """
         arrived(lambda: all(nic and udev.settled(nic.index) for nic in (
             self._nics.primary(port.mac) for port in intent.ports)), _NAMING)
-        with report.step('dress'):
-            primaries = [self._dress_primary(port, report)
-                         for port in intent.ports]
-        with report.step('carrier'):
-            self._await_carrier(primaries, arrived)
-        macs = {nic.mac for nic in primaries}
+        try:
+            self._come_back(intent, report, arrived)
+        finally:
+            self._ingress.open()
+        macs = {port.mac for port in intent.ports}
+        self._kept.away -= macs
+        self._kept.write()
+        self._switch.tidy()
+
+    def _come_back(self, intent: intents.Intent, report: intents.Report,
+                   arrived: typing.Any) -> None:
+        with overlap.urgently():
+            with report.step('dress'):
+                primaries = [self._dress_primary(port, report)
+                             for port in intent.ports]
+            with report.step('carrier'):
+                self._await_carrier(primaries, arrived)
         tried = {nic.mac: wire.Wire(nic, nic.mac) for nic in primaries}
         try:
-            with report.step('prove'):
-                self._put_routes(primaries)
+            with overlap.urgently(), report.step('prove'):
                 for nic in primaries:
-                    self._overlap.prove_primary(
-                        nic, tried[nic.mac], report)
+                    self._overlap.prove_primary(nic, tried[nic.mac], report)
+            with report.step('routes'):
+                self._put_routes(primaries)
             with overlap.urgently():
                 with report.step('switch'):
+                    self._ingress.open()
                     self._switch.throw(self._switch.prepare(
-                        self._all_away(but=macs)))
+                        self._all_away(but=set(tried))))
                 with report.step('announce'):
                     for nic in primaries:
                         self._overlap.end_on_primary(nic, tried[nic.mac])
         finally:
             wire.close_later(tried.values())
-        self._kept.away -= macs
-        self._kept.write()
-        self._switch.tidy()
 
     def _dress_primary(
             self, port: intents.Port, report: intents.Report) -> links.Nic:
@@ -261,6 +276,9 @@ class Mover:
             worn = self._adopt(nic, standby)
         if worn:
             nic = self._rename(nic, worn['name'])
+            if worn.get('replicated'):
+                # What comes in on it will come in on the standby as well.
+                self._ingress.shut(nic)
             outfit.put_on_primary(
                 self._kernel, nic, worn, self._neighbours(worn, standby))
             self._memberships.join(nic.index, worn['groups'])

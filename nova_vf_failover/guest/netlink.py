@@ -76,11 +76,14 @@ class Netlink:
     :param groups: what to be told of without asking, RTMGRP_... as bits
     :param strict: dumps heed the table that is asked for, as far as the
         kernel can do that (4.20); others ignore it
+    :param protocol: the part of the kernel to talk to
+    :raises OSError: this kernel does not have that part
     """
 
-    def __init__(self, groups: int = 0, strict: bool = False) -> None:
+    def __init__(self, groups: int = 0, strict: bool = False,
+                 protocol: int = socket.NETLINK_ROUTE) -> None:
         self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW,
-                                    socket.NETLINK_ROUTE)
+                                    protocol)
         self._sequence = 0
         options = (_CAP_ACK, _EXT_ACK) + ((_STRICT,) if strict else ())
         for option in options:
@@ -162,18 +165,37 @@ class Netlink:
         if refusals:
             raise refusals[0]
 
+    def transact(self, begin: Message, messages: typing.List[Message],
+                 end: Message) -> None:
+        """Have the kernel do all of this or nothing, as nfnetlink does.
+
+        :raises NetlinkError: the first refusal
+        """
+        refusals = self._send([begin] + messages + [end], (), framed=True)
+        if refusals:
+            raise refusals[0]
+
     def _send(self, batch: typing.List[Message],
-              tolerated: typing.Container[int]) -> typing.List[NetlinkError]:
+              tolerated: typing.Container[int],
+              framed: bool = False) -> typing.List[NetlinkError]:
+        """Send all at once, and read what the kernel says to it.
+
+        :param framed: the first message and the last one are not answered,
+            but for a refusal of all
+        """
         first = self._sequence + 1
+        answered = batch[-2 if framed else -1]
         packed = []
         for message in batch:
-            # Refusals come back anyway; the last message says that all is
-            # done.
-            last = _ACK if message is batch[-1] else 0
-            packed.append(_packed(message.kind, _REQUEST | last
-                                  | message.flags, self._next(),
-                                  message.body))
+            # Refusals come back anyway; this message says that all is done.
+            packed.append(_packed(
+                message.kind, _REQUEST | message.flags
+                | (_ACK if message is answered else 0), self._next(),
+                message.body))
         self.socket.send(b''.join(packed))
+        final = {first + (len(batch) - 2 if framed else len(batch) - 1)}
+        if framed:
+            final.add(first)
         refusals = []
         while True:
             for kind, flags, its, content in _messages(
@@ -184,7 +206,7 @@ class Netlink:
                 if code and code not in tolerated:
                     refusals.append(_refusal(
                         batch[its - first].kind, flags, content))
-                if its == self._sequence:
+                if its in final:
                     return refusals
 
     def _next(self) -> int:

@@ -22,6 +22,7 @@ import os
 import socket
 import typing
 
+from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
@@ -54,13 +55,16 @@ class Overlap:
     :param nics: the NICs of the guest
     :param kept: the outfits of the primaries
     :param memberships: in multicast groups
+    :param coming_in: what may come in on primaries
     """
 
     def __init__(self, nics: links.Links, kept: snapshot.Snapshot,
-                 memberships: multicast.Memberships) -> None:
+                 memberships: multicast.Memberships,
+                 coming_in: ingress.Ingress) -> None:
         self._nics = nics
         self._kept = kept
         self._memberships = memberships
+        self._ingress = coming_in
 
     def prove_standby(self, primary: links.Nic, standby: links.Nic,
                       tried: wire.Wire, other: wire.Wire,
@@ -85,13 +89,20 @@ class Overlap:
                       report: intents.Report) -> None:
         """See that traffic comes in over a VF before it is used.
 
+        A VF that is shut is opened, unless its standby hears the same.
+
         :param tried: on the VF
         :raises Failed: neighbours answer over the standby only
         """
         standby = self._nics.standby(nic.mac)
         other = (wire.Wire(standby, nic.mac)
                  if standby and standby.up else None)
+        asked, own = self._asked(nic.mac), self.addresses(nic.mac)
         try:
+            if self._ingress.is_shut and not wire.prove(
+                    tried, other, own, asked, _elsewhere,
+                    wire.BRIEF).elsewhere:
+                self._ingress.open()
             report.ports[nic.mac]['proven'] = self._try_primary(
                 nic, tried, other)
         finally:
@@ -129,6 +140,7 @@ class Overlap:
         if (deliveries.wait(outfit.delivered(worn), _TAKING_OVER)
                 and wire.answered_on(tried, own, self._asked(mac))):
             self._nics.set(primary, up=False)
+            worn['replicated'] = True
         else:
             report.ports[mac]['overlap'] = True
         wire.announce(wire.Mouth(standby), mac, own)
@@ -181,6 +193,10 @@ def _answered(proof: wire.Proof) -> bool:
 
 def _unicast(proof: wire.Proof) -> bool:
     return proof.unicast
+
+
+def _elsewhere(proof: wire.Proof) -> bool:
+    return proof.elsewhere
 
 
 def _both(proof: wire.Proof) -> bool:

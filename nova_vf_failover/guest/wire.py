@@ -31,6 +31,8 @@ _SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 # Seconds until a question is asked again: a NIC that has just come up may
 # lose the first ones.
 _PATIENCE = (0.01, 0.02, 0.05, 0.1, 0.25, 0.3)
+#: for what is not worth a longer wait
+BRIEF = _PATIENCE[:1]
 
 # Frames that are read before anything else is done again.
 _MOST_AT_ONCE = 64
@@ -140,16 +142,19 @@ class Proof:
     :ivar unicast: frames for us came in on it
     :ivar answered: somebody answered what was asked on it, wherever the
         answer came in
+    :ivar elsewhere: an answer came in on the other NIC
     """
 
     def __init__(self) -> None:
         self.unicast = False
         self.answered = False
+        self.elsewhere = False
 
 
 def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
           asked: typing.List[Address],
-          enough: typing.Callable[[Proof], bool]) -> Proof:
+          enough: typing.Callable[[Proof], bool],
+          patience: typing.Sequence[float] = _PATIENCE) -> Proof:
     """Ask neighbours over one NIC and listen on both.
 
     A NIC that does not replicate delivers the answers to the VF, whichever
@@ -158,6 +163,7 @@ def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
 
     :param own: our addresses, to ask from
     :param asked: neighbours that were known
+    :param patience: seconds until each try is given up
     """
     wires = [tried] + ([other] if other else [])
     for wire in wires:
@@ -165,10 +171,11 @@ def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
         wire.answered()
     proof = Proof()
     listening = [tried.traffic] + [wire.answers for wire in wires]
-    for _ in _ask(tried, listening, own, asked):
+    for _ in _ask(tried, listening, own, asked, patience):
         for wire in wires:
             if wire.answered().intersection(asked):
                 proof.answered = True
+                proof.elsewhere = proof.elsewhere or wire is other
         proof.unicast = tried.carried() or proof.unicast
         if enough(proof):
             break
@@ -193,10 +200,11 @@ def answered_on(tried: Wire, own: typing.List[Address],
 
 def _ask(tried: Wire, listening: typing.List[socket.socket],
          own: typing.List[Address], asked: typing.List[Address],
+         every: typing.Sequence[float] = _PATIENCE,
          ) -> typing.Iterator[None]:
     """Ask, several times, and yield whenever something has come in."""
     questions = _questions(tried.mac, own, asked)
-    for patience in _PATIENCE if questions else _PATIENCE[:1]:
+    for patience in every if questions else every[:1]:
         for question in questions:
             tried.send(question)
         until = time.monotonic() + patience

@@ -83,6 +83,10 @@ class Nic:
         else:
             self._filter(command, self.vfs[vf], mac)
 
+    def become_exclusive(self) -> None:
+        """Another NIC in its place; no VF may have a MAC."""
+        self._mode = EXCLUSIVE
+
     def ignore(self, vf: str) -> None:
         """From now on the NIC takes a MAC for a VF and does not filter for it.
         """

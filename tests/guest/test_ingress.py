@@ -1,0 +1,157 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a VF may hear before it is in use."""
+
+import errno
+import socket
+from unittest import mock
+
+import fixtures
+
+from nova_vf_failover.guest import ingress
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import snapshot
+from tests.guest import base
+from tests.simulation.fabric import nic as nics
+
+_BURST = 20
+
+
+class DressingTestCase(base.GuestTestCase):
+    """Packets come in while a VF is up and its routes are put."""
+
+    def setUp(self):
+        super().setUp()
+        self.port, = self.ports
+        self.kernel = self.guest.inside(netlink.Netlink)
+        self.addCleanup(self.kernel.close)
+        self.mover = self.guest.inside(self.make_mover)
+
+    def make_mover(self):
+        return mover.Mover(
+            self.kernel, links.Links(self.kernel, frozenset(['tun'])),
+            snapshot.Snapshot(self.useFixture(fixtures.TempDir()).path))
+
+    def run_mover(self, act, use):
+        intent = intents.from_document(self.intent(use))
+        self.guest.inside(lambda: act(
+            intent, intents.Report(intent),
+            lambda condition, limit=None: condition()))
+
+    def heard_while_dressing(self):
+        """The numbers of the packets that the guest hears meanwhile."""
+        heard = []
+        put_routes = outfit.put_routes
+
+        def put_while_packets_come(*arguments):
+            heard.extend(self.hear_burst())
+            put_routes(*arguments)
+
+        self.attach_standby('alpha', self.port)
+        self.run_mover(self.mover.fail_over, 'standby')
+        self.detach_vf('alpha', self.port, 1)
+        self.attach_vf('alpha', self.port, 2)
+        with mock.patch.object(outfit, 'put_routes', put_while_packets_come):
+            self.run_mover(self.mover.fail_back, 'primary')
+        self.assertReachable()
+        self.detach_standby('alpha', self.port)
+        self.assertReachable()
+        return sorted(heard)
+
+    def hear_burst(self):
+        """Have the peer send packets, and what the guest gets of them.
+
+        The last packet is one with another number; whatever was sent before
+        it has come in on both NICs by then.
+        """
+        own = str(self.port.v4.ip)
+
+        def open_socket():
+            return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+        with self.guest.inside(open_socket) as hearing, (
+                self.net.peer.inside(open_socket)) as sending:
+            hearing.bind((own, 0))
+            hearing.settimeout(5)
+            to = own, hearing.getsockname()[1]
+            for number in range(_BURST):
+                sending.sendto(b'%d' % number, to)
+            sending.sendto(b'end', to)
+            heard = []
+            while b'end' not in heard:
+                heard.append(hearing.recv(16))
+        return [int(number) for number in heard[:-1]]
+
+
+class ReplicatingNicTestCase(DressingTestCase):
+
+    def test_nothing_comes_twice(self):
+        self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
+
+    def test_all_comes_twice_without_nftables(self):
+        with mock.patch.object(
+                ingress.Ingress, '_change', autospec=True,
+                side_effect=OSError(errno.EPROTONOSUPPORT, 'no nftables')):
+            heard = self.heard_while_dressing()
+
+        self.assertEqual(set(range(_BURST)), set(heard))
+        self.assertGreater(len(heard), _BURST)
+
+    def test_an_owner_flushes_all_tables(self):
+        open_ = ingress.Ingress.open
+
+        def flush_and_open(coming_in):
+            ingress.Ingress().forget()
+            open_(coming_in)
+
+        with mock.patch.object(ingress.Ingress, 'open', flush_and_open):
+            self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
+
+    def test_an_agent_was_killed_meanwhile(self):
+        self.agent.kill()
+        self.guest.inside(lambda: ingress.Ingress().shut(
+            links.Links(self.kernel, frozenset()).named('eth0')))
+        self.assertFalse(self.net.reaches(self.port, 4))
+
+        self.agent.start()
+
+        self.assertReachable()
+
+
+class ExclusiveNicTestCase(DressingTestCase):
+    """A VF that alone hears has to hear from the beginning."""
+
+    MODE = nics.EXCLUSIVE
+
+    def test_it_is_never_shut(self):
+        with mock.patch.object(ingress.Ingress, 'shut',
+                               autospec=True) as shut:
+            self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
+
+        shut.assert_not_called()
+
+
+class OtherNicTestCase(DressingTestCase):
+    """The guest comes from a NIC that replicates to one that does not."""
+
+    def attach_vf(self, host, port, number):
+        if number == 2:
+            self.net.hosts[host].nic.become_exclusive()
+        super().attach_vf(host, port, number)
+
+    def test_it_is_opened_as_soon_as_that_is_seen(self):
+        self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
