@@ -103,7 +103,7 @@ been changed when this time is up.
 
 With ``channel = metadata`` a guest cannot be asked beforehand. There it is how
 long, on top of ``metadata_delay``, a failback waits for the guest to say that
-it expects its VF; then the VF is attached all the same.
+it expects its VF. One that says nothing stays on its standby NIC.
 """),
     cfg.IntOpt(
         'failover_timeout',

@@ -87,6 +87,23 @@ class MetadataChannelTestCase(base.FailoverTestCase):
         self.assertWorld(server, 'alpha')
         self.assertEqual(4, len(speaker.generations))
 
+    def test_with_the_cache_that_nova_has_by_default(self):
+        self.flags(metadata_cache_expiration=15, group='api')
+        self.flags(metadata_delay=25, group='vf_failover')
+        server = self.start()
+        speaker = self.speak()
+
+        self.migrate(server)
+
+        self.assertWorld(server, 'beta')
+        self.assertEqual(2, len(speaker.generations))
+
+    def _wait_for_server_parameter(self, server, expected, max_retries=10,
+                                   **keywords):
+        """As in the harness, with patience for the cache."""
+        return super()._wait_for_server_parameter(
+            server, expected, 12 * max_retries, **keywords)
+
     def test_a_guest_that_never_looks_stays_and_is_reachable(self):
         self.flags(metadata_delay=1, group='vf_failover')
         server = self.start()
