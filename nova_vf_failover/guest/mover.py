@@ -181,6 +181,7 @@ class Mover:
         for primary, worn in zip(primaries,
                                  outfit.take(self._kernel, primaries)):
             self._kept.outfits[primary.mac] = worn
+            self._kept.groups[primary.mac] = worn['groups']
             self._kept.away.add(primary.mac)
         self._kept.write()
 
@@ -355,8 +356,20 @@ class Mover:
             # It is the only NIC that the port has left.
             self._nics.set(standby, mac=mac)
 
+    def rejoin(self) -> None:
+        """Be a member again of what another agent before this one was.
+
+        Its memberships went with it.
+        """
+        for mac, groups in self._kept.groups.items():
+            primary, standby = self._nics.pair(mac)
+            nic = standby if mac in self._kept.away else primary
+            if nic:
+                self._memberships.join(nic.index, groups)
+
     def start_anew(self) -> None:
         """What was done before the guest was restarted is undone."""
         self._kept.away.clear()
         self._kept.outfits.clear()
+        self._kept.groups.clear()
         self._kept.write()

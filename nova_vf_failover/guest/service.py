@@ -73,7 +73,9 @@ class Service:
             self._mover.addresses)
         if self._kept.restarted:
             self._mover.start_anew()
-        elif (self._intent and self._intent.use == intents.PRIMARY
+        else:
+            self._mover.rejoin()
+        if (self._intent and self._intent.use == intents.PRIMARY
                 and self._kept.away):
             # It was killed while it waited for the VF.
             self._arm(self._intent)
@@ -97,7 +99,7 @@ class Service:
         try:
             os.unlink(path)
         except FileNotFoundError:
-            pass
+            self._mover.rejoin()
         service = self
 
         class Handler(socketserver.StreamRequestHandler):

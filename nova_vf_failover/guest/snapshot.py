@@ -29,6 +29,8 @@ class Snapshot:
     """What was asked and done last.
 
     :ivar outfits: of the primaries, by MAC
+    :ivar groups: the multicast groups that programs of the guest have lost
+        with a primary, by its MAC; for good, so longer than its outfit
     :ivar away: the MACs whose traffic runs, or may run, over a standby
     :ivar restarted: whether the guest was started anew since
 
@@ -40,6 +42,7 @@ class Snapshot:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         self.intent: typing.Optional[intents.Intent] = None
         self.outfits: typing.Dict[str, Document] = {}
+        self.groups: typing.Dict[str, typing.List[str]] = {}
         self.away: typing.Set[str] = set()
         self.restarted = False
         self._read()
@@ -56,7 +59,7 @@ class Snapshot:
         document = {
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
-            'outfits': self.outfits, 'away': sorted(self.away)}
+            'outfits': self.outfits, 'groups': self.groups, 'away': sorted(self.away)}
         fresh = self._path + '.new'
         with open(fresh, 'w') as file:
             json.dump(document, file)
@@ -75,6 +78,7 @@ class Snapshot:
             # Of an agent that was replaced: the intent is all that is known.
             document.update(outfits={}, away=[])
         self.outfits = document['outfits']
+        self.groups = document.get('groups', {})
         self.away = set(document['away'])
         self.restarted = document.get('boot') != _boot()
         if document['intent']:

@@ -18,7 +18,6 @@ import time
 from unittest import mock
 
 import fixtures
-import nova.privsep
 
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import intent as intents
@@ -28,9 +27,8 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
-from nova_vf_failover.standby import macvtap
 from tests.guest import base
-from tests.simulation.fabric import host as hosts
+from tests.guest import groups
 from tests.simulation.fabric import nic as nics
 
 
@@ -236,7 +234,7 @@ class ThreePortsTestCase(Lossless, base.GuestTestCase):
         self.assertNotEqual(before, self.configuration())
 
 
-class OutfitTestCase(base.GuestTestCase):
+class OutfitTestCase(groups.Listening, base.GuestTestCase):
     """What a guest's owner may have set up survives a move."""
 
     PORTS = 2
@@ -345,40 +343,17 @@ class OutfitTestCase(base.GuestTestCase):
             for found in (before, ways())])
 
     def test_groups_are_heard_on_whatever_nic_is_in_use(self):
-        group = '239.1.2.3'
-        with self.guest.inside(lambda: socket.socket(
-                socket.AF_INET, socket.SOCK_DGRAM)) as member:
-            member.bind(('', 9001))
-            member.settimeout(5)
-            member.setsockopt(
-                socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
-                socket.inet_aton(group) + socket.inet_aton('192.168.1.11'))
-            self.assertHeard(member, group)
-            self.fail_over()
-            self.hear_groups('alpha')
-            self.assertHeard(member, group)
-            for port in self.ports:
-                self.carry_standby(port)
-            self.hear_groups('beta')
-            self.assertHeard(member, group)
-            self.fail_back()
-            self.assertHeard(member, group)
-
-    def hear_groups(self, host):
-        # As the plugin does when the standby has come to this host.
-        self.useFixture(fixtures.MockPatchObject(
-            nova.privsep.sys_admin_pctxt, 'client_mode', False))
-        macvtap.MacvtapStandby(hosts.FabricLinks(
-            self.net.hosts[host])).attached('macvtap0')
-
-    def assertHeard(self, member, group):
-        with self.net.peer.inside(lambda: socket.socket(
-                socket.AF_INET, socket.SOCK_DGRAM)) as sender:
-            sender.setsockopt(
-                socket.IPPROTO_IP, socket.IP_MULTICAST_IF,
-                socket.inet_aton('192.168.1.1'))
-            sender.sendto(b'all', (group, 9001))
-            self.assertEqual(b'all', member.recv(8))
+        self.join()
+        self.assertHeard()
+        self.fail_over()
+        self.hear_groups('alpha')
+        self.assertHeard()
+        for port in self.ports:
+            self.carry_standby(port)
+        self.hear_groups('beta')
+        self.assertHeard()
+        self.fail_back()
+        self.assertHeard()
 
 
 class ExclusiveNicTestCase(base.GuestTestCase):

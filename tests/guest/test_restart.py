@@ -16,9 +16,10 @@ import json
 import time
 
 from tests.guest import base
+from tests.guest import groups
 
 
-class RestartTestCase(base.GuestTestCase):
+class RestartTestCase(groups.Listening, base.GuestTestCase):
 
     def restart(self):
         self.agent.kill()
@@ -34,6 +35,25 @@ class RestartTestCase(base.GuestTestCase):
         self.fail_back()
 
         self.assertEqual(before, self.configuration())
+
+    def test_groups_are_heard_on_the_standby(self):
+        self.join()
+        self.fail_over()
+        self.hear_groups('alpha')
+
+        self.restart()
+
+        self.assertHeard()
+
+    def test_groups_are_heard_after_failback(self):
+        self.join()
+        self.fail_over()
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+
+        self.restart()
+
+        self.assertHeard()
 
     def test_while_it_is_armed(self):
         before = self.configuration()
