@@ -50,7 +50,10 @@ class CheckTestCase(base.GuestTestCase):
          ('ip rule add goto 32766 priority 9',), 'priority 9 goes to 32766'],
         ['by_classes', ('tc qdisc add dev eth0 root handle 1: htb',
                         'tc class add dev eth0 classid 1:1 htb rate 1mbit'),
-         'htb of eth0 has classes'],
+         'discipline htb, which is not moved'],
+        ['by_classes_of_its_own',
+         ('tc qdisc add dev eth0 root tbf rate 1mbit burst 10kb latency 9ms',),
+         'tbf of eth0 has classes'],
         ['by_an_ingress_qdisc', ('tc qdisc add dev eth0 ingress',),
          'ingress, which is not at its root'],
     )
