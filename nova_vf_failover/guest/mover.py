@@ -201,7 +201,8 @@ class Mover:
         worn = self._kept.outfits[primary.mac]
         self._overlap.park(standby, primary.mac)
         outfit.put_on_standby(self._kernel, standby, worn)
-        sysctl.write_changed(primary.name, {sysctl.RP_FILTER: '2'})
+        sysctl.write_changed(primary.name, {
+            sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls'])})
         self._memberships.join(standby.index, worn['groups'])
 
     def _undress_standbys(self, pairs: Pairs) -> None:

@@ -70,6 +70,9 @@ class NetlinkError(OSError):
     """The kernel has refused something."""
 
 
+Refused = typing.Tuple[Message, NetlinkError]
+
+
 class Netlink:
     """A conversation with the kernel about this network namespace.
 
@@ -151,7 +154,13 @@ class Netlink:
         :param tolerated: error numbers that are not worth a word
         :raises NetlinkError: the first refusal
         """
-        refusals: typing.List[NetlinkError] = []
+        for _, refusal in self.attempt(messages, tolerated):
+            raise refusal
+
+    def attempt(self, messages: typing.Iterable[Message],
+                tolerated: typing.Container[int] = ()) -> typing.List[Refused]:
+        """The same, but what is refused is handed back with its reason."""
+        refusals: typing.List[Refused] = []
         batch: typing.List[Message] = []
         length = 0
         for message in messages:
@@ -162,8 +171,7 @@ class Netlink:
                 batch, length = [], 0
         if batch:
             refusals += self._send(batch, tolerated)
-        if refusals:
-            raise refusals[0]
+        return refusals
 
     def transact(self, begin: Message, messages: typing.List[Message],
                  end: Message) -> None:
@@ -171,13 +179,13 @@ class Netlink:
 
         :raises NetlinkError: the first refusal
         """
-        refusals = self._send([begin] + messages + [end], (), framed=True)
-        if refusals:
-            raise refusals[0]
+        for _, refusal in self._send([begin] + messages + [end], (),
+                                     framed=True):
+            raise refusal
 
     def _send(self, batch: typing.List[Message],
               tolerated: typing.Container[int],
-              framed: bool = False) -> typing.List[NetlinkError]:
+              framed: bool = False) -> typing.List[Refused]:
         """Send all at once, and read what the kernel says to it.
 
         :param framed: the first message and the last one are not answered,
@@ -204,8 +212,9 @@ class Netlink:
                     continue
                 code = -_INT.unpack_from(content)[0]
                 if code and code not in tolerated:
-                    refusals.append(_refusal(
-                        batch[its - first].kind, flags, content))
+                    asked = batch[its - first]
+                    refusals.append(
+                        (asked, _refusal(asked.kind, flags, content)))
                 if its in final:
                     return refusals
 

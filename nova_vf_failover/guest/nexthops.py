@@ -13,16 +13,18 @@
 """Nexthop objects, ip-nexthop(8), as the kernel has printed them."""
 
 import errno
+import socket
 import struct
 import typing
 
+from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import netlink
 
 _NEWNEXTHOP, _DELNEXTHOP, _GETNEXTHOP = 104, 105, 106
 # struct nhmsg: family, scope, protocol, flags
 _HEADER = struct.Struct('=BBBxI')
 # include/uapi/linux/nexthop.h
-_ID, _GROUP, _OIF, _RES_GROUP = 1, 2, 5, 12
+_ID, _GROUP, _OIF, _GATEWAY, _RES_GROUP = 1, 2, 5, 6, 12
 _ONLINK = 4
 # What can be given back: all up to NHA_FDB but the list's own questions, and
 # the settings of a resilient group.
@@ -75,6 +77,22 @@ def identity(body: bytes) -> int:
     return 0
 
 
+def ways(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
+         number: int) -> typing.Set[gateways.Way]:
+    """What has to be there for objects to be accepted.
+
+    :param number: the table to have it in
+    """
+    found: typing.Set[gateways.Way] = set()
+    for body in bodies:
+        its = dict(netlink.attributes(body, _HEADER.size))
+        if _GATEWAY in its:
+            index = netlink.number(its.get(_OIF)) or 0
+            found.add((_HEADER.unpack_from(body)[0], its[_GATEWAY],
+                       indexes.get(index, index), number))
+    return found
+
+
 def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
         numbers: typing.Dict[int, int],
         present: typing.Container[int]) -> typing.List[netlink.Message]:
@@ -91,6 +109,9 @@ def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
     for body in bodies:
         # The scope is for the kernel to find.
         family, _, protocol, flags = _HEADER.unpack_from(body)
+        # As with routes, see routes._changed.
+        if numbers and family != socket.AF_INET:
+            flags = 0
         made = _HEADER.pack(family, 0, protocol, flags & _ONLINK)
         for kind, value in netlink.attributes(body, _HEADER.size):
             if kind == _ID:

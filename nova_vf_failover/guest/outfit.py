@@ -24,6 +24,7 @@ import time
 import typing
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import neighbours
@@ -31,6 +32,7 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
 
 LOG = logging.getLogger(__name__)
@@ -79,15 +81,14 @@ def put_on_standby(kernel: netlink.Netlink, nic: links.Nic,
     addresses.remove(kernel, nic.index)
     wanted = dict(worn['sysctls'])
     wanted.update(_QUIET)
-    wanted.update({sysctl.RP_FILTER: '2', sysctl.ACCEPT_DAD: '0',
+    wanted.update({sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls']),
+                   sysctl.ACCEPT_DAD: '0',
                    sysctl.ACCEPT_RA: '0', sysctl.ADDR_GEN_MODE: '1'})
     sysctl.write_changed(nic.name, wanted)
     kernel.ask([links.dressed(nic, worn['link'], flags=False),
                 links.changed(nic, up=True)])
     kernel.ask(addresses.put_quietly(
         _addresses(worn, socket.AF_INET), nic.index))
-    kernel.ask(routes.put([(_of_the_owner(worn), 0.0)],
-                          {worn['index']: nic.index}, {}), routes.HARMLESS)
     _put_qdiscs(kernel, nic, worn)
 
 
@@ -115,6 +116,12 @@ def let_standby_speak(nic: links.Nic, worn: Document) -> None:
         if name in worn['sysctls']})
 
 
+def end_overlap(nic: links.Nic, worn: Document) -> None:
+    """On a standby beside which the primary is down."""
+    sysctl.write_changed(nic.name, {
+        sysctl.RP_FILTER: worn['sysctls'][sysctl.RP_FILTER]})
+
+
 def take_off_standby(kernel: netlink.Netlink, nic: links.Nic,
                      worn: Document) -> None:
     kernel.ask([links.changed(nic, up=False)])
@@ -132,7 +139,8 @@ def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
     :param known: neighbours
     """
     sysctl.write_changed(nic.name, dict(worn['unusual'], **{
-        sysctl.RP_FILTER: '2', sysctl.ACCEPT_DAD: '0',
+        sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls']),
+        sysctl.ACCEPT_DAD: '0',
         sysctl.ADDR_GEN_MODE: '1'}))
     kernel.ask([links.dressed(nic, worn['link'], flags=True),
                 links.changed(nic, up=True)]
@@ -150,20 +158,20 @@ def put_routes(kernel: netlink.Netlink,
     present = nexthops.Nexthops(kernel).bodies
     objects = {nexthops.identity(body): body for _, worn in dressed
                for body in netlink.from_text(worn['nexthops'])}
+    leading = [netlink.from_text(worn['leading']) for _, worn in dressed]
     parts = [(netlink.from_text(worn['routes']), time.time() - worn['taken'])
              for _, worn in dressed]
-    # An object needs the way to its gateway, and some routes need an object.
-    for with_object in (False, True):
-        if with_object:
-            kernel.ask(nexthops.put(objects.values(), indexes, {}, present))
-        kernel.ask(routes.put([
-            ([body for body in bodies
-              if routes.has_nexthop(body) == with_object], elapsed)
-            for bodies, elapsed in parts], indexes, {}), routes.HARMLESS)
-    for _, worn in dressed:
-        kernel.ask(routes.put_first(
-            netlink.from_text(worn['leading']), indexes, {}),
-            routes.HARMLESS)
+    ways = switch.ways_for(objects.values(), indexes)
+    for bodies in leading + [bodies for bodies, _ in parts]:
+        its = routes.ways(bodies, indexes)
+        ways |= its | switch.ways_looked_up(its)
+    with switch.looking_up([nic for nic, _ in dressed], kernel), (
+            gateways.accepted(kernel, ways)):
+        kernel.ask(nexthops.put(objects.values(), indexes, {}, present))
+        kernel.ask(routes.put(parts, indexes, {}), routes.HARMLESS)
+        for bodies in leading:
+            kernel.ask(routes.put_first(bodies, indexes, {}),
+                       routes.HARMLESS)
     _drop_unwanted_routes(kernel, dressed)
 
 
@@ -193,9 +201,9 @@ def known_addresses(worn: Document) -> typing.List[typing.Tuple[int, str]]:
 def _asked(known: typing.List[bytes],
            every: typing.List[bytes]) -> typing.List[typing.Any]:
     """Neighbours that can be asked something, the gateways first."""
-    gateways = routes.gateways(every)
+    first = routes.next_hops(every)
     known = sorted(known, key=lambda body: neighbours.address(body)
-                   not in gateways)
+                   not in first)
     return [asked for asked in map(neighbours.plain, known) if asked]
 
 
@@ -212,9 +220,3 @@ def _put_qdiscs(kernel: netlink.Netlink, nic: links.Nic,
 def _addresses(worn: Document, family: int) -> typing.List[bytes]:
     return [body for body in netlink.from_text(worn['addresses'])
             if body[0] == family]
-
-
-def _of_the_owner(worn: Document) -> typing.List[bytes]:
-    """The routes in the table "local", which have no copy."""
-    return [body for body in netlink.from_text(worn['routes'])
-            if routes.table(body) == routes.LOCAL_TABLE]

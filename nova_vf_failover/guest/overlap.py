@@ -141,6 +141,7 @@ class Overlap:
                 and wire.answered_on(tried, own, self._asked(mac))):
             self._nics.set(primary, up=False)
             worn['replicated'] = True
+            outfit.end_overlap(standby, worn)
         else:
             report.ports[mac]['overlap'] = True
         wire.announce(wire.Mouth(standby), mac, own)

@@ -20,6 +20,7 @@ import time
 import typing
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
 
@@ -45,7 +46,6 @@ _EXPIRY = struct.Struct('=IIi')
 # What a route with a nexthop object repeats of that object.
 _OF_THE_NEXTHOP = frozenset([_OIF, _GATEWAY, _MULTIPATH, _VIA, _ENCAP_TYPE,
                              _ENCAP])
-_INDIRECT = frozenset([_GATEWAY, _VIA, _MULTIPATH, _NH_ID])
 _NEVER_GIVEN_BACK = frozenset([_TABLE, _CACHEINFO])
 
 # Family and number.
@@ -186,18 +186,6 @@ def needs_its_source(body: bytes) -> bool:
             body, _HEADER.size))
 
 
-def needs_a_gateway(body: bytes) -> bool:
-    """Whether it is refused as long as there is no way to its next hop."""
-    return any(kind in _INDIRECT for kind, _ in netlink.attributes(
-        body, _HEADER.size))
-
-
-def has_nexthop(body: bytes) -> bool:
-    """Whether it leads over a nexthop object."""
-    return any(kind == _NH_ID for kind, _ in netlink.attributes(
-        body, _HEADER.size))
-
-
 def of_the_kernel(body: bytes) -> bool:
     return body[5] == _PROTO_KERNEL
 
@@ -213,7 +201,7 @@ def same_place(body: bytes) -> typing.Any:
 def put(parts: typing.Iterable[Part], indexes: Indexes, hops: Indexes,
         number: typing.Optional[int] = None,
         ) -> typing.Iterator[netlink.Message]:
-    """Put routes behind those that are there.
+    """Put routes behind those that are there, in the order of the parts.
 
     Not "replace": IPv6 has routes of one prefix and metric over several NICs,
     fe80::/64 first of all.
@@ -228,28 +216,62 @@ def put(parts: typing.Iterable[Part], indexes: Indexes, hops: Indexes,
 def put_first(bodies: typing.Sequence[bytes], indexes: Indexes,
               hops: Indexes) -> typing.Iterator[netlink.Message]:
     """Put routes of IPv4 in front of those that are there."""
-    return _put([(bodies[::-1], 0.0)], netlink.CREATE, indexes, hops, None)
+    for body in bodies:
+        # The kernel has made it behind another NIC's, for an address.
+        if of_the_kernel(body):
+            yield netlink.Message(
+                _DELROUTE, 0, _changed(body, indexes, hops, None, 0.0))
+    yield from _put([(bodies[::-1], 0.0)], netlink.CREATE, indexes, hops, None)
 
 
 def _put(parts: typing.Iterable[Part], flags: int, indexes: Indexes,
          hops: Indexes, number: typing.Optional[int],
          ) -> typing.Iterator[netlink.Message]:
-    # A gateway is accepted when there is a route to it.
-    waiting = []
     for bodies, elapsed in parts:
         for body in bodies:
-            made, gateway = _changed(body, indexes, hops, number, elapsed)
-            if made and gateway:
-                waiting.append(made)
-            elif made:
+            made = _changed(body, indexes, hops, number, elapsed)
+            if made and number is None and _has_siblings(body):
+                # What is left of it, over other NICs, would be in the way of
+                # the whole (net/ipv6/route.c, ip6_route_multipath_add).
+                yield netlink.Message(_DELROUTE, 0, made)
+            if made:
                 yield netlink.Message(_NEWROUTE, flags, made)
-    for made in waiting:
-        yield netlink.Message(_NEWROUTE, flags, made)
+
+
+def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
+         number: typing.Optional[int] = None) -> typing.Set[gateways.Way]:
+    """What has to be there for routes to be accepted, see :mod:`.gateways`.
+
+    :param number: the table that they are put into, if not their own
+    """
+    found: typing.Set[gateways.Way] = set()
+    for body in bodies:
+        index = 0
+        hops = []
+        for kind, value in netlink.attributes(body, _HEADER.size):
+            if kind == _OIF:
+                index = netlink.number(value) or 0
+            elif kind in (_GATEWAY, _VIA):
+                hops.append((index, kind, value))
+            elif kind == _MULTIPATH:
+                hops += [
+                    (hop[3],) + its for hop in _hops(value)
+                    for its in netlink.attributes(hop[4], 0)
+                    if its[0] in (_GATEWAY, _VIA)]
+        for its, kind, value in hops:
+            its = its or index
+            family = body[0]
+            if kind == _VIA:
+                # struct rtvia: a family, and an address of it
+                family, value = struct.unpack_from('=H', value)[0], value[2:]
+            found.add((family, value, indexes.get(its, its),
+                       table(body) if number is None else number))
+    return found
 
 
 def remove(bodies: typing.Iterable[bytes]) -> typing.Iterator[netlink.Message]:
     for body in bodies:
-        made, _ = _changed(body, {}, {}, None, 0.0)
+        made = _changed(body, {}, {}, None, 0.0)
         if made:
             yield netlink.Message(_DELROUTE, 0, made)
 
@@ -259,22 +281,21 @@ HARMLESS = frozenset([errno.EEXIST, errno.ESRCH])
 
 
 def _changed(body: bytes, indexes: Indexes, hops: Indexes,
-             number: typing.Optional[int], elapsed: float,
-             ) -> typing.Tuple[bytes, bool]:
-    """A route with other numbers, and whether it needs a gateway.
-
-    It is empty if the route's time is over.
-    """
+             number: typing.Optional[int], elapsed: float) -> bytes:
+    """A route with other numbers; empty if its time is over."""
     found = list(netlink.attributes(body, _HEADER.size))
     object_ = any(kind == _NH_ID for kind, _ in found)
+    # IPv6 accepts what is on the link by its table "main", whatever the table
+    # of the route (net/ipv6/route.c, ip6_route_check_nh_onlink): a copy would
+    # meet the NIC that is left there.
+    kept = 0 if number is not None and body[0] != socket.AF_INET else _ONLINK
     made = []
-    gateway = object_
     for kind, value in found:
         if kind == _OIF:
             index = netlink.number(value) or 0
             value = struct.pack('=I', indexes.get(index, index))
         elif kind == _MULTIPATH:
-            value = _multipath(value, indexes)
+            value = _multipath(value, indexes, kept)
         elif kind == _NH_ID:
             its = netlink.number(value) or 0
             value = struct.pack('=I', hops.get(its, its))
@@ -284,23 +305,28 @@ def _changed(body: bytes, indexes: Indexes, hops: Indexes,
             left = _EXPIRY.unpack_from(value)[2] / 100.0
             if left:
                 if left - elapsed < 1:
-                    return b'', False
+                    return b''
                 made.append(netlink.numeric(_EXPIRES, int(left - elapsed)))
-        gateway = gateway or kind in _INDIRECT
         if kind not in _NEVER_GIVEN_BACK and not (
                 object_ and kind in _OF_THE_NEXTHOP):
             made.append(netlink.attribute(kind, value))
     number = body[4] if number is None else number
     made.insert(0, netlink.numeric(_TABLE, number))
-    flags = 0 if object_ else _HEADER.unpack_from(body)[8] & _ONLINK
+    flags = 0 if object_ else _HEADER.unpack_from(body)[8] & kept
     return (body[:4] + bytes([number if number < 256 else _COMPAT_TABLE])
-            + body[5:8] + struct.pack('=I', flags) + b''.join(made), gateway)
+            + body[5:8] + struct.pack('=I', flags) + b''.join(made))
 
 
-def _multipath(value: bytes, indexes: Indexes) -> bytes:
+def _has_siblings(body: bytes) -> bool:
+    return body[0] != socket.AF_INET and any(
+        kind == _MULTIPATH
+        for kind, _ in netlink.attributes(body, _HEADER.size))
+
+
+def _multipath(value: bytes, indexes: Indexes, kept: int) -> bytes:
     made = b''
     for length, flags, weight, index, rest in _hops(value):
-        hop = _HOP.pack(length, flags & _ONLINK, weight,
+        hop = _HOP.pack(length, flags & kept, weight,
                         indexes.get(index, index)) + rest
         made += hop + b'\0' * (-len(hop) % 4)
     return made
@@ -331,7 +357,7 @@ def _devices(body: bytes,
     return index
 
 
-def gateways(bodies: typing.Iterable[bytes]) -> typing.Set[bytes]:
+def next_hops(bodies: typing.Iterable[bytes]) -> typing.Set[bytes]:
     """The addresses of the next hops, as bytes."""
     return {value for body in bodies
             for kind, value in netlink.attributes(body, _HEADER.size)

@@ -36,7 +36,6 @@ _IIFNAME, _GOTO, _PRIORITY, _TABLE, _OIFNAME, _PROTOCOL = 3, 4, 6, 15, 17, 21
 _TO_TABLE, _GO_TO = 1, 2
 _INVERT = 0x2
 _COMPAT_TABLE = 252
-MAIN_PRIORITY = 32766
 
 # Family and priority.
 Place = typing.Tuple[int, int]
@@ -130,13 +129,13 @@ def twins(rules: typing.Iterable[Rule],
 
 
 def by_device(family: int, name: str, table: int,
-              marks: Marks) -> netlink.Message:
-    """A rule for what is bound to a NIC, before that of the table "main"."""
+              protocol: int) -> netlink.Message:
+    """A rule for what is bound to a NIC, before all that an owner has."""
     return netlink.Message(_NEWRULE, netlink.CREATE, _HEADER.pack(
         family, 0, 0, 0, _COMPAT_TABLE, _TO_TABLE, 0)
-        + netlink.numeric(_PRIORITY, MAIN_PRIORITY - 1)
+        + netlink.numeric(_PRIORITY, 0)
         + netlink.numeric(_TABLE, table)
-        + netlink.attribute(_PROTOCOL, bytes([marks.protocol]))
+        + netlink.attribute(_PROTOCOL, bytes([protocol]))
         + netlink.textual(_OIFNAME, name))
 
 

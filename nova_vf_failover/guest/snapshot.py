@@ -59,7 +59,8 @@ class Snapshot:
         document = {
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
-            'outfits': self.outfits, 'groups': self.groups, 'away': sorted(self.away)}
+            'outfits': self.outfits, 'groups': self.groups,
+            'away': sorted(self.away)}
         fresh = self._path + '.new'
         with open(fresh, 'w') as file:
             json.dump(document, file)

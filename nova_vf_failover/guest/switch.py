@@ -24,6 +24,8 @@ import errno
 import time
 import typing
 
+from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
@@ -35,6 +37,9 @@ from nova_vf_failover.guest import rules
 SETS = (rules.Marks(118, range(0x766600, 0x766700)),
         rules.Marks(119, range(0x766700, 0x766800)))
 _NEXTHOPS = (range(0x76660000, 0x76670000), range(0x76670000, 0x76680000))
+
+# Where nexthop objects find their gateways while they are made.
+_OBJECTS = SETS[0].tables[-1]
 
 _HAS_GONE = frozenset([errno.ENOENT, errno.ESRCH])
 
@@ -121,43 +126,34 @@ class Switch:
                    for body in netlink.from_text(port.worn['nexthops'])}
         numbers = dict(zip(objects, own))
         parts = _contents(away, present, left)
+        # The owner's routes in the table "local" have no copy, for it has
+        # what the kernel makes for addresses: they are put beside.
+        filled = dict(copies)
+        filled.update({key: routes.LOCAL_TABLE for key in parts
+                       if key[1] == routes.LOCAL_TABLE})
 
-        def copied(wanted: typing.Callable[[bytes], bool],
-                   ) -> typing.Iterator[netlink.Message]:
-            for key, number in copies.items():
-                its = [([body for body in bodies if wanted(body)], elapsed)
+        def copied(late: bool) -> typing.Iterator[netlink.Message]:
+            for key, number in filled.items():
+                its = [([body for body in bodies
+                         if routes.needs_its_source(body) == late], elapsed)
                        for bodies, elapsed in parts.get(key, [])]
                 for message in routes.put(its, indexes, numbers, number):
                     yield message
 
-        self._kernel.ask(copied(_is_direct), routes.HARMLESS)
-        with self._looking_up(away, copies):
+        ways, late = ways_for(objects.values(), indexes), set()
+        for key, number in filled.items():
+            for bodies, _ in parts.get(key, []):
+                ways |= routes.ways(bodies, indexes, number)
+                late |= routes.ways(filter(routes.needs_its_source, bodies),
+                                    indexes, number)
+        with looking_up([port.standby for port in away], self._kernel), (
+                gateways.accepted(self._kernel, ways)):
             self._kernel.ask(nexthops.put(
                 objects.values(), indexes, numbers, hops.bodies))
-            self._kernel.ask(copied(_is_indirect), routes.HARMLESS)
-        return list(copied(routes.needs_its_source))
-
-    @contextlib.contextmanager
-    def _looking_up(self, away: typing.List[Away],
-                    copies: typing.Dict[routes.Table, int],
-                    ) -> typing.Iterator[None]:
-        """The kernel finds gateways in the copies.
-
-        It looks for that of a route in the table of the route, and then
-        wherever the rules lead; for that of an object there only.
-        """
-        made = []
-        for (family, table), number in copies.items():
-            if table == routes.MAIN_TABLE:
-                made += [rules.by_device(
-                    family, port.standby.name, number,
-                    next(marks for marks in SETS
-                         if number in marks.tables)) for port in away]
-        self._kernel.ask(made)
-        try:
-            yield
-        finally:
-            self._kernel.ask(map(rules.undone, made), _HAS_GONE)
+            self._kernel.ask(copied(late=False), routes.HARMLESS)
+        opened = [gateways.opened(way) for way in sorted(late)]
+        return (opened + list(copied(late=True))
+                + [gateways.closed(way) for way in opened])
 
     def _clear(self, number: int, present: routes.Routes,
                hops: nexthops.Nexthops) -> None:
@@ -168,14 +164,33 @@ class Switch:
             hops.within(_NEXTHOPS[number])), _HAS_GONE)
 
 
-def _is_direct(body: bytes) -> bool:
-    return not (routes.needs_a_gateway(body)
-                or routes.needs_its_source(body))
+def ways_for(objects: typing.Iterable[bytes],
+             indexes: typing.Dict[int, int]) -> typing.Set[gateways.Way]:
+    """What has to be there for nexthop objects to be accepted."""
+    return nexthops.ways(objects, indexes, _OBJECTS)
 
 
-def _is_indirect(body: bytes) -> bool:
-    return (routes.needs_a_gateway(body)
-            and not routes.needs_its_source(body))
+def ways_looked_up(
+        ways: typing.Iterable[gateways.Way]) -> typing.Set[gateways.Way]:
+    """The same, for the table "main": rules are asked about that one too."""
+    return {way[:3] + (_OBJECTS,) for way in ways}
+
+
+@contextlib.contextmanager
+def looking_up(nics: typing.Iterable[links.Nic],
+               kernel: netlink.Netlink) -> typing.Iterator[None]:
+    """The kernel finds the gateways of objects in the table of their ways.
+
+    It looks for that of a route in the table of the route first, but for that
+    of an object wherever the rules lead.
+    """
+    made = [rules.by_device(family, nic.name, _OBJECTS, SETS[0].protocol)
+            for nic in nics for family in addresses.FAMILIES]
+    kernel.ask(made)
+    try:
+        yield
+    finally:
+        kernel.ask(map(rules.undone, made), _HAS_GONE)
 
 
 def _is_twin(rule: rules.Rule) -> bool:
@@ -202,10 +217,10 @@ def _numbers(away: typing.List[Away], owners: typing.Iterable[rules.Rule],
                if rule.table is not None and rule.names & names}
     wanted = {key for key in wanted if key[1] != routes.LOCAL_TABLE}
     tables = sorted({table for _, table in wanted})
-    if len(tables) > len(marks.tables):
+    if len(tables) >= len(marks.tables):
         raise intents.Refused('%d routing tables lead over the NICs; at most '
                               '%d are moved.' % (
-                                  len(tables), len(marks.tables)))
+                                  len(tables), len(marks.tables) - 1))
     # A gateway of the other family is looked for in the table of the same
     # number, so that of IPv6 is filled first.
     numbers = dict(zip(tables, marks.tables))
@@ -229,9 +244,10 @@ def _contents(away: typing.List[Away], present: routes.Routes,
     for port in away:
         add(port.worn, 'leading')
     for where, bodies in present.tables.items():
-        parts.setdefault(where, []).append((
-            [body for body in bodies
-             if not set(left).intersection(present.devices(body))], 0.0))
+        if where[1] != routes.LOCAL_TABLE:
+            parts.setdefault(where, []).append((
+                [body for body in bodies
+                 if not set(left).intersection(present.devices(body))], 0.0))
     for port in away:
         add(port.worn, 'routes')
     return parts

@@ -65,6 +65,17 @@ def unusual(values: Values) -> Values:
             if usual.get(name) != value}
 
 
+def loose_filter(values: Values) -> str:
+    """The filter by reverse path of a NIC beside which another one is.
+
+    What comes in on one of them may have its way back over the other one; but
+    where nobody filters, a loose filter would be one too many. The stricter
+    one of a NIC and of ``all`` counts (ip-sysctl.rst of Linux).
+    """
+    strictest = max(_read('all', RP_FILTER), values.get(RP_FILTER, ''))
+    return '0' if strictest == '0' else '2'
+
+
 def write_changed(interface: str, values: Values) -> None:
     """Set the values that are not what they should be.
 

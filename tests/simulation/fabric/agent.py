@@ -100,6 +100,16 @@ class Agent:
                               stdout=subprocess.PIPE, text=True)
         return done.returncode, json.loads(done.stdout)
 
+    def ask(self, request: dict[str, typing.Any]) -> dict[str, typing.Any]:
+        """Say to the service what a command says, and nothing is started.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(60)
+            sock.connect(self._socket)
+            sock.sendall(json.dumps(request).encode() + b'\n')
+            with sock.makefile() as answer:
+                return json.loads(answer.readline())
+
     def run(self, argv: Sequence[str], given: bytes) -> guest_agent.Program:
         """What the QEMU guest agent is told to run.
 
