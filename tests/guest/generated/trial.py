@@ -260,8 +260,11 @@ class Trial(base.Stage, fixtures.Fixture):
             shown[f'neighbours {state}'] = sorted(
                 line for line in _lines(self._batch(
                     ['ip', '-details'], [f'neighbour show {state}'])[0])
-                # The kernel's own, for groups and for NICs without ARP.
-                if ' 33:33:' not in line and ' 01:00:5e' not in line)
+                # The kernel's own, for groups; and for whoever was sent to
+                # over a NIC without ARP, which then have its MAC.
+                if ' 33:33:' not in line and ' 01:00:5e' not in line
+                and not any(f'{port.mac} NOARP' in line
+                            for port in self.ports))
         shown['nexthops'] = _lines(self._batch(
             ['ip', '-details'], ['nexthop'])[0])
         for family in ('-4', '-6'):
