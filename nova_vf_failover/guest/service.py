@@ -99,7 +99,7 @@ class Service:
         try:
             os.unlink(path)
         except FileNotFoundError:
-            self._mover.rejoin()
+            pass
         service = self
 
         class Handler(socketserver.StreamRequestHandler):
