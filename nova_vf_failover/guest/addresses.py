@@ -35,6 +35,8 @@ _ADDRESS, _LOCAL, _LABEL, _CACHEINFO, _FLAGS, _TARGET_NETNSID = (
 # struct ifa_cacheinfo: preferred and valid life in seconds; created, updated
 _LIVES = struct.Struct('=IIII')
 _FOREVER = 0xffffffff
+# Seconds, more than what asks for a lease waits before it asks again.
+TIME_TO_RENEW = 120
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 # What is not settable is the kernel's to know.
 _SETTABLE = _NODAD | 0x10 | 0x100 | _NOPREFIXROUTE | 0x400
@@ -61,17 +63,18 @@ def put(bodies: typing.Iterable[bytes], index: int,
         elapsed: float) -> typing.List[netlink.Message]:
     """Give a primary its addresses, with what is left of their lives.
 
+    Nobody could renew those that have ended: their owner gets a while for it.
+
     :param elapsed: seconds since they were printed
     """
     messages = []
     for body in bodies:
         preferred, valid = [
-            life if life == _FOREVER else life - int(elapsed)
+            life if life == _FOREVER else max(0, life - int(elapsed))
             for life in _lives(body)]
-        if valid > 0:
-            messages.append(_message(
-                body, index, _flags(body) & _SETTABLE, max(0, preferred),
-                valid))
+        messages.append(_message(
+            body, index, _flags(body) & _SETTABLE, preferred,
+            max(valid, TIME_TO_RENEW)))
     return messages
 
 
@@ -84,11 +87,12 @@ def put_quietly(bodies: typing.Iterable[bytes],
                 index: int) -> typing.List[netlink.Message]:
     """Give a standby the same addresses, with no routes and no questions.
 
-    IPv6 would find its own address in use: the other NIC has it.
+    IPv6 would find its own address in use: the other NIC has it. On a
+    standby nobody renews an address, so that none may end.
     """
     return [
         _message(body, index, _flags(body) & _SETTABLE | _NODAD
-                 | _NOPREFIXROUTE, *_lives(body), (_LABEL,))
+                 | _NOPREFIXROUTE, _preferred(body), _FOREVER, (_LABEL,))
         for body in in_use(bodies)]
 
 
@@ -128,6 +132,12 @@ def _flags(body: bytes) -> int:
         dict(netlink.attributes(body, _HEADER.size)).get(_FLAGS))
     # Before Linux 3.14 there are eight of them.
     return body[2] if flags is None else flags
+
+
+def _preferred(body: bytes) -> int:
+    """Forever, but for an address that is not to be used for new sessions."""
+    preferred, _ = _lives(body)
+    return _FOREVER if preferred else 0
 
 
 def _lives(body: bytes) -> typing.Tuple[int, int]:

@@ -230,12 +230,11 @@ def _put(parts: typing.Iterable[Part], flags: int, indexes: Indexes,
     for bodies, elapsed in parts:
         for body in bodies:
             made = _changed(body, indexes, hops, number, elapsed)
-            if made and number is None and _has_siblings(body):
+            if number is None and _has_siblings(body):
                 # What is left of it, over other NICs, would be in the way of
                 # the whole (net/ipv6/route.c, ip6_route_multipath_add).
                 yield netlink.Message(_DELROUTE, 0, made)
-            if made:
-                yield netlink.Message(_NEWROUTE, flags, made)
+            yield netlink.Message(_NEWROUTE, flags, made)
 
 
 def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
@@ -271,9 +270,8 @@ def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
 
 def remove(bodies: typing.Iterable[bytes]) -> typing.Iterator[netlink.Message]:
     for body in bodies:
-        made = _changed(body, {}, {}, None, 0.0)
-        if made:
-            yield netlink.Message(_DELROUTE, 0, made)
+        yield netlink.Message(
+            _DELROUTE, 0, _changed(body, {}, {}, None, 0.0))
 
 
 #: of routes: there is one already, it has gone with its NIC
@@ -282,7 +280,12 @@ HARMLESS = frozenset([errno.EEXIST, errno.ESRCH])
 
 def _changed(body: bytes, indexes: Indexes, hops: Indexes,
              number: typing.Optional[int], elapsed: float) -> bytes:
-    """A route with other numbers; empty if its time is over."""
+    """A route with other numbers.
+
+    One whose time is over has a while for its owner to renew it. A copy in a
+    table of the agent's own lasts: there nobody renews it.
+    """
+    copied = number is not None
     found = list(netlink.attributes(body, _HEADER.size))
     object_ = any(kind == _NH_ID for kind, _ in found)
     # IPv6 accepts what is on the link by its table "main", whatever the table
@@ -303,10 +306,9 @@ def _changed(body: bytes, indexes: Indexes, hops: Indexes,
             number = netlink.number(value) if number is None else number
         elif kind == _CACHEINFO:
             left = _EXPIRY.unpack_from(value)[2] / 100.0
-            if left:
-                if left - elapsed < 1:
-                    return b''
-                made.append(netlink.numeric(_EXPIRES, int(left - elapsed)))
+            if left and not copied:
+                made.append(netlink.numeric(_EXPIRES, max(
+                    int(left - elapsed), addresses.TIME_TO_RENEW)))
         if kind not in _NEVER_GIVEN_BACK and not (
                 object_ and kind in _OF_THE_NEXTHOP):
             made.append(netlink.attribute(kind, value))
