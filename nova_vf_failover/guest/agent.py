@@ -34,6 +34,8 @@ def main(argv: typing.Optional[typing.List[str]] = None) -> int:
     arguments = _parser().parse_args(argv)
     if arguments.command == 'run':
         return _run(arguments)
+    if arguments.command == 'udev':
+        return _tell_udev(arguments)
     document = _ask(arguments)
     print(json.dumps(document))
     return 1 if document['message'] else 0
@@ -54,11 +56,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest='command', metavar='COMMAND')
     commands.required = True
     run = commands.add_parser('run', help='the service')
-    run.add_argument('--state-dir', default=FOLDER,
-                     help='default: %(default)s')
-    run.add_argument('--standby-driver', action='append', default=[],
-                     metavar='DRIVER', help='driver by which a standby is '
-                     'known, as "ethtool -i" shows it (default: virtio_net)')
+    udev = commands.add_parser('udev', help='the properties of a NIC, for a '
+                                            'rule of udev')
+    udev.add_argument('interface')
+    for command in (run, udev):
+        command.add_argument('--state-dir', default=FOLDER,
+                             help='default: %(default)s')
+        command.add_argument(
+            '--standby-driver', action='append', default=[],
+            metavar='DRIVER', help='driver by which a standby is known, as '
+            '"ethtool -i" shows it (default: virtio_net)')
     run.add_argument('--metadata', action='store_true',
                      help='look for intents in Nova\'s metadata service too')
     run.add_argument('--metadata-url', default=URL, metavar='URL',
@@ -83,12 +90,25 @@ def _run(arguments: typing.Any) -> int:
                         format='%(asctime)s %(levelname)s %(message)s')
     served = service.Service(
         arguments.state_dir,
-        frozenset(arguments.standby_driver or ['virtio_net']))
+        _standby_drivers(arguments))
     if arguments.metadata:
         served.watch_metadata(arguments.metadata_url,
                               arguments.metadata_interval)
     served.run(arguments.socket)
     return 0
+
+
+def _tell_udev(arguments: typing.Any) -> int:
+    from nova_vf_failover.guest import properties
+    for name, value in properties.of(
+            arguments.interface, arguments.state_dir,
+            _standby_drivers(arguments)).items():
+        print('%s=%s' % (name, value))
+    return 0
+
+
+def _standby_drivers(arguments: typing.Any) -> typing.FrozenSet[str]:
+    return frozenset(arguments.standby_driver or ['virtio_net'])
 
 
 def _ask(arguments: typing.Any) -> typing.Any:

@@ -46,6 +46,9 @@ _DRVINFO = struct.Struct('=I32s32s32s32s32s12sIIIII')
 # In the first byte of the MAC of a standby that is parked: see Links.
 _PARKED = 0x04
 
+# What a NIC says of its kind; "veth" is one in a network namespace.
+_OF_HARDWARE = ('', 'veth')
+
 Document = typing.Dict[str, typing.Any]
 
 Nic = typing.NamedTuple('Nic', [
@@ -99,6 +102,19 @@ class Links:
             elif nic.mac == mac:
                 primary = primary or nic
         return primary, standby
+
+    def doubled(self) -> typing.Set[str]:
+        """The MACs that a primary and a standby have both.
+
+        A member of a bond, a bridge or net_failover has the MAC of its
+        master, and is none of ours.
+        """
+        nics = [nic for nic in self.all() if nic.mac and not nic.master]
+        standbys = {nic.mac for nic in nics
+                    if nic.driver in self._standby_drivers}
+        return {nic.mac for nic in _without_those_above(nics)
+                if nic.mac in standbys and nic.kind in _OF_HARDWARE
+                and nic.driver not in self._standby_drivers}
 
     def named(self, name: str) -> typing.Optional[Nic]:
         for nic in self.all():

@@ -16,10 +16,12 @@ import contextlib
 import logging
 import typing
 
+from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import naming
 from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
@@ -36,6 +38,15 @@ LOG = logging.getLogger(__name__)
 
 # Seconds that udev may take to name a NIC; then it is used as it is.
 _NAMING = 5.0
+
+# Seconds that the guest's own programs may take to configure a VF, a lease
+# included; meanwhile the standby carries the traffic.
+_CONFIGURING = 20.0
+# Seconds after which it is looked again how far they are.
+_LOOK_AGAIN = 0.05
+
+# Seconds for the drivers of a guest that starts.
+_STARTING = 30.0
 
 # A primary and its standby, for each port.
 Pairs = typing.List[typing.Tuple[links.Nic, links.Nic]]
@@ -62,6 +73,7 @@ class Mover:
         self._ingress.forget()
         self._overlap = overlap.Overlap(nics, kept, self._memberships,
                                         self._ingress)
+        self._names = naming.Names(nics, kept)
         self.addresses = self._overlap.addresses
 
     # -- before ---------------------------------------------------------------
@@ -110,7 +122,7 @@ class Mover:
         if macs & self._kept.away:
             # An earlier move got stuck: start from the primaries.
             self.fail_back(intent, intents.Report(intent),
-                           lambda condition, limit=None: condition())
+                           lambda condition, *limits: condition())
         self.check(intent)
         if not arrived(lambda: all(self._nics.standby(port.mac)
                                    for port in intent.ports)):
@@ -182,6 +194,7 @@ class Mover:
                                  outfit.take(self._kernel, primaries)):
             self._kept.outfits[primary.mac] = worn
             self._kept.groups[primary.mac] = worn['groups']
+            self._kept.names[primary.mac] = primary.name
             self._kept.away.add(primary.mac)
         self._kept.write()
 
@@ -239,19 +252,10 @@ class Mover:
 
     def _come_back(self, intent: intents.Intent, report: intents.Report,
                    arrived: typing.Any) -> None:
-        with overlap.urgently():
-            with report.step('dress'):
-                primaries = [self._dress_primary(port, report)
-                             for port in intent.ports]
-            with report.step('carrier'):
-                self._await_carrier(primaries, arrived)
-        tried = {nic.mac: wire.Wire(nic, nic.mac) for nic in primaries}
+        tried: Wires = {}
         try:
-            with overlap.urgently(), report.step('prove'):
-                for nic in primaries:
-                    self._overlap.prove_primary(nic, tried[nic.mac], report)
-            with report.step('routes'):
-                self._put_routes(primaries)
+            primaries = self._prepare_primaries(intent, report, arrived,
+                                                tried)
             with overlap.urgently():
                 with report.step('switch'):
                     self._ingress.open()
@@ -262,27 +266,102 @@ class Mover:
                         self._overlap.end_on_primary(nic, tried[nic.mac])
         finally:
             wire.close_later(tried.values())
+        for nic in primaries:
+            report.ports[nic.mac]['primary'] = self._names.take(nic)
+
+    def _prepare_primaries(
+            self, intent: intents.Intent, report: intents.Report,
+            arrived: typing.Any, tried: Wires) -> typing.List[links.Nic]:
+        """All that has to be done before they can be used.
+
+        :param tried: is given a wire for each
+        :raises overlap.Failed: the traffic stays where it is
+        """
+        try:
+            configured = self._await_configurators(intent, report, arrived)
+            with overlap.urgently():
+                with report.step('dress'):
+                    primaries = [self._dress_primary(port, report, configured)
+                                 for port in intent.ports]
+                with report.step('carrier'):
+                    self._await_carrier(primaries, arrived)
+            tried.update((nic.mac, wire.Wire(nic, nic.mac))
+                         for nic in primaries)
+            with overlap.urgently(), report.step('prove'):
+                for nic in primaries:
+                    self._overlap.prove_primary(nic, tried[nic.mac], report)
+            with report.step('routes'):
+                self._put_routes(primaries)
+        except OSError as error:
+            LOG.exception('The traffic stays on the standbys')
+            raise overlap.Failed(str(error))
+        return primaries
+
+    def _await_configurators(
+            self, intent: intents.Intent, report: intents.Report,
+            arrived: typing.Any) -> bool:
+        """Let the guest's own programs do first what they do to a new NIC.
+
+        :returns: whether they have done something
+        """
+        def busy() -> typing.Dict[str, str]:
+            found = {nic.name: configurators.busy(nic) for nic in [
+                self._primary(port.mac) for port in intent.ports]}
+            return {name: unit for name, unit in found.items() if unit}
+
+        if not busy():
+            return False
+        with report.step('configure'):
+            for port in intent.ports:
+                self._open(self._primary(port.mac))
+            if not arrived(lambda: not busy(), _CONFIGURING, _LOOK_AGAIN):
+                LOG.warning('Still not configured: %s', busy())
+        return True
+
+    def _open(self, nic: links.Nic) -> None:
+        """Bring a VF up that has nothing yet.
+
+        From the moment it is attached a NIC may deliver to it only; what
+        comes in for the addresses of the standby is taken in.
+        """
+        worn = self._kept.outfits.get(nic.mac)
+        if worn:
+            nic = self._names.rename(nic, worn['name'])
+            if worn.get('replicated'):
+                self._ingress.shut(nic)
+            outfit.open_primary(nic, worn)
+        self._nics.set(nic, up=True)
+
+    def _primary(self, mac: str) -> links.Nic:
+        """:raises overlap.Failed: it is not there"""
+        nic = self._nics.primary(mac)
+        if nic is None:
+            raise overlap.Failed('The VF with the MAC %s has gone.' % mac)
+        return nic
 
     def _dress_primary(
-            self, port: intents.Port, report: intents.Report) -> links.Nic:
+            self, port: intents.Port, report: intents.Report,
+            configured: bool) -> links.Nic:
         """Bring the VF up with its addresses before anything else.
 
         From the moment it is attached a NIC may deliver to it only.
+
+        :param configured: leave what is there as it is
         """
-        nic, standby = self._nics.pair(port.mac)
-        if nic is None:
-            raise overlap.Failed('The VF with the MAC %s has gone.' % port.mac)
+        nic = self._primary(port.mac)
+        standby = self._nics.standby(port.mac)
         worn = self._kept.outfits.get(port.mac)
         if worn is None and standby and standby.up:
             # The guest was started anew with nothing but its standby.
             worn = self._adopt(nic, standby)
         if worn:
-            nic = self._rename(nic, worn['name'])
+            nic = self._names.rename(nic, worn['name'])
             if worn.get('replicated'):
                 # What comes in on it will come in on the standby as well.
                 self._ingress.shut(nic)
             outfit.put_on_primary(
-                self._kernel, nic, worn, self._neighbours(worn, standby))
+                self._kernel, nic, worn, self._neighbours(worn, standby),
+                configured)
             self._memberships.join(nic.index, worn['groups'])
         else:
             self._nics.set(nic, up=True)
@@ -292,24 +371,10 @@ class Mover:
     def _adopt(self, nic: links.Nic,
                standby: links.Nic) -> outfit.Document:
         worn, = outfit.take(self._kernel, [standby])
-        worn['name'] = nic.name
+        worn['name'] = self._kept.names.get(nic.mac, nic.name)
         self._kept.outfits[nic.mac] = worn
         self._kept.write()
         return worn
-
-    def _rename(self, nic: links.Nic, name: str) -> links.Nic:
-        """Give it the name that the guest's configuration knows."""
-        if nic.name == name:
-            return nic
-        if self._nics.named(name):
-            LOG.warning('The name %s is taken; the VF stays %s', name,
-                        nic.name)
-            return nic
-        if nic.up:
-            # Linux before 6.2 renames only what is down.
-            self._nics.set(nic, up=False)
-        self._nics.set(nic, name=name)
-        return nic._replace(name=name)
 
     def _neighbours(
             self, worn: outfit.Document,
@@ -341,21 +406,48 @@ class Mover:
                 if mac not in self._kept.away and not self._nics.standby(mac)]
         for mac in over:
             del self._kept.outfits[mac]
-        if over:
+        named = [mac for mac in self._kept.names
+                 if mac not in self._kept.away and not self._nics.standby(mac)
+                 and self._nics.primary(mac)]
+        for mac in named:
+            del self._kept.names[mac]
+        if over or named:
             self._kept.write()
         self._memberships.keep_only({nic.index for nic in self._nics.all()})
         for mac in self._kept.macs - self._kept.away:
             self._tidy_standby(mac)
+        for mac in self._nics.doubled() - self._kept.macs:
+            standby = self._nics.standby(mac)
+            # One that nobody has told of, and nobody uses.
+            if standby and not standby.up:
+                self._park_new(standby, mac)
 
     def _tidy_standby(self, mac: str) -> None:
         primary, standby = self._nics.pair(mac)
         if standby is None:
             return
         if primary and standby.mac == mac:
-            self._overlap.park(standby, mac)
+            self._park_new(standby, mac)
         elif primary is None and standby.mac != mac:
             # It is the only NIC that the port has left.
             self._nics.set(standby, mac=mac)
+            udev.look_again(standby.name)
+
+    def _park_new(self, standby: links.Nic, mac: str) -> None:
+        """Park one that udev may have seen before its VF."""
+        self._overlap.park(standby, mac)
+        udev.look_again(standby.name)
+
+    def await_names(self) -> None:
+        """Wait for udev to name the NICs that are there.
+
+        Who comes after the agent while the guest starts takes the names that
+        it finds; and a rule of the agent's own may take its time.
+        """
+        if not udev.await_true(lambda: all(
+                udev.settled(nic.index) for nic in self._nics.all()
+                if nic.driver), _STARTING):
+            LOG.warning('udev has not named all NICs')
 
     def rejoin(self) -> None:
         """Be a member again of what another agent before this one was.
@@ -369,8 +461,19 @@ class Mover:
                 self._memberships.join(nic.index, groups)
 
     def start_anew(self) -> None:
-        """What was done before the guest was restarted is undone."""
+        """What was done before the guest was restarted is undone.
+
+        Then whoever configures the NICs has to find them by their names and
+        MACs.
+        """
         self._kept.away.clear()
         self._kept.outfits.clear()
         self._kept.groups.clear()
         self._kept.write()
+        if not self._kept.names:
+            return
+        if not udev.await_idle(_STARTING):
+            LOG.warning('udev is still at work; NICs may be missing')
+        self.tidy()
+        self._names.restore()
+        udev.await_idle(_NAMING)

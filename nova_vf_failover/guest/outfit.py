@@ -132,20 +132,31 @@ def take_off_standby(kernel: netlink.Netlink, nic: links.Nic,
 
 # -- on a primary -----------------------------------------------------------
 
-def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
-                   known: typing.List[bytes]) -> None:
-    """Dress a VF, with what is left of the lives of its addresses.
-
-    :param known: neighbours
-    """
+def open_primary(nic: links.Nic, worn: Document) -> None:
+    """Set what a VF has to have before it is up."""
     sysctl.write_changed(nic.name, dict(worn['unusual'], **{
         sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls']),
         sysctl.ACCEPT_DAD: '0',
         sysctl.ADDR_GEN_MODE: '1'}))
+
+
+def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
+                   known: typing.List[bytes], configured: bool) -> None:
+    """Dress a VF, with what is left of the lives of its addresses.
+
+    :param known: neighbours
+    :param configured: addresses that it has got meanwhile have newer lives
+    """
+    open_primary(nic, worn)
+    present = ({addresses.plain(body)
+                for body in addresses.of(kernel, nic.index)}
+               if configured else set())
     kernel.ask([links.dressed(nic, worn['link'], flags=True),
                 links.changed(nic, up=True)]
-               + addresses.put(netlink.from_text(worn['addresses']),
-                               nic.index, time.time() - worn['taken'])
+               + addresses.put(
+                   [body for body in netlink.from_text(worn['addresses'])
+                    if addresses.plain(body) not in present],
+                   nic.index, time.time() - worn['taken'])
                + neighbours.put(known, nic.index))
     _put_qdiscs(kernel, nic, worn)
 

@@ -94,6 +94,11 @@ class Service:
         threading.Thread(target=_vital, args=(self._watch,),
                          daemon=True).start()
         self._watching.wait()
+        with self._changed:
+            self._mover.await_names()
+            if not self._pending:
+                # Whoever waits for the agent finds no MAC twice.
+                self._mover.tidy()
         threading.Thread(target=_vital, args=(self._work,),
                          daemon=True).start()
         try:
@@ -257,14 +262,15 @@ class Service:
         end = time.monotonic() + intent.timeout
 
         def arrived(condition: typing.Callable[[], bool],
-                    limit: typing.Optional[float] = None) -> bool:
+                    limit: typing.Optional[float] = None,
+                    look_again: float = intents.LONGEST_TIMEOUT) -> bool:
             until = end if limit is None else min(
                 end, time.monotonic() + limit)
             while not condition():
                 left = until - time.monotonic()
                 if left <= 0:
                     return False
-                self._changed.wait(left)
+                self._changed.wait(min(left, look_again))
                 if self._intent is not intent:
                     raise Superseded()
             return True

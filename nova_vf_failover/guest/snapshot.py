@@ -32,18 +32,21 @@ class Snapshot:
     :ivar groups: the multicast groups that programs of the guest have lost
         with a primary, by its MAC; for good, so longer than its outfit
     :ivar away: the MACs whose traffic runs, or may run, over a standby
+    :ivar names: the names of the primaries, by MAC, as long as there is a
+        standby: a start of the guest does not forget them
     :ivar restarted: whether the guest was started anew since
 
-    :param folder: where it is kept; made if it is missing
+    :param folder: where it is kept; made when it is written
     """
 
     def __init__(self, folder: str) -> None:
+        self._folder = folder
         self._path = os.path.join(folder, NAME)
-        os.makedirs(folder, mode=0o700, exist_ok=True)
         self.intent: typing.Optional[intents.Intent] = None
         self.outfits: typing.Dict[str, Document] = {}
         self.groups: typing.Dict[str, typing.List[str]] = {}
         self.away: typing.Set[str] = set()
+        self.names: typing.Dict[str, str] = {}
         self.restarted = False
         self._read()
 
@@ -60,7 +63,8 @@ class Snapshot:
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
             'outfits': self.outfits, 'groups': self.groups,
-            'away': sorted(self.away)}
+            'away': sorted(self.away), 'names': self.names}
+        os.makedirs(self._folder, mode=0o700, exist_ok=True)
         fresh = self._path + '.new'
         with open(fresh, 'w') as file:
             json.dump(document, file)
@@ -81,6 +85,7 @@ class Snapshot:
         self.outfits = document['outfits']
         self.groups = document.get('groups', {})
         self.away = set(document['away'])
+        self.names = document.get('names', {})
         self.restarted = document.get('boot') != _boot()
         if document['intent']:
             self.intent = intents.from_document(document['intent'])

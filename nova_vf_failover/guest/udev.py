@@ -10,37 +10,75 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Whether udev has finished with a NIC: it renames what it finds.
+"""What udev does with NICs: it names them, and knows properties of them.
 
-It tells so with a file, and with a message to the second group of
-NETLINK_KOBJECT_UEVENT (libudev(3), "udev" monitors).
+That it has finished with one it tells with a file, and with a message to the
+second group of NETLINK_KOBJECT_UEVENT (libudev(3), "udev" monitors).
 """
 
+import logging
 import os
 import socket
+import time
 import typing
+
+LOG = logging.getLogger(__name__)
 
 _PROTOCOL = 15
 _GROUP = 2
 _CONTROL = '/run/udev/control'
+_QUEUE = '/run/udev/queue'
 _DATABASE = '/run/udev/data/n%d'
+_EVENT = '/sys/class/net/%s/uevent'
+# Of the end of its work udev tells with no message.
+_LOOK_AGAIN = 0.05
 
 
 def settled(index: int) -> bool:
     """Whether nobody is going to rename a NIC any more."""
-    return not _present() or os.path.exists(_DATABASE % index)
+    return not present() or os.path.exists(_DATABASE % index)
+
+
+def look_again(name: str) -> None:
+    """Have udev ask for the properties of a NIC anew, and tell of them."""
+    if not present():
+        return
+    try:
+        with open(_EVENT % name, 'w') as event:
+            event.write('change')
+    except OSError as error:
+        LOG.warning('udev is not told of a change of %s: %s', name, error)
+
+
+def await_idle(limit: float) -> bool:
+    """Wait until udev has nothing to do; whether it came to that.
+
+    While a guest starts, that is when the drivers of its NICs are loaded.
+    """
+    return await_true(
+        lambda: not (present() and os.path.exists(_QUEUE)), limit)
+
+
+def await_true(condition: typing.Callable[[], bool], limit: float) -> bool:
+    """Look at what udev has done until it is enough; whether it was."""
+    end = time.monotonic() + limit
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(_LOOK_AGAIN)
+    return True
 
 
 def monitor() -> typing.Optional[socket.socket]:
     """A socket that has something to read when udev has done something."""
-    if not _present():
+    if not present():
         return None
     made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _PROTOCOL)
     made.bind((0, _GROUP))
     return made
 
 
-def _present() -> bool:
+def present() -> bool:
     """Whether there is a udev that sees the NICs of this namespace."""
     return os.path.exists(_CONTROL) and (
         os.readlink('/proc/self/ns/net') == os.readlink('/proc/1/ns/net'))

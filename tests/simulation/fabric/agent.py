@@ -110,6 +110,13 @@ class Agent:
             with sock.makefile() as answer:
                 return json.loads(answer.readline())
 
+    def properties(self, name: str) -> str:
+        """What udev is told of a NIC."""
+        return subprocess.run(self._argv(
+            'udev', name, '--state-dir', self._folder.name,
+            '--standby-driver', _STANDBY_DRIVER), check=True,
+            stdout=subprocess.PIPE, text=True).stdout
+
     def run(self, argv: Sequence[str], given: bytes) -> guest_agent.Program:
         """What the QEMU guest agent is told to run.
 

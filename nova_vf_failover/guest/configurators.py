@@ -1,0 +1,77 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The programs of a guest that configure NICs: whether they are at it.
+
+What was put on a VF before they have seen it does no good: systemd-networkd
+takes away each address that it does not know (networkd-address.c,
+link_drop_foreign_addresses), and NetworkManager leaves a NIC that has
+addresses to whoever gave it them, and never renews a lease on it. So they come
+first, and what they have not put there is added.
+
+How far they are they tell on the bus only, which takes more than the standard
+library. The files that they keep for themselves have had these words for as
+long as there are guests for this agent; a file without them makes nobody wait.
+"""
+
+import os
+import re
+import typing
+
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import udev
+
+# A link for each unit that runs or is being started (systemd,
+# src/core/unit.c, unit_export_invocation_id).
+_ACTIVE = '/run/systemd/units/invocation:%s'
+_NETWORKD = '/run/systemd/netif/links/%d'
+_NETWORK_MANAGER = '/run/NetworkManager/devices/%d'
+_IFUPDOWN = '/run/network/ifstate'
+
+
+def busy(nic: links.Nic) -> typing.Optional[str]:
+    """The unit that has not finished with a NIC which has come."""
+    if not udev.present():
+        # Of this network namespace they know nothing.
+        return None
+    for unit, finished in (
+            ('systemd-networkd.service', _networkd_finished),
+            ('NetworkManager.service', _network_manager_finished),
+            ('ifup@%s.service' % nic.name, _ifupdown_finished)):
+        if os.path.islink(_ACTIVE % unit) and not finished(nic):
+            return unit
+    return None
+
+
+def _networkd_finished(nic: links.Nic) -> bool:
+    text = _text(_NETWORKD % nic.index)
+    found = re.search(r'^ADMIN_STATE=(\S+)', text, re.MULTILINE)
+    return bool(text) and not (found and found.group(1) in (
+        'pending', 'initialized', 'configuring'))
+
+
+def _network_manager_finished(nic: links.Nic) -> bool:
+    text = _text(_NETWORK_MANAGER % nic.index)
+    return bool(text) and ('managed=true' not in text
+                           or 'connection-uuid=' in text)
+
+
+def _ifupdown_finished(nic: links.Nic) -> bool:
+    return ('%s=' % nic.name) in _text(_IFUPDOWN)
+
+
+def _text(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return ''
