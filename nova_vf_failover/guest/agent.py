@@ -21,7 +21,7 @@ import typing
 
 from nova_vf_failover.guest import intent as intents
 
-SOCKET = '/run/vf-failover-agent.sock'
+SOCKET = '/run/vf-failover-agent/socket'
 FOLDER = '/var/lib/vf-failover-agent'
 URL = 'http://169.254.169.254/openstack/latest/meta_data.json'
 

@@ -101,6 +101,7 @@ class Service:
                 self._mover.tidy()
         threading.Thread(target=_vital, args=(self._work,),
                          daemon=True).start()
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         try:
             os.unlink(path)
         except FileNotFoundError:
