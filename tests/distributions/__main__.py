@@ -1,0 +1,167 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``python -m tests.distributions``: the agent on real distributions.
+
+For each release and network manager a guest is booted in a virtual machine,
+moved, and started anew in the middle of moves.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import typing
+
+from rich import console as consoles
+from rich import markup
+from rich import table as tables
+
+from tests.distributions import story
+from tests.distributions import variants
+from tests.lab import errors
+from tests.lab import image as images
+from tests.lab import machine
+
+CACHE = os.path.join('.cache', 'lab')
+MEMORY = 768
+TOOLS = {'dnsmasq': 'hands out leases', 'ip': 'makes networks',
+         'bridge': 'makes networks', 'setpriv': 'ends what a test has started'}
+# What is told of an image beside its release.
+_SHOWN = ('linux-image-amd64', 'systemd', 'network-manager', 'ifupdown',
+          'netplan.io', 'cloud-init', 'python3')
+
+Result = dict[str, typing.Any]
+
+
+def main() -> int:
+    """The exit code: 0, 1 (a step went wrong) or 2 (it cannot be run)."""
+    arguments = _arguments()
+    # What is told to end cleans up as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    console = consoles.Console()
+    try:
+        _check()
+        results = [
+            result for release in arguments.release
+            for result in _try_release(release, arguments, console)]
+    except errors.LabError as error:
+        console.print(markup.escape(str(error)))
+        return 2
+    console.print(_table(results))
+    if arguments.json:
+        with open(arguments.json, 'w') as target:
+            json.dump({'results': results}, target, indent=2)
+    return 0 if all(result['ok'] for result in results) else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='.ci/tox -e distributions --',
+        description='Moves guests of real distributions, in virtual machines '
+                    'without KVM: some minutes each.')
+    for name, choices in (('release', variants.RELEASES),
+                          ('manager', variants.MANAGERS),
+                          ('addressing', variants.ADDRESSINGS)):
+        parser.add_argument(
+            f'--{name}', nargs='+', choices=choices, default=list(choices),
+            help='default: all of them')
+    parser.add_argument('--json', metavar='FILE',
+                        help='write the figures there')
+    return parser.parse_args()
+
+
+def _check() -> None:
+    """:raises errors.LabError: it cannot be run here, and why"""
+    if os.geteuid():
+        raise errors.LabError('Networks and images are made by root only.')
+    missing = [f'{tool} ({use})' for tool, use in TOOLS.items()
+               if not shutil.which(tool)]
+    if missing:
+        raise errors.LabError('Missing: ' + ', '.join(missing))
+    machine.check(MEMORY)
+
+
+def _try_release(release: str, arguments: argparse.Namespace,
+                 console: consoles.Console) -> list[Result]:
+    image = images.get(variants.recipe(release), CACHE, console.print)
+    versions = {name: image.versions[name] for name in _SHOWN
+                if name in image.versions}
+    console.print(f'{release}: ' + ', '.join(
+        f'{name} {version}' for name, version in versions.items()),
+        highlight=False)
+    results = []
+    with tempfile.TemporaryDirectory() as folder:
+        program = story.write_program(folder)
+        for manager in arguments.manager:
+            for addressing in arguments.addressing:
+                results.append({
+                    'release': release, 'versions': versions,
+                    **_try(image, variants.Variant(manager, addressing),
+                           program, console)})
+    return results
+
+
+def _try(image: images.Image, variant: variants.Variant, program: str,
+         console: consoles.Console) -> Result:
+    console.print(f'{variant.manager}, {variant.addressing}:')
+
+    def tell(step: story.Step) -> None:
+        console.print(
+            f'  {step.name}: {step.seconds:.1f} s, lost {step.lost_v4} and '
+            f'{step.lost_v6} {markup.escape(step.problem)}', highlight=False)
+        if step.log:
+            log = os.path.join(
+                CACHE, f'{variant.manager}-{variant.addressing}.log')
+            with open(log, 'w') as target:
+                target.write(step.log)
+            console.print(f'  What the guest says: {log}')
+
+    start = time.monotonic()
+    steps = story.Story(image, variant, program, tell).run()
+    return {
+        'manager': variant.manager, 'addressing': variant.addressing,
+        'ok': not any(step.problem for step in steps),
+        'seconds': time.monotonic() - start,
+        'steps': [dataclasses.asdict(step) for step in steps]}
+
+
+def _table(results: list[Result]) -> tables.Table:
+    table = tables.Table(title='Moves beside network managers',
+                         title_justify='left')
+    for heading in ('release', 'manager', 'addresses', 'steps ok', 'lost v4',
+                    'lost v6', 's', 'went wrong'):
+        table.add_column(heading, justify='right' if heading in (
+            'steps ok', 'lost v4', 'lost v6', 's') else 'left')
+    for result in results:
+        steps = result['steps']
+        wrong = [step for step in steps if step['problem']]
+        table.add_row(
+            result['release'], result['manager'], result['addressing'],
+            str(len(steps) - len(wrong)),
+            *(str(sum(step[key] for step in steps
+                      if step['name'] in story.LOSSLESS))
+              for key in ('lost_v4', 'lost_v6')),
+            f'{result["seconds"]:.0f}',
+            markup.escape('; '.join(
+                f'{step["name"]}: {step["problem"].splitlines()[0]}'
+                for step in wrong)))
+    return table
+
+
+if __name__ == '__main__':
+    sys.exit(main())
