@@ -416,6 +416,8 @@ class Mover:
         self._memberships.keep_only({nic.index for nic in self._nics.all()})
         for mac in self._kept.macs - self._kept.away:
             self._tidy_standby(mac)
+        for mac in self._kept.away:
+            self._revive_standby(mac)
         for mac in self._nics.doubled() - self._kept.macs:
             standby = self._nics.standby(mac)
             # One that nobody has told of, and nobody uses.
@@ -432,6 +434,38 @@ class Mover:
             # It is the only NIC that the port has left.
             self._nics.set(standby, mac=mac)
             udev.look_again(standby.name)
+
+    def _revive_standby(self, mac: str) -> None:
+        """Dress the only NIC of a port again that somebody has set down.
+
+        "netplan apply" does so, to give it the name that is meant for its
+        MAC. IPv6 addresses and all routes have gone with that.
+        """
+        primary, standby = self._nics.pair(mac)
+        if primary or standby is None or standby.up or (
+                mac not in self._kept.outfits):
+            return
+        LOG.warning('%s was set down by somebody else, while it is in use',
+                    standby.name)
+        before = None
+        while standby and standby.name != before:
+            # Who has set it down is about to rename it.
+            before = standby.name
+            try:
+                self._dress_again(standby, mac)
+            except OSError:
+                # It will be tried again with the next change of a link.
+                LOG.exception('%s cannot be dressed again', standby.name)
+            standby = self._nics.standby(mac)
+
+    def _dress_again(self, standby: links.Nic, mac: str) -> None:
+        worn = self._kept.outfits[mac]
+        outfit.put_on_standby(self._kernel, standby, worn)
+        outfit.show_standby(self._kernel, standby, mac, worn)
+        outfit.let_standby_speak(standby, worn)
+        self._memberships.join(standby.index, worn['groups'])
+        self._switch.throw(self._switch.prepare(self._all_away()))
+        self._switch.tidy()
 
     def _park_new(self, standby: links.Nic, mac: str) -> None:
         """Park one that udev may have seen before its VF."""

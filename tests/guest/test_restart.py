@@ -86,6 +86,33 @@ class RestartTestCase(groups.Listening, base.GuestTestCase):
 
         self.assertEqual(before, self.configuration())
 
+    def test_somebody_sets_the_standby_down(self):
+        port, = self.ports
+        before = self.configuration()
+        self.fail_over()
+        standby, = self.guest.names() - {'lo'}
+
+        self.guest.set(standby, state='down')
+        # As "netplan apply" does.
+        self.guest.set(standby, ifname='eth0', state='up')
+
+        self.await_traffic(port)
+        self.carry_standby(port)
+        self.fail_back()
+        self.assertEqual(before, self.configuration())
+
+    def await_traffic(self, port):
+        until = time.monotonic() + 20
+        while not self.has_traffic(port):
+            self.assertLess(time.monotonic(), until)
+
+    def has_traffic(self, port):
+        try:
+            return all(self.net.reaches(port, version) for version in (4, 6))
+        except OSError:
+            # The guest has no such address yet.
+            return False
+
     def test_a_command_that_waits_does_not_say_what_it_cannot_know(self):
         # Nobody plugs a standby, so the service waits for it.
         command = self.agent.run(
