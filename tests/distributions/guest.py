@@ -201,14 +201,19 @@ class Guest:
         ended = self.machine.guest.run('ifquery', '--state', name)
         return 'yes' if f'{name}=' in ended.output else 'no'
 
-    def provoke(self) -> None:
-        """Have the manager, and udev, look at everything anew."""
+    def provoke(self, away: bool) -> None:
+        """Have the manager, and udev, look at everything anew.
+
+        :param away: the guest is on its standby. Then "netplan apply" would
+            set that down, to give it the name that is meant for its MAC
+        """
         self.output('udevadm', 'trigger', '--subsystem-match=net',
                     '--action=change', '--settle')
         for command in {
                 'networkd': ['networkctl reload',
                              'systemctl restart systemd-networkd'],
-                'cloud-init': ['netplan apply',
+                'cloud-init': ['networkctl reload' if away else
+                               'netplan apply',
                                'systemctl restart systemd-networkd'],
                 'networkmanager': ['nmcli connection reload',
                                    'systemctl restart NetworkManager'],

@@ -134,7 +134,7 @@ class Story:
         time.sleep(_REST)
 
     def _stay_away(self) -> None:
-        self._guest.provoke()
+        self._guest.provoke(away=True)
         time.sleep(_REST)
         pid = self._guest.agent_pid()
         self._guest.output('kill', '-KILL', str(pid))
@@ -159,7 +159,7 @@ class Story:
         self._check_primary()
 
     def _afterwards(self) -> None:
-        self._guest.provoke()
+        self._guest.provoke(away=False)
         self._await_network(segment.V4)
         self._check_primary()
         self._check_others()
