@@ -32,6 +32,7 @@ from rich import markup
 from rich import table as tables
 
 from tests.distributions import story
+from tests.distributions import teller
 from tests.distributions import variants
 from tests.lab import errors
 from tests.lab import image as images
@@ -132,7 +133,13 @@ def _try(image: images.Image, variant: variants.Variant, program: str,
             console.print(f'  What the guest says: {log}')
 
     start = time.monotonic()
-    steps = story.Story(image, variant, program, tell).run()
+    steps = []
+    with teller.listening(image, variant, program) as told:
+        for step in told:
+            tell(step)
+            steps.append(step)
+    if not steps:
+        steps.append(story.Step('boot', problem='The test itself has failed'))
     return {
         'manager': variant.manager, 'addressing': variant.addressing,
         'ok': not any(step.problem for step in steps),

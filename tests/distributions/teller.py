@@ -1,0 +1,58 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Tells a story in a process of its own."""
+
+from collections.abc import Iterator
+import contextlib
+import multiprocessing
+from multiprocessing import connection
+import signal
+import sys
+
+from tests.distributions import story
+from tests.distributions import variants
+from tests.lab import image as images
+
+
+@contextlib.contextmanager
+def listening(image: images.Image, variant: variants.Variant,
+              program: str) -> Iterator[Iterator[story.Step]]:
+    """Tell a story in a process of its own.
+
+    Making a network namespace forks, which a process with threads must not.
+    """
+    spawning = multiprocessing.get_context('spawn')
+    ours, theirs = spawning.Pipe(duplex=False)
+    teller = spawning.Process(target=_tell_story,
+                              args=(image, variant, program, theirs))
+    teller.start()
+    theirs.close()
+
+    def told() -> Iterator[story.Step]:
+        with contextlib.suppress(EOFError):
+            while True:
+                yield ours.recv()
+
+    try:
+        yield told()
+    finally:
+        teller.terminate()
+        teller.join()
+        ours.close()
+
+
+def _tell_story(image: images.Image, variant: variants.Variant,
+                program: str, there: connection.Connection) -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    story.Story(image, variant, program, there.send).run()
+    there.close()
