@@ -29,6 +29,7 @@ from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import standbys
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import udev
@@ -74,6 +75,9 @@ class Mover:
         self._overlap = overlap.Overlap(nics, kept, self._memberships,
                                         self._ingress)
         self._names = naming.Names(nics, kept)
+        self._standbys = standbys.Standbys(
+            kernel, nics, kept, self._switch, self._memberships,
+            self._overlap)
         self.addresses = self._overlap.addresses
 
     # -- before ---------------------------------------------------------------
@@ -149,7 +153,7 @@ class Mover:
         with report.step('dress'):
             for primary, standby in pairs:
                 self._dress_standby(primary, standby)
-            prepared = self._switch.prepare(self._all_away())
+            prepared = self._switch.prepare(self._standbys.all_away())
         tried = {primary.mac: wire.Wire(standby, primary.mac)
                  for primary, standby in pairs}
         other = {primary.mac: wire.Wire(primary, primary.mac)
@@ -198,18 +202,6 @@ class Mover:
             self._kept.away.add(primary.mac)
         self._kept.write()
 
-    def _all_away(
-            self, but: typing.Container[str] = ()) -> typing.List[switch.Away]:
-        """The ports whose traffic is to go over their standbys."""
-        away = []
-        for mac in sorted(self._kept.away):
-            primary, standby = self._nics.pair(mac)
-            if mac not in but and standby:
-                away.append(switch.Away(
-                    self._kept.outfits[mac],
-                    primary.index if primary else None, standby))
-        return away
-
     def _dress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
         self._overlap.park(standby, primary.mac)
@@ -220,7 +212,8 @@ class Mover:
 
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
-        self._switch.throw(self._switch.prepare(self._all_away(but=macs)))
+        self._switch.throw(self._switch.prepare(
+            self._standbys.all_away(but=macs)))
         for primary, standby in pairs:
             worn = self._kept.outfits[primary.mac]
             outfit.take_off_standby(self._kernel, standby, worn)
@@ -260,7 +253,7 @@ class Mover:
                 with report.step('switch'):
                     self._ingress.open()
                     self._switch.throw(self._switch.prepare(
-                        self._all_away(but=set(tried))))
+                        self._standbys.all_away(but=set(tried))))
                 with report.step('announce'):
                     for nic in primaries:
                         self._overlap.end_on_primary(nic, tried[nic.mac])
@@ -402,75 +395,7 @@ class Mover:
 
     def tidy(self) -> None:
         """Park what is not in use, and forget what is over."""
-        over = [mac for mac in self._kept.outfits
-                if mac not in self._kept.away and not self._nics.standby(mac)]
-        for mac in over:
-            del self._kept.outfits[mac]
-        named = [mac for mac in self._kept.names
-                 if mac not in self._kept.away and not self._nics.standby(mac)
-                 and self._nics.primary(mac)]
-        for mac in named:
-            del self._kept.names[mac]
-        if over or named:
-            self._kept.write()
-        self._memberships.keep_only({nic.index for nic in self._nics.all()})
-        for mac in self._kept.macs - self._kept.away:
-            self._tidy_standby(mac)
-        for mac in self._kept.away:
-            self._revive_standby(mac)
-        for mac in self._nics.doubled() - self._kept.macs:
-            standby = self._nics.standby(mac)
-            # One that nobody has told of, and nobody uses.
-            if standby and not standby.up:
-                self._park_new(standby, mac)
-
-    def _tidy_standby(self, mac: str) -> None:
-        primary, standby = self._nics.pair(mac)
-        if standby is None:
-            return
-        if primary and standby.mac == mac:
-            self._park_new(standby, mac)
-        elif primary is None and standby.mac != mac:
-            # It is the only NIC that the port has left.
-            self._nics.set(standby, mac=mac)
-            udev.look_again(standby.name)
-
-    def _revive_standby(self, mac: str) -> None:
-        """Dress the only NIC of a port again that somebody has set down.
-
-        "netplan apply" does so, to give it the name that is meant for its
-        MAC. IPv6 addresses and all routes have gone with that.
-        """
-        primary, standby = self._nics.pair(mac)
-        if primary or standby is None or standby.up or (
-                mac not in self._kept.outfits):
-            return
-        LOG.warning('%s was set down by somebody else, while it is in use',
-                    standby.name)
-        before = None
-        while standby and standby.name != before:
-            # Who has set it down is about to rename it.
-            before = standby.name
-            try:
-                self._dress_again(standby, mac)
-            except OSError:
-                # It will be tried again with the next change of a link.
-                LOG.exception('%s cannot be dressed again', standby.name)
-            standby = self._nics.standby(mac)
-
-    def _dress_again(self, standby: links.Nic, mac: str) -> None:
-        worn = self._kept.outfits[mac]
-        outfit.put_on_standby(self._kernel, standby, worn)
-        outfit.show_standby(self._kernel, standby, mac, worn)
-        outfit.let_standby_speak(standby, worn)
-        self._memberships.join(standby.index, worn['groups'])
-        self._switch.throw(self._switch.prepare(self._all_away()))
-        self._switch.tidy()
-
-    def _park_new(self, standby: links.Nic, mac: str) -> None:
-        """Park one that udev may have seen before its VF."""
-        self._overlap.park(standby, mac)
-        udev.look_again(standby.name)
+        self._standbys.tidy()
 
     def await_names(self) -> None:
         """Wait for udev to name the NICs that are there.

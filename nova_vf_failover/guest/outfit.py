@@ -110,6 +110,20 @@ def delivered(worn: Document) -> typing.Set[bytes]:
         _addresses(worn, socket.AF_INET6))}
 
 
+def has_lost(kernel: netlink.Netlink, nic: links.Nic,
+             worn: Document) -> bool:
+    """Whether a standby in use has been set down, if only for a moment.
+
+    The kernel takes the addresses of IPv6 from what is set down, and every
+    route over it.
+    """
+    wanted = {addresses.plain(body) for body in addresses.in_use(
+        _addresses(worn, socket.AF_INET6))}
+    present = {addresses.plain(body)
+               for body in addresses.of(kernel, nic.index)}
+    return not nic.up or not wanted <= present
+
+
 def let_standby_speak(nic: links.Nic, worn: Document) -> None:
     sysctl.write_changed(nic.name, {
         name: worn['sysctls'][name] for name in _QUIET

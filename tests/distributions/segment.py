@@ -48,7 +48,7 @@ class Segment(fixtures.Fixture):
 
     def _setUp(self) -> None:
         namespace.sweep()
-        self.switch = self._namespace('switch')
+        self.switch = self._namespace('segment')
         self.peer = self._namespace('peer')
         self.switch.netlink.link('add', ifname='switch', kind='bridge')
         self.switch.set('switch', state='up')

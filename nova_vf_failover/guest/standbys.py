@@ -1,0 +1,140 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The standbys of a guest between two intents, when NICs come and go."""
+
+import logging
+import typing
+
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import udev
+
+LOG = logging.getLogger(__name__)
+
+
+class Standbys:
+    """Keeps those that are in use, and parks the others.
+
+    :param kernel: the conversation with it
+    :param nics: the NICs of the guest
+    :param kept: what survives a restart
+    :param switched: the way of the traffic
+    :param memberships: in multicast groups
+    :param parking: parks a NIC
+    """
+
+    def __init__(self, kernel: netlink.Netlink, nics: links.Links,
+                 kept: snapshot.Snapshot, switched: switch.Switch,
+                 memberships: multicast.Memberships,
+                 parking: overlap.Overlap) -> None:
+        self._kernel = kernel
+        self._nics = nics
+        self._kept = kept
+        self._switch = switched
+        self._memberships = memberships
+        self._overlap = parking
+        self._given_up: typing.Set[int] = set()
+
+    def all_away(
+            self, but: typing.Container[str] = ()) -> typing.List[switch.Away]:
+        """The ports whose traffic is to go over their standbys."""
+        away = []
+        for mac in sorted(self._kept.away):
+            primary, standby = self._nics.pair(mac)
+            if mac not in but and standby:
+                away.append(switch.Away(
+                    self._kept.outfits[mac],
+                    primary.index if primary else None, standby))
+        return away
+
+    def tidy(self) -> None:
+        """Park what is not in use, and forget what is over."""
+        over = [mac for mac in self._kept.outfits
+                if mac not in self._kept.away and not self._nics.standby(mac)]
+        for mac in over:
+            del self._kept.outfits[mac]
+        named = [mac for mac in self._kept.names
+                 if mac not in self._kept.away and not self._nics.standby(mac)
+                 and self._nics.primary(mac)]
+        for mac in named:
+            del self._kept.names[mac]
+        if over or named:
+            self._kept.write()
+        self._memberships.keep_only({nic.index for nic in self._nics.all()})
+        for mac in self._kept.macs - self._kept.away:
+            self._tidy(mac)
+        for mac in self._kept.away:
+            self._revive(mac)
+        for mac in self._nics.doubled() - self._kept.macs:
+            standby = self._nics.standby(mac)
+            # One that nobody has told of, and nobody uses.
+            if standby and not standby.up:
+                self._park_new(standby, mac)
+
+    def _tidy(self, mac: str) -> None:
+        primary, standby = self._nics.pair(mac)
+        if standby is None:
+            return
+        if primary and standby.mac == mac:
+            self._park_new(standby, mac)
+        elif primary is None and standby.mac != mac:
+            # It is the only NIC that the port has left.
+            self._nics.set(standby, mac=mac)
+            udev.look_again(standby.name)
+
+    def _revive(self, mac: str) -> None:
+        """Dress the only NIC of a port again that somebody has set down.
+
+        "netplan apply" does so, to give it the name that is meant for its
+        MAC. IPv6 addresses and all routes have gone with that.
+        """
+        primary, standby = self._nics.pair(mac)
+        worn = self._kept.outfits.get(mac)
+        if primary or standby is None or worn is None or (
+                standby.index in self._given_up
+                or not outfit.has_lost(self._kernel, standby, worn)):
+            return
+        index = standby.index
+        LOG.warning('%s was set down by somebody else, while it is in use',
+                    standby.name)
+        before = None
+        while standby and standby.name != before:
+            # Who has set it down is about to rename it.
+            before = standby.name
+            try:
+                self._dress_again(standby, mac)
+            except OSError:
+                LOG.exception('%s cannot be dressed again', standby.name)
+            standby = self._nics.standby(mac)
+        if standby and outfit.has_lost(self._kernel, standby, worn):
+            # Each try is a change of a link, which would bring the next one.
+            self._given_up.add(index)
+
+    def _dress_again(self, standby: links.Nic, mac: str) -> None:
+        worn = self._kept.outfits[mac]
+        outfit.put_on_standby(self._kernel, standby, worn)
+        outfit.show_standby(self._kernel, standby, mac, worn)
+        outfit.let_standby_speak(standby, worn)
+        self._memberships.join(standby.index, worn['groups'])
+        self._switch.throw(self._switch.prepare(self.all_away()))
+        self._switch.tidy()
+
+    def _park_new(self, standby: links.Nic, mac: str) -> None:
+        """Park one that udev may have seen before its VF."""
+        self._overlap.park(standby, mac)
+        udev.look_again(standby.name)
