@@ -20,6 +20,7 @@ import struct
 import typing
 
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import release
 
 # Where IPv6 is off (ipv6.disable=1) the kernel answers a question about it
 # with everything that it has (net/core/rtnetlink.c, rtnl_dump_all).
@@ -38,6 +39,8 @@ _FOREVER = 0xffffffff
 # Seconds, more than what asks for a lease waits before it asks again.
 TIME_TO_RENEW = 120
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
+# The first Linux that heeds the latter, in each family.
+_HEEDED = {socket.AF_INET: (4, 18), socket.AF_INET6: (3, 14)}
 # What is not settable is the kernel's to know.
 _SETTABLE = _NODAD | 0x10 | 0x100 | _NOPREFIXROUTE | 0x400
 _TENTATIVE = 0x40
@@ -88,12 +91,22 @@ def put_quietly(bodies: typing.Iterable[bytes],
     """Give a standby the same addresses, with no routes and no questions.
 
     IPv6 would find its own address in use: the other NIC has it. On a
-    standby nobody renews an address, so that none may end.
+    standby nobody renews an address, so that none may end. A kernel that does
+    not know that it shall make no route makes none for an address that is a
+    whole network; else it would lead past the rules to a standby that nobody
+    has tried.
     """
     return [
-        _message(body, index, _flags(body) & _SETTABLE | _NODAD
-                 | _NOPREFIXROUTE, _preferred(body), _FOREVER, (_LABEL,))
+        _message(_without_route(body), index, _flags(body) & _SETTABLE
+                 | _NODAD | _NOPREFIXROUTE, _preferred(body), _FOREVER,
+                 (_LABEL,))
         for body in in_use(bodies)]
+
+
+def _without_route(body: bytes) -> bytes:
+    if release.before(*_HEEDED[body[0]]):
+        return body[:1] + bytes([len(destination(body)) * 8]) + body[2:]
+    return body
 
 
 def remove(kernel: netlink.Netlink, index: int) -> None:

@@ -20,6 +20,8 @@ import sys
 import typing
 
 from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import prose
+from nova_vf_failover.guest import version
 
 SOCKET = '/run/vf-failover-agent/socket'
 FOLDER = '/var/lib/vf-failover-agent'
@@ -37,7 +39,7 @@ def main(argv: typing.Optional[typing.List[str]] = None) -> int:
     if arguments.command == 'udev':
         return _tell_udev(arguments)
     document = _ask(arguments)
-    print(json.dumps(document))
+    print(prose.of(document) if arguments.text else json.dumps(document))
     return 1 if document['message'] else 0
 
 
@@ -53,6 +55,8 @@ def _parser() -> argparse.ArgumentParser:
                     'virtio NIC that stands in for it.')
     parser.add_argument('--socket', default=SOCKET,
                         help='of the service (default: %(default)s)')
+    parser.add_argument('--version', action=_Version, nargs=0,
+                        help='print it and end')
     commands = parser.add_subparsers(dest='command', metavar='COMMAND')
     commands.required = True
     run = commands.add_parser('run', help='the service')
@@ -73,14 +77,30 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('--metadata-interval', default=5.0, type=float,
                      metavar='SECONDS', help='between two looks there '
                      '(default: %(default)s)')
-    commands.add_parser('check', help='say what an intent on standard input '
-                                      'would do')
+    check = commands.add_parser('check', help='say what an intent on '
+                                'standard input would do')
+    check.add_argument('--all', action='store_true',
+                       help='no intent: say it of each NIC that could be a '
+                       'primary')
     apply_ = commands.add_parser('apply', help='carry out an intent that '
                                                'comes on standard input')
     apply_.add_argument('--wait', type=float, metavar='SECONDS',
                         help='for the end of it')
-    commands.add_parser('status', help='the last report')
+    status = commands.add_parser('status', help='the last report, and where '
+                                 'each port stands')
+    for command in (check, apply_, status):
+        command.add_argument('--text', action='store_true',
+                             help='lines for people instead of JSON')
     return parser
+
+
+class _Version(argparse.Action):
+    """Looks it up only when it is asked for, for that is slow."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: typing.Any,
+                 ) -> None:
+        print(version.version())
+        parser.exit()
 
 
 def _run(arguments: typing.Any) -> int:
@@ -114,7 +134,9 @@ def _standby_drivers(arguments: typing.Any) -> typing.FrozenSet[str]:
 def _ask(arguments: typing.Any) -> typing.Any:
     request = {'command': arguments.command}
     wait = getattr(arguments, 'wait', None) or 0.0
-    if arguments.command != 'status':
+    if getattr(arguments, 'all', False):
+        request.update(all=True)
+    elif arguments.command != 'status':
         given = sys.stdin.read(intents.LONGEST_INTENT + 1)
         try:
             intents.parse(given)

@@ -22,8 +22,11 @@ import tempfile
 import zipapp
 
 import nova_vf_failover
+from nova_vf_failover.guest import version
 
 _INTERPRETER = '/usr/bin/env python3'
+_MAIN = ('from nova_vf_failover.guest import agent\n'
+         'agent.run()\n')
 # The same sources make the same file: what a zip file can say first.
 _WHEN = 315532800
 
@@ -42,12 +45,15 @@ def write(target: str) -> int:
         shutil.copytree(os.path.join(package, 'guest'),
                         os.path.join(inside, 'guest'),
                         ignore=shutil.ignore_patterns('__pycache__'))
-        for where, _, names in os.walk(folder):
-            for name in names:
+        with open(os.path.join(inside, 'guest', version.FILE), 'w') as file:
+            file.write(version.installed())
+        with open(os.path.join(folder, '__main__.py'), 'w') as file:
+            file.write(_MAIN)
+        for where, folders, names in os.walk(folder):
+            for name in folders + names:
                 os.utime(os.path.join(where, name), (_WHEN, _WHEN))
         zipapp.create_archive(
-            folder, target, interpreter=_INTERPRETER, compressed=True,
-            main='nova_vf_failover.guest.agent:run')
+            folder, target, interpreter=_INTERPRETER, compressed=True)
     os.chmod(target, 0o755)
     return os.path.getsize(target)
 

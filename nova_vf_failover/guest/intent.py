@@ -100,7 +100,8 @@ def from_document(document: typing.Any) -> Intent:
     """:raises BadIntent: with a sentence that says what is wrong"""
     if not isinstance(document, dict):
         raise BadIntent('The intent is no JSON object.')
-    if document.get('version') != VERSION:
+    if (document.get('version') != VERSION
+            or isinstance(document['version'], bool)):
         raise BadIntent('The intent has version %r; this agent knows version '
                         '%d.' % (document.get('version'), VERSION))
     generation = document.get('generation')
@@ -156,6 +157,12 @@ class Report:
                 'id': port.id, 'mac': port.mac, 'primary': None,
                 'standby': None, 'proven': None, 'overlap': False,
                 'steps': []}
+
+    def describe(self, ports: typing.List[Document]) -> None:
+        """Say of each port what was found out about it."""
+        for port in ports:
+            self.ports.setdefault(port['mac'], {
+                'proven': None, 'overlap': False, 'steps': []}).update(port)
 
     def begin(self) -> None:
         self.state = WORKING

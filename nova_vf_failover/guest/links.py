@@ -31,7 +31,7 @@ _NEWLINK, _GETLINK = 16, 18
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
 _TXQLEN, _LINKINFO, _IFALIAS, _GROUP = 13, 18, 20, 27
 _EXT_MASK, _LINK_NETNSID = 29, 37
-_INFO_KIND = 1
+_INFO_KIND, _INFO_DATA, _VXLAN_LINK = 1, 2, 3
 _SKIP_STATS = 0x8
 # struct ifinfomsg: family, type, index, flags, which of them are meant
 _HEADER = struct.Struct('=BxHiII')
@@ -122,10 +122,18 @@ class Links:
                 return nic
         return None
 
-    def on_top(self, nic: Nic) -> typing.List[str]:
-        """The names of VLANs, macvlans and the like on a NIC."""
-        return [other.name for other in self.all()
-                if other.link == nic.index and other.kind != 'veth']
+    def candidates(self) -> typing.List[Nic]:
+        """Those that could be a primary.
+
+        What is made by the guest itself has a kind. A veth has one too: it
+        stands for a NIC in a guest that is a network namespace, and is a
+        container's if it is a port of something.
+        """
+        return [nic for nic in self.all()
+                if nic.driver not in self._standby_drivers
+                and (not nic.kind or nic.kind == 'veth' and not nic.master)
+                and len(nic.mac) == len('00:00:00:00:00:00')
+                and nic.mac != '00:00:00:00:00:00']
 
     def set(self, nic: Nic, **changes: typing.Any) -> None:
         """Change a NIC at once; see :func:`changed`."""
@@ -182,6 +190,12 @@ def dressed(nic: Nic, worn: Document, flags: bool) -> netlink.Message:
     return netlink.Message(_NEWLINK, 0, body)
 
 
+def above(nic: Nic, every: typing.Iterable[Nic]) -> typing.List[Nic]:
+    """VLANs, macvlans, tunnels and the like on a NIC."""
+    return [other for other in every
+            if other.link == nic.index and other.kind != 'veth']
+
+
 def _without_those_above(nics: typing.List[Nic]) -> typing.List[Nic]:
     """Without NICs that lie on another NIC.
 
@@ -207,13 +221,21 @@ def _nic(body: bytes) -> Nic:
         master=netlink.number(found.get(_MASTER)),
         # The other end may be in another namespace.
         link=(None if _LINK_NETNSID in found
-              else netlink.number(found.get(_LINK))),
+              else netlink.number(found.get(_LINK) or _lower(info))),
         kind=netlink.text(info.get(_INFO_KIND, b'')),
         driver='',
         flags=flags,
         txqlen=netlink.number(found.get(_TXQLEN)) or 0,
         group=netlink.number(found.get(_GROUP)) or 0,
         alias=netlink.text(found.get(_IFALIAS, b'')))
+
+
+def _lower(info: typing.Dict[int, bytes]) -> typing.Optional[bytes]:
+    """The index of the NIC below, of a VXLAN, which says it elsewhere."""
+    if netlink.text(info.get(_INFO_KIND, b'')) != 'vxlan':
+        return None
+    return dict(netlink.attributes(info.get(_INFO_DATA, b''), 0)).get(
+        _VXLAN_LINK)
 
 
 def _ask_driver(name: str) -> str:

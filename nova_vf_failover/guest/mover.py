@@ -18,6 +18,7 @@ import typing
 
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import ingress
+from nova_vf_failover.guest import inspection
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
@@ -26,7 +27,6 @@ from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
-from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
@@ -68,6 +68,7 @@ class Mover:
         self._nics = nics
         self._kept = kept
         self._switch = switch.Switch(kernel)
+        self.inspection = inspection.Inspection(kernel, nics, self._switch)
         self._memberships = multicast.Memberships()
         self._ingress = ingress.Ingress()
         # One that was killed while it dressed a VF has left it shut.
@@ -84,33 +85,7 @@ class Mover:
 
     def check(self, intent: intents.Intent) -> None:
         """:raises intents.Refused: it would not work, and why"""
-        primaries = []
-        for port in intent.ports:
-            nic = self._nics.primary(port.mac)
-            if nic is None:
-                raise intents.Refused(
-                    'There is no VF with the MAC %s.' % port.mac)
-            self._check_nic(nic)
-            primaries.append(nic)
-        self._switch.check([
-            switch.Away(worn, nic.index, nic) for nic, worn in zip(
-                primaries, outfit.take(self._kernel, primaries))])
-
-    def _check_nic(self, nic: links.Nic) -> None:
-        if not nic.up or not nic.carrier:
-            raise intents.Refused(
-                '%s is down or has no carrier.' % nic.name)
-        if nic.master:
-            master = [other.name for other in self._nics.all()
-                      if other.index == nic.master]
-            raise intents.Refused('%s is a port of %s.' % (
-                nic.name, master[0] if master else 'another device'))
-        above = self._nics.on_top(nic)
-        if above:
-            raise intents.Refused('%s lies on %s.' % (above[0], nic.name))
-        sentence = qdiscs.obstacle(self._kernel, nic)
-        if sentence:
-            raise intents.Refused(sentence)
+        self.inspection.check(intent.ports)
 
     # -- primary -> standby ----------------------------------------------
 

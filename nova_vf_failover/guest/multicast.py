@@ -51,6 +51,23 @@ def groups(name: str) -> typing.List[str]:
             and not group.startswith(_SOLICITED)]
 
 
+def filtered(index: int) -> typing.List[str]:
+    """The groups of which somebody takes in single sources on a NIC."""
+    # Index, name, group, source, including and excluding members, as
+    # net/ipv4/igmp.c, igmp_mcf_seq_show, and net/ipv6/mcast.c,
+    # igmp6_mcf_seq_show, print them.
+    found = set()
+    for line in _lines('mcfilter')[1:]:
+        words = line.split()
+        if int(words[0]) == index:
+            found.add(socket.inet_ntoa(struct.pack('!I', int(words[2], 16))))
+    for line in _lines('mcfilter6')[1:]:
+        words = line.split()
+        if int(words[0]) == index:
+            found.add(str(ipaddress.IPv6Address(int(words[2], 16))))
+    return sorted(found)
+
+
 class Memberships:
     """The groups that the agent is a member of, on one NIC each."""
 

@@ -23,6 +23,7 @@ import threading
 import time
 import typing
 
+from nova_vf_failover.guest import inspection
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import metadata
@@ -30,7 +31,9 @@ from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import standing
 from nova_vf_failover.guest import udev
+from nova_vf_failover.guest import version
 from nova_vf_failover.guest import voice
 
 LOG = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class Service:
         self._intent: typing.Optional[intents.Intent] = self._kept.intent
         self._report = intents.Report(self._intent)
         self._pending = False
+        self._channels = ['commands']
         self._voice = voice.Voice(
             self._changed, self._nics, lambda: self._report,
             self._mover.addresses)
@@ -82,6 +86,7 @@ class Service:
 
     def watch_metadata(self, url: str, interval: float) -> None:
         """Take intents that come through Nova's metadata service as well."""
+        self._channels.append(url)
         watch = metadata.Watch(url, interval, self._hear)
         for work in (self._voice.run, watch.run):
             threading.Thread(target=_vital, args=(work,), daemon=True).start()
@@ -132,8 +137,9 @@ class Service:
             request = json.loads(line.decode())
             command = request['command']
             if command == 'status':
-                with self._changed:
-                    return self._report.to_document()
+                return self._status()
+            if command == 'check' and request.get('all') is True:
+                return self._check_all()
             intent = intents.parse(request['intent'])
             if command == 'check':
                 return self._check(intent)
@@ -146,14 +152,34 @@ class Service:
                 state=intents.REFUSED,
                 message='No request: %r' % error).to_document()
 
-    def _check(self, intent: intents.Intent) -> intents.Document:
-        report = intents.Report(intent)
+    def _status(self) -> intents.Document:
         with self._changed:
-            try:
-                self._mover.check(intent)
-                report.end(intents.READY)
-            except intents.Refused as refusal:
-                report.end(intents.REFUSED, str(refusal))
+            return dict(
+                self._report.to_document(), agent=version.version(),
+                channels=list(self._channels),
+                places=standing.of(self._kept, self._nics, self._report))
+
+    def _check(self, intent: intents.Intent) -> intents.Document:
+        with self._changed:
+            return self._inspected(intents.Report(intent), intent.ports)
+
+    def _check_all(self) -> intents.Document:
+        with self._changed:
+            ports = self._mover.inspection.candidates()
+            if not ports:
+                return intents.Report(
+                    state=intents.REFUSED,
+                    message='There is no NIC that could be a primary.',
+                ).to_document()
+            return self._inspected(intents.Report(), ports)
+
+    def _inspected(self, report: intents.Report,
+                   ports: typing.List[intents.Port]) -> intents.Document:
+        found = self._mover.inspection.describe(ports)
+        report.describe(found)
+        message = inspection.in_one([
+            sentence for port in found for sentence in port['obstacles']])
+        report.end(intents.REFUSED if message else intents.READY, message)
         return report.to_document()
 
     def _apply(

@@ -14,6 +14,7 @@
 
 import json
 import os
+import time
 import typing
 
 from nova_vf_failover.guest import intent as intents
@@ -34,6 +35,7 @@ class Snapshot:
     :ivar away: the MACs whose traffic runs, or may run, over a standby
     :ivar names: the names of the primaries, by MAC, as long as there is a
         standby: a start of the guest does not forget them
+    :ivar since: when each MAC has come to be away, or not to be any more
     :ivar restarted: whether the guest was started anew since
 
     :param folder: where it is kept; made when it is written
@@ -47,6 +49,8 @@ class Snapshot:
         self.groups: typing.Dict[str, typing.List[str]] = {}
         self.away: typing.Set[str] = set()
         self.names: typing.Dict[str, str] = {}
+        self.since: typing.Dict[str, float] = {}
+        self._before: typing.Set[str] = set()
         self.restarted = False
         self._read()
 
@@ -59,11 +63,15 @@ class Snapshot:
 
     def write(self) -> None:
         """Keep it; after this returns it is on disk, or the old one is."""
+        self.since.update(dict.fromkeys(self.away ^ self._before,
+                                        time.time()))
+        self._before = set(self.away)
         document = {
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
             'outfits': self.outfits, 'groups': self.groups,
-            'away': sorted(self.away), 'names': self.names}
+            'away': sorted(self.away), 'names': self.names,
+            'since': self.since}
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         fresh = self._path + '.new'
         with open(fresh, 'w') as file:
@@ -86,6 +94,8 @@ class Snapshot:
         self.groups = document.get('groups', {})
         self.away = set(document['away'])
         self.names = document.get('names', {})
+        self._before = set(self.away)
+        self.since = document.get('since', {})
         self.restarted = document.get('boot') != _boot()
         if document['intent']:
             self.intent = intents.from_document(document['intent'])

@@ -105,12 +105,15 @@ class Switch:
         for number in spares:
             self._clear(number, present, hops)
 
-    def check(self, away: typing.List[Away]) -> None:
-        """:raises intents.Refused: as :meth:`prepare`"""
+    def check(self, away: typing.List[Away]) -> int:
+        """How many rules would get a twin.
+
+        :raises intents.Refused: as :meth:`prepare`
+        """
         owners = [rule for rule in rules.of(self._kernel)
                   if not _is_twin(rule)]
-        rules.twins(owners, _numbers(away, owners, SETS[0]), {
-            port.worn['name']: port.standby.name for port in away}, SETS[0])
+        return len(rules.twins(owners, _numbers(away, owners, SETS[0]), {
+            port.worn['name']: port.standby.name for port in away}, SETS[0]))
 
     def _copy(self, away: typing.List[Away],
               copies: typing.Dict[routes.Table, int],

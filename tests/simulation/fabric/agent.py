@@ -117,6 +117,11 @@ class Agent:
             '--standby-driver', _STANDBY_DRIVER), check=True,
             stdout=subprocess.PIPE, text=True).stdout
 
+    def text(self, *arguments: str) -> str:
+        """What a command prints."""
+        return subprocess.run(self._argv(*arguments), stdout=subprocess.PIPE,
+                              text=True).stdout
+
     def run(self, argv: Sequence[str], given: bytes) -> guest_agent.Program:
         """What the QEMU guest agent is told to run.
 

@@ -1,0 +1,137 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What programs have tied to a NIC that does not go along with its traffic."""
+
+import errno
+import ipaddress
+import socket
+import struct
+import typing
+
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import netlink
+
+# linux/if_link.h
+_GETLINK = 18
+_LINK = struct.Struct('=BxHiII')
+_XDP, _XDP_ATTACHED, _PROP_LIST, _ALT_IFNAME = 43, 2, 52, 53
+
+# linux/netfilter/nf_tables.h: the chains of all families. The first byte of
+# a message is the family.
+_NETLINK_NETFILTER = 12
+_GETCHAIN = 10 << 8 | 4
+_NFGENMSG = struct.Struct('=BBH')
+_NETDEV = 5
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4
+_HOOK_DEV, _HOOK_DEVS, _DEVICE_NAME = 3, 4, 1
+
+# linux/xfrm.h: where the attributes of a state begin, behind a struct
+# xfrm_usersa_info, and where a policy has the index of its NIC, in its
+# struct xfrm_selector.
+_NETLINK_XFRM = 6
+_GETSA, _GETPOLICY = 18, 21
+_STATE_LENGTH = 224
+_SELECTOR_INDEX = struct.Struct('=48xi')
+_OFFLOAD_DEV = 28
+_OFFLOAD = struct.Struct('=i')
+
+# What a kernel says that cannot do a thing at all.
+_UNKNOWN = frozenset([errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP,
+                      errno.ECONNREFUSED, errno.EPERM, errno.ENOENT])
+
+
+def of(kernel: netlink.Netlink, nic: links.Nic) -> typing.List[str]:
+    """Sentences that name the NIC."""
+    return (_of_the_link(kernel, nic) + _sources(nic) + _chains(nic)
+            + _states(nic) + _policies(nic))
+
+
+def _of_the_link(kernel: netlink.Netlink,
+                 nic: links.Nic) -> typing.List[str]:
+    found = []
+    for body in kernel.dump(_GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
+        if _LINK.unpack_from(body)[2] != nic.index:
+            continue
+        its = dict(netlink.attributes(body, _LINK.size))
+        xdp = dict(netlink.attributes(its.get(_XDP, b''), 0))
+        if any(xdp.get(_XDP_ATTACHED, b'')):
+            found.append('%s has an XDP program, which is not moved.'
+                         % nic.name)
+        found += ['%s is called %s too; other names are not moved.' % (
+            nic.name, netlink.text(value))
+            for kind, value in netlink.attributes(
+                its.get(_PROP_LIST, b''), 0) if kind == _ALT_IFNAME]
+    return found
+
+
+def _sources(nic: links.Nic) -> typing.List[str]:
+    return ['A program listens to %s on %s for single sources only; that is '
+            'not moved.' % (group, nic.name)
+            for group in multicast.filtered(nic.index)]
+
+
+def _chains(nic: links.Nic) -> typing.List[str]:
+    """Chains of nftables in the way of what comes in or goes out."""
+    found = []
+    for body in _asked(_NETLINK_NETFILTER, _GETCHAIN,
+                       _NFGENMSG.pack(_NETDEV, 0, 0)):
+        its = dict(netlink.attributes(body, _NFGENMSG.size))
+        if nic.name in _hooked(its.get(_CHAIN_HOOK, b'')):
+            found.append(
+                'The chain %s of the nftables table %s is bound to %s; what '
+                'comes in on the standby passes by it.' % (
+                    netlink.text(its[_CHAIN_NAME]),
+                    netlink.text(its[_CHAIN_TABLE]), nic.name))
+    return found
+
+
+def _hooked(hook: bytes) -> typing.List[str]:
+    its = dict(netlink.attributes(hook, 0))
+    names = [value for kind, value in netlink.attributes(
+        its.get(_HOOK_DEVS, b''), 0) if kind == _DEVICE_NAME]
+    if _HOOK_DEV in its:
+        names.append(its[_HOOK_DEV])
+    return [netlink.text(name) for name in names]
+
+
+def _states(nic: links.Nic) -> typing.List[str]:
+    """IPsec that the NIC does by itself."""
+    indexes = [
+        _OFFLOAD.unpack_from(value)[0]
+        for body in _asked(_NETLINK_XFRM, _GETSA, b'')
+        for kind, value in netlink.attributes(body, _STATE_LENGTH)
+        if kind == _OFFLOAD_DEV]
+    if nic.index not in indexes:
+        return []
+    return ['%s does IPsec for %d states (offload), which end with it.' % (
+        nic.name, indexes.count(nic.index))]
+
+
+def _policies(nic: links.Nic) -> typing.List[str]:
+    count = sum(_SELECTOR_INDEX.unpack_from(body)[0] == nic.index
+                for body in _asked(_NETLINK_XFRM, _GETPOLICY, b''))
+    if not count:
+        return []
+    return ['%d IPsec policies are bound to %s; they do not apply on the '
+            'standby.' % (count, nic.name)]
+
+
+def _asked(protocol: int, kind: int, body: bytes) -> typing.List[bytes]:
+    try:
+        with netlink.Netlink(protocol=protocol) as kernel:
+            return kernel.dump(kind, body)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        return []

@@ -1,0 +1,141 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a move would do to the ports of a guest, and what is in its way."""
+
+import collections
+import socket
+import typing
+
+from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import attachments
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import obstacles
+from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import switch
+
+Document = typing.Dict[str, typing.Any]
+Ports = typing.List[intents.Port]
+Found = typing.Dict[str, typing.List[str]]
+
+
+class Inspection:
+    """Looks, and changes nothing."""
+
+    def __init__(self, kernel: netlink.Netlink, nics: links.Links,
+                 switch_: switch.Switch) -> None:
+        self._kernel = kernel
+        self._nics = nics
+        self._switch = switch_
+
+    def check(self, ports: Ports) -> None:
+        """:raises intents.Refused: it would not work, and all reasons"""
+        found = self._obstacles(ports, self._worn(ports))
+        sentences = [sentence for port in ports
+                     for sentence in found[port.mac]]
+        if sentences:
+            raise intents.Refused(in_one(sentences))
+
+    def candidates(self) -> Ports:
+        """Each NIC that could be a primary, by its name."""
+        return [intents.Port(nic.name, nic.mac)
+                for nic in self._nics.candidates()]
+
+    def describe(self, ports: Ports) -> typing.List[Document]:
+        """What there is of each port, in numbers and sentences."""
+        worn = self._worn(ports)
+        found = self._obstacles(ports, worn)
+        return [dict(self._describe(port, worn.get(port.mac)),
+                     obstacles=found[port.mac]) for port in ports]
+
+    def _worn(self, ports: Ports) -> typing.Dict[str, switch.Away]:
+        primaries = [nic for nic in (
+            self._nics.primary(port.mac) for port in ports) if nic]
+        return {nic.mac: switch.Away(worn, nic.index, nic)
+                for nic, worn in zip(primaries, outfit.take(
+                    self._kernel, primaries))}
+
+    def _obstacles(self, ports: Ports,
+                   worn: typing.Dict[str, switch.Away]) -> Found:
+        found = self._rules(worn)
+        for port in ports:
+            if port.mac in worn:
+                found[port.mac] = obstacles.of(
+                    self._kernel, self._nics,
+                    worn[port.mac].standby) + found.get(port.mac, [])
+            else:
+                found[port.mac] = [obstacles.missing(port)]
+        return found
+
+    def _rules(self, worn: typing.Dict[str, switch.Away]) -> Found:
+        """Why the rules leave no place for the twins of each port."""
+        found: Found = {}
+        try:
+            self._switch.check(list(worn.values()))
+        except intents.Refused as together:
+            for mac, away in worn.items():
+                try:
+                    self._switch.check([away])
+                except intents.Refused as alone:
+                    found[mac] = ['%s: %s' % (away.standby.name, alone)]
+            if not found:
+                found = {mac: [str(together)] for mac in worn}
+        return found
+
+    def _describe(self, port: intents.Port,
+                  away: typing.Optional[switch.Away]) -> Document:
+        standby = self._nics.standby(port.mac)
+        document: Document = {
+            'id': port.id, 'mac': port.mac, 'primary': None,
+            'standby': standby.name if standby else None, 'warnings': []}
+        if away:
+            document.update(
+                primary=away.standby.name, driver=away.standby.driver,
+                rules=self._twins(away), **_counts(away.worn))
+            document['warnings'] = _tentative(away) + attachments.of(
+                self._kernel, away.standby)
+        return document
+
+    def _twins(self, away: switch.Away) -> int:
+        try:
+            return self._switch.check([away])
+        except intents.Refused:
+            return 0
+
+
+def in_one(sentences: typing.List[str]) -> str:
+    """Sentences as one text, none of them twice."""
+    return ' '.join(sorted(set(sentences), key=sentences.index))
+
+
+def _counts(worn: Document) -> Document:
+    found = [body[0] for body in netlink.from_text(worn['addresses'])]
+    tables = collections.Counter(
+        str(routes.table(body)) for key in ('leading', 'routes')
+        for body in netlink.from_text(worn[key]))
+    return {
+        'addresses': {'ipv4': found.count(socket.AF_INET),
+                      'ipv6': found.count(socket.AF_INET6)},
+        'routes': {'total': sum(tables.values()), 'tables': dict(tables)},
+        'neighbours': len(netlink.from_text(worn['neighbours'])),
+        'groups': len(worn['groups'])}
+
+
+def _tentative(away: switch.Away) -> typing.List[str]:
+    every = netlink.from_text(away.worn['addresses'])
+    settled = addresses.in_use(every)
+    return ['It is not known yet whether %s of %s is free; it is not moved.'
+            % (addresses.plain(body)[1], away.standby.name)
+            for body in every if body not in settled]

@@ -1,0 +1,109 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What is done instead where a kernel is too old for what is done else.
+
+Each time the body that an old kernel would get is given to this one.
+"""
+
+import os
+import socket
+import struct
+from unittest import mock
+
+import ddt
+from oslotest import base
+
+from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import obstacles
+from nova_vf_failover.guest import release
+
+_ADDRESS_HEADER = struct.Struct('=BBBBI')
+_RULE_HEADER = struct.Struct('=BBBBBxxBI')
+
+
+def kernel(name):
+    return mock.patch('os.uname', return_value=os.uname_result(
+        ('Linux', 'guest', name, '#1', 'x86_64')))
+
+
+@ddt.ddt
+class ReleaseTestCase(base.BaseTestCase):
+
+    @ddt.data(('3.10.0-1160.el7.x86_64', True), ('4.17.19', True),
+              ('4.18.0-553.el8', False), ('4.18', False), ('6.1.0', False),
+              ('10.0-rc1', False))
+    @ddt.unpack
+    def test_before(self, name, expected):
+        with kernel(name):
+            self.assertEqual(expected, release.before(4, 18))
+
+
+@ddt.ddt
+class AddressTestCase(base.BaseTestCase):
+    """No route may come with an address of a standby."""
+
+    @ddt.data(('3.10.0', 32, 128), ('3.16.0', 32, 64), ('4.17.0', 32, 64),
+              ('4.18.0', 24, 64))
+    @ddt.unpack
+    def test_prefix_on_a_standby(self, name, of_ipv4, of_ipv6):
+        with kernel(name):
+            made = addresses.put_quietly(
+                [self._body(socket.AF_INET, '192.0.2.7', 24),
+                 self._body(socket.AF_INET6, '2001:db8::7', 64)], 5)
+
+        self.assertEqual([of_ipv4, of_ipv6],
+                         [message.body[1] for message in made])
+
+    def test_prefix_on_a_primary_is_what_it_was(self):
+        with kernel('3.10.0'):
+            message, = addresses.put(
+                [self._body(socket.AF_INET, '192.0.2.7', 24)], 5, 0)
+
+        self.assertEqual(24, message.body[1])
+
+    def _body(self, family, address, prefix):
+        packed = socket.inet_pton(family, address)
+        return _ADDRESS_HEADER.pack(family, prefix, 0, 0, 3) + (
+            netlink.attribute(1, packed) + netlink.attribute(2, packed))
+
+
+class RuleTestCase(base.BaseTestCase):
+    """A twin without a table could not be told from a rule of the owner."""
+
+    NIC = mock.Mock(spec=links.Nic, index=3, up=True, carrier=True,
+                    master=None)
+    NIC.name = 'eth0'
+
+    def found(self, name):
+        def dump(kind, body):
+            # RTM_GETRULE, FR_ACT_PROHIBIT
+            if kind == 34 and body[0] == socket.AF_INET:
+                return [_RULE_HEADER.pack(2, 0, 0, 0, 0, 8, 0)
+                        + netlink.numeric(6, 77)
+                        + netlink.textual(3, 'eth0')]
+            return []
+        with kernel(name):
+            return obstacles.of(
+                mock.Mock(spec=netlink.Netlink, dump=dump),
+                mock.Mock(spec=links.Links, **{'all.return_value': []}),
+                self.NIC)
+
+    def test_refused_where_rules_have_no_protocol(self):
+        sentence, = self.found('4.16.0')
+
+        self.assertIn('priority 77 names eth0', sentence)
+
+    def test_not_refused_where_they_have(self):
+        self.assertEqual([], self.found('4.17.0'))
