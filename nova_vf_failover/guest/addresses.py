@@ -40,7 +40,8 @@ _FOREVER = 0xffffffff
 TIME_TO_RENEW = 120
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 # The first Linux that heeds the latter, in each family.
-_HEEDED = {socket.AF_INET: (4, 18), socket.AF_INET6: (3, 14)}
+_HEEDED: typing.Dict[int, typing.Tuple[int, int]] = {
+    socket.AF_INET: (4, 18), socket.AF_INET6: (3, 14)}
 # What is not settable is the kernel's to know.
 _SETTABLE = _NODAD | 0x10 | 0x100 | _NOPREFIXROUTE | 0x400
 _TENTATIVE = 0x40

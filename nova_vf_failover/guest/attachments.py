@@ -13,8 +13,6 @@
 """What programs have tied to a NIC that does not go along with its traffic."""
 
 import errno
-import ipaddress
-import socket
 import struct
 import typing
 

@@ -12,11 +12,15 @@
 
 """What the agent tells of a guest before, during and after a move."""
 
+import ctypes
 import functools
 import json
+import os
+import platform
 import socket
 import struct
 
+from nova_vf_failover.guest import netlink
 from tests.guest import base
 from tests import schemas
 
@@ -160,6 +164,16 @@ class CheckTestCase(base.GuestTestCase):
             self.assertTrue(any(words in warning
                                 for warning in port['warnings']), words)
 
+    def test_an_xdp_program(self):
+        if platform.machine() != 'x86_64':
+            self.skipTest('the number of bpf(2) is another one')
+        self.guest.inside(_attach_xdp)
+
+        port, = self.check()['ports']
+
+        self.assertEqual(['eth0 has an XDP program, which is not moved.'],
+                         port['warnings'])
+
     def test_without_an_intent(self):
         self.run_all('ip link add veth7 type veth peer name veth8',
                      'ip link add br7 type bridge',
@@ -189,6 +203,30 @@ class CheckTestCase(base.GuestTestCase):
     def join(self, group, source=None):
         made = self.guest.inside(functools.partial(_member, group, source))
         self.addCleanup(made.close)
+
+
+def _attach_xdp():
+    """Give eth0 a program that lets everything pass."""
+    # r0 = XDP_PASS; exit
+    program = ctypes.create_string_buffer(
+        struct.pack('=BBhiBBhi', 0xb7, 0, 0, 2, 0x95, 0, 0, 0))
+    license_ = ctypes.create_string_buffer(b'Apache-2.0')
+    # BPF_PROG_LOAD of a BPF_PROG_TYPE_XDP with two instructions, bpf(2).
+    libc = ctypes.CDLL(None, use_errno=True)
+    number = libc.syscall(321, 5, ctypes.create_string_buffer(struct.pack(
+        '=IIQQ', 6, 2, ctypes.addressof(program),
+        ctypes.addressof(license_)), 128), 128)
+    if number < 0:
+        raise OSError(ctypes.get_errno(), 'bpf')
+    try:
+        with netlink.Netlink() as kernel:
+            # RTM_NEWLINK with IFLA_XDP and in it IFLA_XDP_FD.
+            kernel.ask([netlink.Message(16, 0, struct.pack(
+                '=BxHiII', 0, 0, socket.if_nametoindex('eth0'), 0, 0)
+                + netlink.attribute(43 | netlink.NESTED, netlink.attribute(
+                    1, struct.pack('=i', number))))])
+    finally:
+        os.close(number)
 
 
 def _member(group, source):

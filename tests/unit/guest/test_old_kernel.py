@@ -34,8 +34,8 @@ _RULE_HEADER = struct.Struct('=BBBBBxxBI')
 
 
 def kernel(name):
-    return mock.patch('os.uname', return_value=os.uname_result(
-        ('Linux', 'guest', name, '#1', 'x86_64')))
+    return mock.patch('os.uname', autospec=True, return_value=(
+        os.uname_result(('Linux', 'guest', name, '#1', 'x86_64'))))
 
 
 @ddt.ddt
