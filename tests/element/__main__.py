@@ -82,7 +82,7 @@ def build(release: str, elements: pathlib.Path, python: str, channel: str,
          'debian-minimal', 'vf-failover-agent'],
         check=True, cwd=target, env=environment(
             **{**mirrors(release), **os.environ}, DIB_RELEASE=release,
-            DIB_NO_TMPFS='1', TMP_DIR=str(target),
+            DIB_NO_TMPFS='1',
             DIB_VF_FAILOVER_CHANNEL=channel, DIB_VF_FAILOVER_PYTHON=python,
             ELEMENTS_PATH=str(elements)))
     root = target / 'root'

@@ -39,6 +39,10 @@ class BundleTestCase(base.BaseTestCase):
         with open(self.file, 'rb') as second:
             self.assertEqual(before, second.read())
 
+    def test_it_does_not_say_when_it_was_made(self):
+        self.assertEqual({(1980, 1, 1, 0, 0, 0)}, {
+            info.date_time for info in zipfile.ZipFile(self.file).infolist()})
+
     def test_it_has_the_agent_and_nothing_else(self):
         names = zipfile.ZipFile(self.file).namelist()
         self.assertIn('nova_vf_failover/guest/service.py', names)

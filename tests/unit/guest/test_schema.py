@@ -30,14 +30,13 @@ MAC = 'fa:16:3e:00:00:0%d'
 GOOD = {'version': 1, 'generation': 7, 'use': 'standby', 'timeout': 10,
         'ports': [{'id': 'p', 'mac': MAC % 1}, {'id': 'q', 'mac': MAC % 2}]}
 
-# At the edges of what is taken, and anything else.
-NUMBERS = strategies.sampled_from(
-    [0, 1, -1, 600, 600.5, 601, 2 ** 53 - 1, 2 ** 53, 0.1, True, False])
-TEXTS = strategies.sampled_from(
-    ['standby', 'primary', '', 'p' * 64, 'p' * 65, 'p\n', MAC % 3,
-     MAC % 3 + '\n', (MAC % 3).upper(), (MAC % 3)[:-1], 'a.b-c_d', 'é',
-     '\u0661'])
-SCALARS = (strategies.none() | NUMBERS | TEXTS | strategies.integers()
+# At the edges of what is taken.
+EDGES = [
+    0, 1, 2, -1, 600, 600.5, 601, 2 ** 53 - 1, 2 ** 53, 0.1, True, False,
+    None, [], {}, 'standby', 'primary', '', 'p' * 64, 'p' * 65, 'p\n',
+    MAC % 3, MAC % 3 + '\n', (MAC % 3).upper(), (MAC % 3)[:-1], 'a.b-c_d',
+    'é', '\u0661']
+SCALARS = (strategies.sampled_from(EDGES) | strategies.integers()
            | strategies.floats() | strategies.text(max_size=20))
 VALUES = SCALARS | strategies.lists(
     SCALARS | strategies.just(GOOD['ports'][0]), max_size=3) | (
@@ -91,7 +90,16 @@ class IntentSchemaTestCase(base.BaseTestCase):
             schemas.validator('intent').is_valid(document),
             taken(document) is not None, document)
 
-    @hypothesis.settings(max_examples=1000, deadline=None)
+    def test_each_edge_in_each_place(self):
+        for key in GOOD:
+            for value in EDGES:
+                self.assertAgree(dict(GOOD, **{key: value}))
+        for key in ('id', 'mac'):
+            for value in EDGES:
+                self.assertAgree(dict(GOOD, ports=[
+                    dict(GOOD['ports'][0], **{key: value})]))
+
+    @hypothesis.settings(max_examples=500, deadline=None)
     @hypothesis.given(strategies.composite(near)())
     def test_it_says_what_the_agent_takes(self, document):
         hypothesis.assume(not beyond_words(document))
