@@ -13,6 +13,7 @@
 """Network namespaces of our own, and netlink into them."""
 
 from collections.abc import Callable
+import contextlib
 import os
 import subprocess
 import threading
@@ -116,4 +117,6 @@ def sweep() -> None:
         pid = rest.partition('-')[0]
         if (prefix == PREFIX and pid.isdigit()
                 and not os.path.exists(f'/proc/{pid}')):
-            netns.remove(name)
+            # Another run may be at it as well.
+            with contextlib.suppress(FileNotFoundError):
+                netns.remove(name)
