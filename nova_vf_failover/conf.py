@@ -84,6 +84,20 @@ namespace ``nova_vf_failover.channels``.
 answers with frames on the standby NIC; this needs CAP_NET_RAW, see
 ``etc/nova/rootwrap.d/nova-vf-failover.filters``.
 """),
+    cfg.StrOpt(
+        'steering',
+        default='none',
+        help="""
+How the receive filter of the NIC is moved: the name of an entry point in the
+namespace ``nova_vf_failover.steering``. Only a port whose guest says that the
+NIC goes on delivering to the VF is steered; whatever fails, the move goes on
+as with ``none``.
+
+``none`` leaves the NIC to itself, which is right for every NIC that delivers
+to the VF and to the standby. ``placeholder`` gives the VF another MAC as soon
+as the guest uses its standby. ``refilter`` asks the PF for the standby's MAC
+once more when the VF has gone. ``auto`` chooses by the driver of the PF.
+"""),
 ]
 
 guest_opts = [

@@ -42,6 +42,7 @@ from nova_vf_failover import negotiation
 from nova_vf_failover import registry
 from nova_vf_failover import reporting
 from nova_vf_failover.standby import base as standbys
+from nova_vf_failover.steering import filters
 from nova_vf_failover import swap
 
 LOG = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             registry.STANDBY, CONF.vf_failover.standby)()
         self._channel = registry.load(
             registry.CHANNELS, CONF.vf_failover.channel)()
+        self._steering = registry.load(
+            registry.STEERING, CONF.vf_failover.steering)()
         self._claims = claims.Claims(self.virtapi._compute.rt)
         # The servers whose VFs are being swapped right now, so that an abort
         # finds them before libvirt has a migration job.
@@ -389,7 +392,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             unplug=functools.partial(self.vif_driver.unplug, instance))
         return swap.Swap(
             instance, self._domain(instance), plugs, self._standby,
-            self._channel, self._claims,
+            self._channel, filters.Filters(self._steering, instance),
+            self._claims,
             reporting.Reporter(context, instance, CONF.host), cancelled)
 
 

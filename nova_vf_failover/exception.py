@@ -51,6 +51,10 @@ class GuestRefused(VFFailoverError):
     """
 
 
+class SteeringError(VFFailoverError):
+    """A NIC's receive filter could not be moved; the move goes on without."""
+
+
 class SwapCancelled(VFFailoverError):
     """The live migration was aborted while the VFs were being swapped."""
 

@@ -110,7 +110,8 @@ def _install() -> str | None:
                 'plugin overrides; set [vf_failover] enabled = false.')
     for namespace, name in (
             (registry.STANDBY, CONF.vf_failover.standby),
-            (registry.CHANNELS, CONF.vf_failover.channel)):
+            (registry.CHANNELS, CONF.vf_failover.channel),
+            (registry.STEERING, CONF.vf_failover.steering)):
         fault = registry.fault(namespace, name)
         if fault:
             return f'nova_vf_failover: {fault}'
@@ -123,5 +124,6 @@ def _install() -> str | None:
     libvirt.LibvirtDriver = driver.FailoverLibvirtDriver
     LOG.info('nova_vf_failover is enabled: VFs are swapped for standby NICs '
              'during live migration (standby: %(standby)s, channel: '
-             '%(channel)s, policy: %(policy)s)', CONF.vf_failover)
+             '%(channel)s, steering: %(steering)s, policy: %(policy)s)',
+             CONF.vf_failover)
     return None

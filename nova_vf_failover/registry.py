@@ -20,6 +20,7 @@ from stevedore import extension
 
 STANDBY = 'nova_vf_failover.standby'
 CHANNELS = 'nova_vf_failover.channels'
+STEERING = 'nova_vf_failover.steering'
 
 
 def load(namespace: str, name: str) -> typing.Any:

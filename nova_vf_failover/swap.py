@@ -37,6 +37,7 @@ from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import reporting
 from nova_vf_failover.standby import base as standbys
+from nova_vf_failover.steering import filters
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
@@ -80,7 +81,8 @@ class Swap:
     def __init__(
         self, instance: objects.Instance, guest: domain.Domain,
         plugs: Plugs, standby: standbys.Standby, channel: channels.Channel,
-        claimed: claims.Claims, reporter: reporting.Reporter,
+        steered: filters.Filters, claimed: claims.Claims,
+        reporter: reporting.Reporter,
         cancelled: threading.Event | None = None,
     ) -> None:
         self._instance = instance
@@ -88,6 +90,7 @@ class Swap:
         self._plugs = plugs
         self._standby = standby
         self._channel = channel
+        self._filters = steered
         self._claims = claimed
         self._reporter = reporter
         self._cancelled = cancelled or threading.Event()
@@ -154,9 +157,11 @@ class Swap:
         if not leaving:
             return
         with self._reporter.event(reporting.FAILOVER):
+            self._undo_steering(leaving)
             self._attach_standbys(leaving)
-            self._send_guest_to_standby(leaving)
-            self._detach_primaries(leaving)
+            deaf = self._send_guest_to_standby(leaving)
+            self._steer_to_standby(deaf)
+            self._detach_primaries(leaving, deaf)
 
     def _attach_standbys(self, ports: list[Port]) -> None:
         with self._step('standby attach', ports):
@@ -171,19 +176,27 @@ class Swap:
 
     def _tell_attached(self, ports: Iterable[Port]) -> None:
         for port in ports:
-            standby = self._guest.standby(port.mac)
-            if standby is None or standby.device is None:
+            device = self._device(port)
+            if not device:
                 continue
             try:
-                self._standby.attached(standby.device)
+                self._standby.attached(device)
             except Exception:
                 # Whatever a driver may raise: a standby that hears less than
                 # it should is better than no network.
                 LOG.exception('The standby %s of port %s may miss multicast',
-                              standby.device, port.id,
-                              instance=self._instance)
+                              device, port.id, instance=self._instance)
 
-    def _send_guest_to_standby(self, ports: list[Port]) -> None:
+    def _device(self, port: Port) -> str:
+        """The host's network device behind a standby, or an empty name."""
+        standby = self._guest.standby(port.mac)
+        return standby.device or '' if standby else ''
+
+    def _send_guest_to_standby(self, ports: list[Port]) -> list[Port]:
+        """Have the guest use its standbys.
+
+        :returns: the ports whose standby hears nothing while the VF is there
+        """
         with self._step('guest failover', ports):
             self._new_generation()
             self._enter(State.SWITCHING, [
@@ -200,13 +213,33 @@ class Swap:
                 raise exception.ChannelError(
                     'The guest has not moved to its standby NICs in time: '
                     f'{report.message or report.state.value}.')
+            return [port for port in ports if port.id in report.overlap]
 
-    def _detach_primaries(self, ports: list[Port]) -> None:
+    def _undo_steering(self, ports: list[Port]) -> None:
+        """Let VFs that have never left hear the network again.
+
+        The guest looks at once whether it hears it there.
+        """
+        for port in ports:
+            if self._state(port) and self._guest.primary(port.mac):
+                self._filters.to_primary(port.vif)
+
+    def _steer_to_standby(self, ports: list[Port]) -> None:
+        if not ports or not self._filters.move:
+            return
+        with self._step('steering', ports):
+            self._enter(State.DETACHING, ports)
+            for port in ports:
+                self._filters.to_standby(port.vif, self._device(port))
+
+    def _detach_primaries(self, ports: list[Port], deaf: list[Port]) -> None:
         with self._step('vf detach', ports):
             self._enter(State.DETACHING, ports)
             for port in ports:
                 self._guest.detach_primary(port.mac)
                 self._plugs.unplug(port.vif)
+                if port in deaf:
+                    self._filters.vf_left(port.vif, self._device(port))
                 self._enter(State.STANDBY, [port])
 
     # -- standby -> primary ------------------------------------------------
@@ -243,6 +276,7 @@ class Swap:
             return {}
         timeout = CONF.vf_failover.failback_timeout
         reasons: dict[str, str] = {}
+        self._undo_steering(ports)
         try:
             with self._step('vf attach', ports):
                 self._new_generation()

@@ -22,7 +22,8 @@ Ethernet frame carries the report. After the 42 bytes of Ethernet and ARP::
         55      1   NIC to use: 1 standby, 2 primary
         56      1   state, see STATES
         57      1   whether traffic was seen: 0 not known, 1 yes, 2 no
-        58      2   zero
+        58      1   1 if the VF is still the one that hears the network
+        59      1   zero
 
 All numbers are in network byte order. Only what the guest itself sends counts:
 for the host that is a frame which *leaves* through the macvtap. A frame that
@@ -47,7 +48,7 @@ PROVEN = {0: None, 1: True, 2: False}
 
 _ETH_P_ARP = 0x0806
 _REQUEST = 1
-_REPORT = struct.Struct('!4sBQBBBH')
+_REPORT = struct.Struct('!4sBQBBBBB')
 _OFFSET = 42
 
 # include/uapi/linux/filter.h and bpf_common.h: load 1, 2 or 4 bytes from the
@@ -73,6 +74,7 @@ class Report:
     use: intents.Use
     state: intents.ReportState
     proven: bool | None
+    overlap: bool = False
 
 
 def parse(frame: bytes) -> Report | None:
@@ -80,12 +82,13 @@ def parse(frame: bytes) -> Report | None:
     """
     if len(frame) < LENGTH:
         return None
-    magic, version, generation, use, state, proven, zero = (
+    magic, version, generation, use, state, proven, overlap, zero = (
         _REPORT.unpack_from(frame, _OFFSET))
     if ((magic, version, zero) != (MAGIC, VERSION, 0) or use not in USES
-            or state not in STATES or proven not in PROVEN):
+            or state not in STATES or proven not in PROVEN or overlap > 1):
         return None
-    return Report(generation, USES[use], STATES[state], PROVEN[proven])
+    return Report(generation, USES[use], STATES[state], PROVEN[proven],
+                  bool(overlap))
 
 
 OUTGOING: tuple[Condition, ...] = ((4, _PACKET_TYPE, _PACKET_OUTGOING),)

@@ -81,12 +81,14 @@ class Report:
 
     :ivar proven: by port, whether traffic was seen on the NIC switched to;
         None where the guest had nobody to ask
+    :ivar overlap: the ports whose VF is still the one that hears the network
     """
 
     generation: int
     state: ReportState
     message: str
     proven: dict[str, bool | None] = dataclasses.field(default_factory=dict)
+    overlap: frozenset[str] = frozenset()
 
     @property
     def finished(self) -> bool:
@@ -130,7 +132,10 @@ class Report:
                 state=ReportState(document['state']),
                 message=_shortened(str(document.get('message', ''))),
                 proven={str(port['id']): port.get('proven')
-                        for port in document.get('ports', [])})
+                        for port in document.get('ports', [])},
+                overlap=frozenset(
+                    str(port['id']) for port in document.get('ports', [])
+                    if port.get('overlap') is True))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise exception.ChannelError(
                 'the agent answered a report that is not complete: '

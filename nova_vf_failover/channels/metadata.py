@@ -182,7 +182,9 @@ def _combined(intent: intents.Intent, heard: Heard) -> intents.Report | None:
     else:
         state = State.WORKING
     return intents.Report(intent.generation, state, '', {
-        port: heard[mac].proven for port, mac in intent.macs.items()})
+        port: heard[mac].proven for port, mac in intent.macs.items()},
+        frozenset(port for port, mac in intent.macs.items()
+                  if heard[mac].overlap))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@
 
 The report is in the padding behind the 42 bytes of Ethernet and ARP: magic,
 version, generation (8 bytes), NIC to use, state, whether traffic was seen,
-two zero bytes. Switches and neighbours see nothing but the ARP.
+whether the VF is still the one that hears it, a zero byte. Switches and
+neighbours see nothing but the ARP.
 """
 
 import socket
@@ -24,7 +25,7 @@ import typing
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import intent as intents
 
-_REPORT = struct.Struct('!4sBQBBBH')
+_REPORT = struct.Struct('!4sBQBBBBB')
 _MAGIC = b'vffR'
 _VERSION = 1
 _USES = {intents.STANDBY: 1, intents.PRIMARY: 2}
@@ -44,7 +45,8 @@ def build(mac: str, own: typing.List[typing.Tuple[int, str]],
                  if family == socket.AF_INET]
     announced = frames.announcement(
         socket.AF_INET, mac, addresses[0] if addresses else '0.0.0.0')
-    proven = report.ports[mac]['proven'] if mac in report.ports else None
+    known = report.ports.get(mac, {})
     return announced + _REPORT.pack(
         _MAGIC, _VERSION, report.generation, _USES[report.use or ''],
-        _STATES[report.state], _PROVEN[proven], 0)
+        _STATES[report.state], _PROVEN[known.get('proven')],
+        known.get('overlap', False), 0)

@@ -28,6 +28,8 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova_vf_failover.standby import links
 from nova_vf_failover.standby import macvtap  # noqa: F401
+from nova_vf_failover.steering import base as steering  # noqa: F401
+from nova_vf_failover.steering import functions
 from tests.simulation import dataplane
 from tests.simulation import guest_agent
 from tests.simulation import hypervisor
@@ -58,6 +60,31 @@ class PaperLinks(links.HostLinks):
 
     def remove(self, name: str) -> None:
         self._plane.remove_link(name)
+
+
+class PaperFunctions(functions.Functions):
+    """The VFs of a host that exists on paper."""
+
+    def __init__(self, plane: paper.PaperDataPlane) -> None:
+        self._plane = plane
+
+    def find(self, address: str) -> functions.Function:
+        vf = self._plane.vfs[address]
+        siblings = [other for other, its in self._plane.vfs.items()
+                    if its.pf == vf.pf]
+        return functions.Function(address, vf.pf, siblings.index(address))
+
+    def driver(self, function: functions.Function) -> str:
+        return self._plane.driver
+
+    def mac(self, function: functions.Function) -> str:
+        return self._plane.vfs[function.address].mac or '00:00:00:00:00:00'
+
+    def set_mac(self, function: functions.Function, mac: str) -> None:
+        self._plane.set_vf_mac(function.address, mac)
+
+    def renew_filter(self, device: str) -> None:
+        self._plane.renew_filter(device)
 
 
 class Functions:
@@ -128,10 +155,17 @@ class SimulatedHosts(fixtures.Fixture):
         self.useFixture(fixtures.MonkeyPatch(
             'nova_vf_failover.standby.macvtap.links.HostLinks',
             lambda: self.links(self.newest)))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.steering.base.functions.Functions',
+            lambda: self.vf_functions(self.newest)))
 
     def links(self, host: str) -> links.HostLinks:
         """The links of a host as the plugin sees them."""
         return PaperLinks(self.planes[host])
+
+    def vf_functions(self, host: str) -> functions.Functions:
+        """The VFs of a host as the plugin sees them."""
+        return PaperFunctions(self.planes[host])
 
     def make_plane(self, host: str,
                    pfs: dict[str, list[str]]) -> dataplane.DataPlane:
@@ -159,6 +193,9 @@ class SimulatedHosts(fixtures.Fixture):
         """A guest of this server with the agent in its image."""
         guest = self.guests.setdefault(uuid, paper.PaperGuest())
         agent = self.agents[uuid] = paper_agent.PaperAgent(guest)
+        agent.hears = lambda mac: any(
+            plane.delivers(uuid, mac, 'standby')
+            for plane in self.planes.values())
         self.world.guest_agents[uuid] = guest_agent.QemuGuestAgent(
             agent.start)
         return agent

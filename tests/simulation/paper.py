@@ -36,14 +36,24 @@ class PaperLink:
     lower: str | None = None
 
 
+# How a NIC delivers what comes for the MAC of a VF, as in
+# :mod:`tests.simulation.fabric.nic`.
+REPLICATING, EXCLUSIVE, REFUSING = 'replicating', 'exclusive', 'refusing'
+
+
 @dataclasses.dataclass
 class PaperVF:
-    """A VF of a PF; ``owner`` is the guest that has it."""
+    """A VF of a PF; ``owner`` is the guest that has it.
+
+    :ivar mac: the administrative MAC
+    :ivar filter: what is delivered to it
+    """
 
     pf: str
     mac: str | None = None
     vlan: int | None = None
     owner: str | None = None
+    filter: str | None = None
 
 
 @dataclasses.dataclass
@@ -51,6 +61,7 @@ class PaperMacvtap:
     """A macvtap on a link.
 
     :ivar all_groups: whether it passes groups on that nobody told it of
+    :ivar filtered: whether the PF has taken its MAC
     """
 
     guest: str
@@ -58,6 +69,7 @@ class PaperMacvtap:
     mac: str
     flowing: bool = False
     all_groups: bool = False
+    filtered: bool = False
 
 
 class PaperGuest:
@@ -95,6 +107,11 @@ class PaperDataPlane:
         self.links: dict[str, PaperLink] = {}
         self.vfs: dict[str, PaperVF] = {}
         self.macvtaps: dict[str, PaperMacvtap] = {}
+        self.mode = REPLICATING
+        #: the kernel's driver of the PFs
+        self.driver = 'ice'
+        #: whether VFs keep their MAC when they come back from a guest
+        self.forgetful = False
         #: the names of the methods called, for a test of the order
         self.calls: list[str] = []
         self._faults: dict[str, list[Exception]] = {}
@@ -145,18 +162,52 @@ class PaperDataPlane:
             }
 
     def reaches(self, guest: str, mac: str) -> bool:
-        """Whether frames for the MAC come to the NIC that the guest uses."""
+        """Whether frames for the MAC come to a guest that takes them in.
+
+        One that uses its standby does so on its VF as well.
+        """
+        uses = self.guests[guest].uses.get(mac)
+        if uses not in self.guests[guest].nics.get(mac, ()):
+            return False
+        return self.delivers(guest, mac, uses) or (
+            uses == 'standby' and self.delivers(guest, mac, 'primary'))
+
+    def delivers(self, guest: str, mac: str, role: str) -> bool:
+        """Whether frames for the MAC come to this NIC of a guest."""
         with self._lock:
-            uses = self.guests[guest].uses.get(mac)
-            if uses not in self.guests[guest].nics.get(mac, ()):
-                return False
-            if uses == 'primary':
-                return any(vf.owner == guest and vf.mac == mac
+            if role == 'primary':
+                return any(vf.owner == guest and vf.filter == mac
                            for vf in self.vfs.values())
             return any(
                 (macvtap.guest, macvtap.mac, macvtap.flowing)
                 == (guest, mac, True) and self._working(macvtap.source)
+                and self._filtered(macvtap)
                 for macvtap in self.macvtaps.values())
+
+    def _filtered(self, macvtap: PaperMacvtap) -> bool:
+        """Whether the NIC does, as far as its filters go."""
+        if self.mode == REPLICATING:
+            return True
+        if self.mode == REFUSING:
+            return macvtap.filtered
+        return not self._held(macvtap.mac)
+
+    def _held(self, mac: str) -> bool:
+        return any(vf.filter == mac for vf in self.vfs.values())
+
+    def set_vf_mac(self, address: str, mac: str) -> None:
+        """``ip link set PF vf N mac MAC``."""
+        with self._called('set_vf_mac'):
+            vf = self.vfs[address]
+            vf.mac = mac if int(mac.replace(':', ''), 16) else None
+            if self.mode != REFUSING:
+                vf.filter = vf.mac
+
+    def renew_filter(self, device: str) -> None:
+        """Set a macvtap down and up."""
+        with self._called('renew_filter'):
+            macvtap = self.macvtaps[device]
+            macvtap.filtered = not self._held(macvtap.mac)
 
     def _working(self, name: str) -> bool:
         link = self.links.get(name)
@@ -171,13 +222,16 @@ class PaperDataPlane:
             if vf.owner:
                 raise errors.in_use(nic.vf or '', vf.owner)
             vf.mac, vf.vlan, vf.owner = nic.mac, nic.vlan, guest
+            vf.filter = nic.mac
         self._guest(guest).add(nic.mac, 'primary')
 
     def return_vf(self, guest: str, nic: dataplane.Nic) -> None:
         with self._called('return_vf'):
             self._guest(guest).remove(nic.mac, 'primary')
             vf = self.vfs[nic.vf or '']
-            vf.mac = vf.vlan = vf.owner = None
+            if not self.forgetful:
+                vf.mac = None
+            vf.vlan = vf.owner = vf.filter = None
 
     def plug_macvtap(self, guest: str, nic: dataplane.Nic) -> None:
         with self._called('plug_macvtap'):
@@ -191,7 +245,9 @@ class PaperDataPlane:
 
     def connect_macvtap(self, guest: str, nic: dataplane.Nic) -> None:
         with self._called('connect_macvtap'):
-            self.macvtaps[nic.target or ''].flowing = True
+            macvtap = self.macvtaps[nic.target or '']
+            macvtap.flowing = True
+            macvtap.filtered = not self._held(nic.mac)
         guest_nics = self._guest(guest)
         if 'standby' not in guest_nics.nics.get(nic.mac, ()):
             guest_nics.add(nic.mac, 'standby')

@@ -16,6 +16,7 @@ It speaks the protocol of the real one, which ``tests/guest`` holds to the
 same documents, and it can be made to misbehave.
 """
 
+from collections.abc import Callable
 from collections.abc import Sequence
 import enum
 import typing
@@ -56,6 +57,8 @@ class PaperAgent:
     def __init__(self, guest: paper.PaperGuest) -> None:
         self._guest = guest
         self.mood = Mood.GOOD
+        #: whether the standby with a MAC hears the network
+        self.hears: Callable[[str], bool] = lambda mac: True
         self._armed: set[str] = set()
         self._generation = 0
         guest.on_arrival = self._switch_back
@@ -103,7 +106,9 @@ class PaperAgent:
         if self.mood is Mood.MUTE:
             self.mood = Mood.DYING
             return guest_agent.Hanging()
-        return _report(intent, 'done')
+        return _report(intent, 'done', overlap=[
+            mac for mac in macs if 'primary' in self._guest.nics[mac]
+            and not self.hears(mac)])
 
     def _go_back(self, intent: dict[str, typing.Any],
                  macs: list[str]) -> guest_agent.Program:
@@ -125,11 +130,13 @@ class PaperAgent:
 
 
 def _report(intent: dict[str, typing.Any], state: str,
-            message: str = '') -> guest_agent.Program:
+            message: str = '',
+            overlap: Sequence[str] = ()) -> guest_agent.Program:
     return guest_agent.Ended(0 if not message else 1, jsonutils.dump_as_bytes({
         'version': 1, 'generation': intent['generation'],
         'use': intent['use'], 'state': state, 'message': message,
         'started': None, 'finished': None,
         'ports': [{'id': port['id'], 'mac': port['mac'], 'state': state,
-                   'proven': True if state == 'done' else None}
+                   'proven': True if state == 'done' else None,
+                   'overlap': port['mac'] in overlap}
                   for port in intent['ports']]}))

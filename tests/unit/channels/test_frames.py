@@ -25,10 +25,10 @@ MAC = 'fa:16:3e:00:00:01'
 GENERATION = 0x123456789abcd
 
 
-def made(state='done', use='standby', proven=None, own=()):
+def made(state='done', use='standby', proven=None, own=(), overlap=False):
     report = guest_intents.Report(guest_intents.Intent(
         GENERATION, use, 5.0, [guest_intents.Port('port', MAC)]), state)
-    report.ports[MAC]['proven'] = proven
+    report.ports[MAC].update(proven=proven, overlap=overlap)
     return reportframe.build(MAC, list(own), report)
 
 
@@ -54,6 +54,10 @@ class ParseTestCase(base.BaseTestCase):
         self.assertEqual((intents.Use.PRIMARY, proven),
                          (report.use, report.proven))
 
+    @ddt.data(True, False)
+    def test_overlap(self, overlap):
+        self.assertIs(overlap, frames.parse(made(overlap=overlap)).overlap)
+
     def test_it_is_a_gratuitous_arp_of_the_shortest_length(self):
         frame = made(own=[(socket.AF_INET6, 'fd00::1'),
                           (socket.AF_INET, '192.0.2.7')])
@@ -66,7 +70,8 @@ class ParseTestCase(base.BaseTestCase):
         ['empty', b''], ['short', made()[:59]],
         ['magic', changed(42, b'x')], ['version', changed(46, b'\2')],
         ['use', changed(55, b'\0')], ['state', changed(56, b'\xff')],
-        ['proof', changed(57, b'\3')], ['rest', changed(58, b'\1')],
+        ['proof', changed(57, b'\3')], ['overlap', changed(58, b'\2')],
+        ['rest', changed(59, b'\1')],
         ['noise', bytes(range(60))])
     def test_nonsense(self, frame):
         self.assertIsNone(frames.parse(frame))

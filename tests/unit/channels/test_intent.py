@@ -43,6 +43,15 @@ class ReportTestCase(base.BaseTestCase):
         self.assertTrue(report.finished)
         self.assertFalse(report.stayed)
 
+    def test_ports_whose_vf_hears_the_network_are_told(self):
+        ports = [{'id': 'a', 'overlap': True}, {'id': 'b', 'overlap': False},
+                 {'id': 'c'}, {'id': 'd', 'overlap': 'yes'}]
+
+        report = intent.Report.parse(
+            jsonutils.dumps(REPORT | {'ports': ports}))
+
+        self.assertEqual({'a'}, report.overlap)
+
     def test_refused_and_failed_mean_that_the_guest_stayed(self):
         for state in ('refused', 'failed'):
             report = intent.Report.parse(

@@ -1,0 +1,27 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The NIC is left to itself: its filter moves when the VF comes and goes."""
+
+from nova_vf_failover.steering import base
+
+
+class NoSteering(base.Steering):
+    """Right for every NIC that replicates, and safe on all others."""
+
+    acts = False
+
+    def to_standby(self, vif: base.VIF, device: str) -> None:
+        """Nothing to do."""
+
+    def vf_left(self, vif: base.VIF, device: str) -> None:
+        """Nothing to do."""
