@@ -14,12 +14,16 @@
 
 Two hosts, their NICs and the guest are namespaces of this machine. The NICs
 replicate, but for ``failover_exclusive``, where they deliver to the VF as
-long as it has the MAC. Everything is measured from outside of the agent but
+long as it has the MAC, and for ``steering``. Everything is measured from outside of the agent but
 the times of its steps, which its reports give.
 """
 
+# Before any other module of Nova: it chooses the concurrency mode.
+import nova.tests.functional  # noqa: F401 isort: skip
+
 import argparse
 import bisect
+import functools
 import json
 import os
 import select
@@ -38,9 +42,14 @@ from rich import table
 from nova_vf_failover.guest import bundle
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.steering import base as steerings
+from nova_vf_failover.steering import none
+from nova_vf_failover.steering import placeholder
+from nova_vf_failover.steering import refilter
 from tests.agent import pythons
 from tests.agent import stream
 from tests.guest import base
+from tests.simulation.fabric import host as hosts
 from tests.simulation.fabric import nic as nics
 from tests.simulation.fabric import traffic
 
@@ -76,6 +85,15 @@ class Bench(base.Stage, fixtures.Fixture):
     def switch(self) -> Figures:
         """A failover of a guest whose standby is there."""
         return self.done(self.intent('standby'))
+
+    def leave(self, steering: steerings.Steering) -> None:
+        """The VF goes, as in :mod:`nova_vf_failover.swap`."""
+        port, = self.ports
+        vif = {'id': 'port', 'address': port.mac,
+               'profile': {'pci_slot': '0000:81:00.1'}}
+        steering.to_standby(vif, 'macvtap0')
+        self.detach_vf('alpha', port, 1)
+        steering.vf_left(vif, 'macvtap0')
 
     def back(self) -> None:
         self.detach_vf('alpha', self.ports[0], 1)
@@ -204,6 +222,45 @@ def _duplicated(direction: traffic.Direction,
     return len(its) - len(set(its))
 
 
+def measure_steering(switches: int, rate: float,
+                     shown: progress.Progress) -> Figures:
+    """Packets that are lost until the VF has gone, by how the host steers.
+
+    The last two are on a NIC that refuses the standby as long as the VF is
+    there.
+    """
+    return {
+        'switches': switches, 'rate': rate,
+        **{what: _lost_while_leaving(mode, driver, switches, rate, shown, what)
+           for what, mode, driver in (
+               ('none', nics.EXCLUSIVE, none.NoSteering),
+               ('placeholder', nics.EXCLUSIVE,
+                placeholder.PlaceholderSteering),
+               ('refusing_none', nics.REFUSING, none.NoSteering),
+               ('refusing_refilter', nics.REFUSING,
+                refilter.RefilterSteering))}}
+
+
+def _lost_while_leaving(
+        mode: str, driver: type[steerings.Steering], switches: int,
+        rate: float, shown: progress.Progress, what: str) -> Figures:
+    spans = []
+    with Bench(mode) as bench:
+        port, = bench.ports
+        steering = driver(hosts.FabricFunctions(bench.net.hosts['alpha']))
+        session = bench.net.traffic(port, 4, rate)
+        for _ in shown.track(range(switches),
+                             description=f'steering, {what}'):
+            spans.append(_span(bench.attach, bench.switch, functools.partial(
+                bench.leave, steering)))
+            bench.come_back('alpha', {port: 1})
+        directions = session.stop()
+    lost = [[_lost(direction, span) for span in spans]
+            for direction in directions]
+    return {'lost_in': sum(lost[0]), 'lost_out': sum(lost[1]),
+            'lost_in_ms': _summary(lost[0], rate)}
+
+
 def measure_tcp(switches: int, shown: progress.Progress) -> Figures:
     """A stream of 4 MB/s while the guest goes there and back."""
     moments = []
@@ -286,6 +343,8 @@ def main() -> int:
             'failover_exclusive': measure_failover(
                 max(1, arguments.switches // 5), arguments.rate, shown,
                 nics.EXCLUSIVE),
+            'steering': measure_steering(
+                max(1, arguments.switches // 5), arguments.rate, shown),
             'failback_ms': measure_failback(arguments.switches, shown),
             'routes_100k': measure_routes(100000, shown),
             'routes_10': {
@@ -314,6 +373,12 @@ def _table(figures: Figures) -> table.Table:
             ('failover_exclusive.lost_out', 'packets', '0'),
             ('failover_exclusive.duplicated_ms.max', 'ms', '<= 20'),
             ('failover_exclusive.lost_in_failbacks', 'packets', ''),
+            ('steering.none.lost_in', 'packets', ''),
+            ('steering.none.lost_in_ms.max', 'ms', ''),
+            ('steering.placeholder.lost_in', 'packets', '0'),
+            ('steering.placeholder.lost_out', 'packets', '0'),
+            ('steering.refusing_none.lost_in_ms.median', 'ms', ''),
+            ('steering.refusing_refilter.lost_in_ms.median', 'ms', ''),
             ('failover.tcp_reset', '', 'False'),
             ('failover.tcp_dip', '', '< 0.05'),
             ('failback_ms.median', 'ms', '<= 20'),

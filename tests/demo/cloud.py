@@ -37,6 +37,7 @@ from oslo_config import cfg
 import testtools
 
 from nova_vf_failover.standby import links
+from nova_vf_failover.steering import functions
 from tests.demo import command_line
 from tests.demo import doors
 from tests.demo import measurement
@@ -83,6 +84,9 @@ class FabricHosts(hosts.SimulatedHosts):
 
     def links(self, host: str) -> links.HostLinks:
         return fabric_hosts.FabricLinks(self._net.hosts[host])
+
+    def vf_functions(self, host: str) -> functions.Functions:
+        return fabric_hosts.FabricFunctions(self._net.hosts[host])
 
     def _exists(self, device: str) -> bool:
         return any(device in host.namespace.names()

@@ -22,6 +22,7 @@ import pyroute2
 from pyroute2.netlink import exceptions
 
 from nova_vf_failover.standby import links
+from nova_vf_failover.steering import functions
 from tests.simulation import dataplane
 from tests.simulation import errors
 from tests.simulation.fabric import namespace
@@ -113,8 +114,31 @@ class Host:
         self._guest.namespace.netlink.link(
             'set', index=self._guest.vfs.pop(vf), ifname=name,
             net_ns_fd=self.namespace.descriptor)
-        self.nic.reset(vf, nic.mac)
+        self.nic.reset(vf)
         self._observe('return_vf', 'end')
+
+    def set_vf_mac(self, vf: str, mac: str) -> None:
+        """``ip link set PF vf N mac MAC``.
+
+        A VF of some NICs is reset by it (i40e, ice): its link goes, and it
+        comes back with the MAC.
+        """
+        self.nic.set_mac(vf, mac)
+        if self.nic.resets and vf in self._guest.vfs:
+            self.nic.cut(vf)
+            self._guest.namespace.netlink.link(
+                'set', index=self._guest.vfs[vf], address=mac)
+            self.nic.mend(vf)
+
+    def renew_filter(self, device: str) -> None:
+        """A macvtap is set down and up: its PF forgets it, and is asked."""
+        link, = self.namespace.netlink.get_links(
+            self.namespace.index(device))
+        mac = link.get_attr('IFLA_ADDRESS')
+        self.namespace.set(device, state='down')
+        self.nic.let_go(mac)
+        self.namespace.set(device, state='up')
+        self.nic.ask(mac)
 
     def plug_macvtap(self, guest: str, nic: dataplane.Nic) -> None:
         target, source = nic.target or '', nic.source or ''
@@ -136,6 +160,7 @@ class Host:
         moving = self._guest.vhosts[nic.mac]
         moving.connect(self._macvtaps[nic.target or ''])
         self.namespace.set(nic.target or '', state='up')
+        self.nic.ask(nic.mac)
         if fresh:
             self.namespace.give('virtio', self._guest.namespace,
                                 self._guest.free_name())
@@ -152,6 +177,7 @@ class Host:
                            keep_guest_nic: bool) -> None:
         moving = self._guest.vhosts[nic.mac]
         self.namespace.set(nic.target or '', state='down')
+        self.nic.let_go(nic.mac)
         moving.pause()
         if not keep_guest_nic:
             # With its last file descriptor the TAP device goes as well.
@@ -171,6 +197,33 @@ class Host:
         except exceptions.NetlinkError as error:
             if error.code != errno.ENODEV:
                 raise
+
+
+class FabricFunctions(functions.Functions):
+    """What the plugin sees of a host's VFs.
+
+    :param driver: what the PF's is said to be
+    """
+
+    def __init__(self, host: Host, driver: str = 'i40e') -> None:
+        self._host = host
+        self._driver = driver
+
+    def find(self, address: str) -> functions.Function:
+        return functions.Function(address, self._host.nic.pf, list(
+            self._host.nic.vfs).index(address))
+
+    def driver(self, function: functions.Function) -> str:
+        return self._driver
+
+    def mac(self, function: functions.Function) -> str:
+        return self._host.nic.macs[function.address]
+
+    def set_mac(self, function: functions.Function, mac: str) -> None:
+        self._host.set_vf_mac(function.address, mac)
+
+    def renew_filter(self, device: str) -> None:
+        self._host.renew_filter(device)
 
 
 class FabricLinks(links.HostLinks):

@@ -22,9 +22,16 @@ it delivers by the filters that are programmed, from the moment they are:
     was measured on igb.
 ``exclusive``
     A frame goes to the VF that has the MAC, and to the PF only if none has.
+``refusing``
+    A frame goes to the function that has asked for its MAC and was not
+    refused. The PF is refused what a VF has, and has to ask again; a VF keeps
+    what it has, whatever MAC the PF gives it, until it is reset.
 """
 
+import errno
 import socket
+
+from pyroute2.netlink import exceptions
 
 from tests.simulation.fabric import namespace
 
@@ -33,6 +40,9 @@ _ETH_P_ALL = 0x0003
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING = 263, 23
 
 REPLICATING, EXCLUSIVE = 'replicating', 'exclusive'
+REFUSING = 'refusing'
+
+NO_MAC = '00:00:00:00:00:00'
 
 
 class Nic:
@@ -41,7 +51,12 @@ class Nic:
     :param host: the host's namespace, which gets the PF and the VFs
     :param pf: the name of the PF there; VF n is called ``<pf>v<n>``
     :param vfs: the PCI addresses of the VFs
+    :ivar macs: the administrative MAC of each VF
+    :ivar resets: whether a VF is reset when it is given a MAC, see
+        :meth:`.host.Host.set_vf_mac`
     """
+
+    resets = False
 
     def __init__(self, host: namespace.Namespace, pf: str, vfs: list[str],
                  mode: str = REPLICATING) -> None:
@@ -54,7 +69,12 @@ class Nic:
         self._switch.set('switch', state='up')
         self.vfs = {address: f'{pf}v{number}'
                     for number, address in enumerate(vfs)}
-        self._add_function(pf, unicast_flood=1)
+        self.macs = dict.fromkeys(vfs, NO_MAC)
+        #: by PCI address, the MAC that is delivered to a VF
+        self._filters: dict[str, str] = {}
+        #: the MACs that are delivered to the PF and to nobody else
+        self._taken: set[str] = set()
+        self._add_function(pf, unicast_flood=int(mode != REFUSING))
         for name in self.vfs.values():
             self._add_function(name, unicast_flood=0)
 
@@ -68,20 +88,56 @@ class Nic:
         self._port('uplink', learning=0)
 
     def program(self, vf: str, mac: str) -> None:
-        """Set the administrative MAC of a VF; frames for it go there now."""
-        self._deliver(vf, mac, 1, 'add')
+        """Set the MAC of a VF that no guest has; frames for it go there now.
+        """
+        self.macs[vf] = mac
+        self._deliver(vf, mac)
 
-    def reset(self, vf: str, mac: str) -> None:
+    def reset(self, vf: str) -> None:
         """Take the MAC of a VF away."""
-        self._deliver(vf, mac, 0, 'del')
+        self.macs[vf] = NO_MAC
+        self._deliver(vf, None)
 
-    def _deliver(self, vf: str, mac: str, flood: int, command: str) -> None:
+    def set_mac(self, vf: str, mac: str) -> None:
+        """Set the administrative MAC of a VF that may be in a guest.
+
+        :raises pyroute2.NetlinkError: EINVAL where there is no such VF
+        """
+        if vf not in self.vfs:
+            raise exceptions.NetlinkError(errno.EINVAL, 'Invalid argument')
+        self.macs[vf] = mac
+        if self._mode != REFUSING:
+            self._deliver(vf, None if mac == NO_MAC else mac)
+
+    def ask(self, mac: str) -> None:
+        """The PF is to get what comes for a MAC, of a macvtap on it."""
+        if self._mode == REFUSING and mac not in self._filters.values():
+            self._filter('add', self.pf, mac)
+            self._taken.add(mac)
+
+    def let_go(self, mac: str) -> None:
+        """The macvtap with a MAC went down."""
+        if mac in self._taken:
+            self._taken.remove(mac)
+            self._filter('del', self.pf, mac)
+
+    def _deliver(self, vf: str, mac: str | None) -> None:
+        """Have the switch deliver to a VF what comes for a MAC, if any."""
         if vf in self._ignored:
             return
+        before = self._filters.pop(vf, None)
+        if mac:
+            self._filters[vf] = mac
+            # Between two functions that ask, the VF is the one that gets it.
+            self.let_go(mac)
         if self._mode == REPLICATING:
-            self._port(self.vfs[vf], unicast_flood=flood)
-        else:
-            self._filter(command, self.vfs[vf], mac)
+            # The switch floods; what is for others the VF does not take in.
+            self._port(self.vfs[vf], unicast_flood=int(bool(mac)))
+            return
+        if before:
+            self._filter('del', self.vfs[vf], before)
+        if mac:
+            self._filter('add', self.vfs[vf], mac)
 
     def become_exclusive(self) -> None:
         """Another NIC in its place; no VF may have a MAC."""
@@ -91,6 +147,14 @@ class Nic:
         """From now on the NIC takes a MAC for a VF and does not filter for it.
         """
         self._ignored.add(vf)
+
+    def cut(self, vf: str) -> None:
+        """A VF has no carrier from now."""
+        self._switch.set(self.vfs[vf], state='down')
+
+    def mend(self, vf: str) -> None:
+        """It has one again."""
+        self._switch.set(self.vfs[vf], state='up')
 
     def mute(self, vf: str) -> None:
         """From now on what a VF sends is dropped, as if it were spoofed.
