@@ -36,7 +36,7 @@ class AutoSteering(base.Steering):
             'igb': plain,
             'ixgbe': plain,
             'i40e': plain,
-            # Before Linux 6.0 it kept nothing of a filter that it refused.
+            # Before Linux 5.19 it kept nothing of a filter that it refused.
             'ice': placeholder.PlaceholderSteering(self._host, renew=True),
             'bnxt_en': refilter.RefilterSteering(self._host),
         }

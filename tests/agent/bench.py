@@ -14,8 +14,8 @@
 
 Two hosts, their NICs and the guest are namespaces of this machine. The NICs
 replicate, but for ``failover_exclusive``, where they deliver to the VF as
-long as it has the MAC, and for ``steering``. Everything is measured from outside of the agent but
-the times of its steps, which its reports give.
+long as it has the MAC, and for ``steering``. Everything is measured from
+outside of the agent but the times of its steps, which its reports give.
 """
 
 # Before any other module of Nova: it chooses the concurrency mode.
