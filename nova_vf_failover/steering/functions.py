@@ -23,8 +23,10 @@ import pyroute2
 
 from nova_vf_failover import exception
 
-# Asks for what the PF says of its VFs, include/uapi/linux/rtnetlink.h.
-_RTEXT_FILTER_VF = 1
+# Asks for what the PF says of its VFs, without their statistics, which may be
+# more than fits into an attribute: include/uapi/linux/rtnetlink.h,
+# RTEXT_FILTER_VF and RTEXT_FILTER_SKIP_STATS.
+_VFS_ONLY = 1 | 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +90,7 @@ class Functions:
         """
         with self._open_netlink() as netlink:
             for index in netlink.link_lookup(ifname=function.pf):
-                for link in netlink.get_links(
-                        index, ext_mask=_RTEXT_FILTER_VF):
+                for link in netlink.get_links(index, ext_mask=_VFS_ONLY):
                     macs = dict(_macs(link))
                     if function.number in macs:
                         return macs[function.number]

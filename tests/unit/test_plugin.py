@@ -76,6 +76,8 @@ class PluginTestCase(base.BaseTestCase):
         self.assertRefused('standby = bridge .*macvtap', standby='bridge')
         self.assertRefused('channel = pigeon .*qga', standby='macvtap',
                            channel='pigeon')
+        self.assertRefused('steering = wheel .*auto, none',
+                           standby='macvtap', channel='qga', steering='wheel')
 
     def test_a_channel_that_cannot_work_here_says_what_is_missing(self):
         self.missing.return_value = 'a module is missing.'
