@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+import contextlib
 import dataclasses
 import threading
 import typing
@@ -225,11 +226,10 @@ class Swap:
                 self._filters.to_primary(port.vif)
 
     def _steer_to_standby(self, ports: list[Port]) -> None:
-        if not ports or not self._filters.move:
-            return
-        with self._step('steering', ports):
-            self._enter(State.DETACHING, ports)
-            for port in ports:
+        for port in ports if self._filters.moved else ():
+            with contextlib.suppress(exception.SteeringError), self._step(
+                    'steering', [port]):
+                self._enter(State.DETACHING, [port])
                 self._filters.to_standby(port.vif, self._device(port))
 
     def _detach_primaries(self, ports: list[Port], deaf: list[Port]) -> None:

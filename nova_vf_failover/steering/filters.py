@@ -17,6 +17,7 @@ from __future__ import annotations
 from nova import objects
 from oslo_log import log as logging
 
+from nova_vf_failover import exception
 from nova_vf_failover.steering import base
 
 LOG = logging.getLogger(__name__)
@@ -25,8 +26,8 @@ LOG = logging.getLogger(__name__)
 class Filters:
     """Has a driver move filters, and goes on where it cannot.
 
-    Nothing here raises: a driver may be somebody else's, and what it cannot
-    do is what a move without it does not do either.
+    A driver may be somebody else's, so it may raise anything; and what it
+    cannot do is what a move without it does not do either.
     """
 
     def __init__(self, steering: base.Steering,
@@ -35,18 +36,23 @@ class Filters:
         self._instance = instance
 
     @property
-    def move(self) -> bool:
-        """Whether there is anything that moves them."""
+    def moved(self) -> bool:
+        """Whether the driver moves any."""
         return self._steering.acts
 
     def to_standby(self, vif: base.VIF, device: str) -> None:
-        """See :meth:`.base.Steering.to_standby`; all or nothing."""
+        """See :meth:`.base.Steering.to_standby`; all or nothing.
+
+        :raises exception.SteeringError: nothing, and the move can go on
+        """
         try:
             self._steering.to_standby(vif, device)
-        except Exception:
+        except Exception as error:
             LOG.exception('The NIC goes on delivering port %s to its VF until '
                           'that has gone', vif['id'], instance=self._instance)
             self.to_primary(vif)
+            raise exception.SteeringError(
+                f'the NIC goes on delivering to the VF: {error}') from error
 
     def vf_left(self, vif: base.VIF, device: str) -> None:
         """See :meth:`.base.Steering.vf_left`."""

@@ -222,8 +222,8 @@ class KilledTestCase(base.FailoverTestCase):
         died = threading.Event()
         original = getattr(swap.Swap, step)
 
-        def die(swapped, ports):
-            original(swapped, ports)
+        def die(swapped, *arguments):
+            original(swapped, *arguments)
             died.set()
             raise Killed()
 

@@ -71,6 +71,13 @@ class SteeringTestCase(base.FailoverTestCase):
     def macs(self, host='alpha'):
         return {vf.mac for vf in self.plane(host).vfs.values() if vf.mac}
 
+    def told(self):
+        """How the step went."""
+        kinds = [notification['event_type'].split('.') for notification
+                 in self.notifier.versioned_notifications]
+        return [kind[2] for kind in kinds
+                if kind[:2] == ['vf_failover', 'steering']]
+
     def refuse(self, method, times=1):
         self.plane('alpha').fail_next(
             method, exceptions.NetlinkError(errno.EBUSY, 'busy'), times)
@@ -107,6 +114,7 @@ class PlaceholderTestCase(SteeringTestCase):
 
         self.migrate(self.server)
 
+        self.assertEqual(['start', 'end'], self.told())
         self.assertEqual(1, len(states))
         self.assertIn('state="detaching"', states[0])
 
@@ -117,6 +125,7 @@ class PlaceholderTestCase(SteeringTestCase):
 
         self.assertWorld(self.server, 'beta')
         self.assertIn('goes on delivering port', self.stdlog.logger.output)
+        self.assertEqual(['start', 'error'], self.told())
 
     def test_vf_that_stays_has_its_mac_again(self):
         self.hosts.world.releases['hostdev'] = hypervisor.IGNORES
@@ -187,6 +196,7 @@ class NoneTestCase(SteeringTestCase):
     def test_vf_is_left_alone(self):
         self.migrate(self.server)
 
+        self.assertEqual([], self.told())
         self.assertWorld(self.server, 'beta')
         self.assertEqual(['assign_vf', 'return_vf'], self.calls())
 
