@@ -16,7 +16,7 @@ A NIC is plugged into a tap that exists before: a root port of PCI Express for
 each, so that all of them can come and go while the guest runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import contextlib
 import dataclasses
 import os
@@ -48,12 +48,14 @@ class Nic:
     :ivar name: of the device in QEMU
     :ivar tap: the file descriptor of the tap that it is plugged into
     :ivar model: of the device in QEMU
+    :ivar properties: more of it, as QEMU names them
     """
 
     name: str
     tap: int
     model: str
     mac: str
+    properties: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def check(megabytes: int) -> None:
@@ -75,19 +77,20 @@ class Machine:
 
     :param nics: all that it may ever have
     :param present: the root port, from 1, of each NIC that it boots with
+    :param options: more of QEMU's
     """
 
     def __init__(self, image: images.Image, seed: seeds.Seed,
                  nics: Sequence[Nic], present: dict[str, int],
                  words: Sequence[str] = (), megabytes: int = 768,
-                 processors: int = 1) -> None:
+                 processors: int = 1, options: Sequence[str] = ()) -> None:
         check(megabytes)
         self._nics = {nic.name: nic for nic in nics}
         self._folder = tempfile.TemporaryDirectory(prefix='lab-')
         self.console = self._path('console')
         seed.write(image.initrd, self._path('initrd'))
         self._process = self._start(image, present, words, megabytes,
-                                    processors)
+                                    processors, options)
         try:
             self._await_sockets()
             self.qmp = conversation.Qmp(self._path('qmp'))
@@ -137,8 +140,8 @@ class Machine:
         return ''
 
     def _start(self, image: images.Image, present: dict[str, int],
-               words: Sequence[str], megabytes: int,
-               processors: int) -> subprocess.Popen[bytes]:
+               words: Sequence[str], megabytes: int, processors: int,
+               options: Sequence[str]) -> subprocess.Popen[bytes]:
         argv = [
             PROGRAM, '-machine', 'q35', '-accel', 'tcg,thread=multi',
             '-cpu', 'max,la57=off', '-smp', str(processors),
@@ -167,6 +170,7 @@ class Machine:
                 [self._device(name, port)['driver']] + [
                     f'{key}={value}' for key, value in self._device(
                         name, port).items() if key != 'driver'])]
+        argv += options
         with open(self._path('log'), 'wb') as log:
             return subprocess.Popen(
                 # It has nothing that would end with who has started it.
@@ -178,7 +182,8 @@ class Machine:
     def _device(self, name: str, port: int) -> dict[str, str]:
         nic = self._nics[name]
         return {'driver': nic.model, 'id': name, 'netdev': name,
-                'mac': nic.mac, 'bus': f'port{port}', 'romfile': ''}
+                'mac': nic.mac, 'bus': f'port{port}', 'romfile': '',
+                **nic.properties}
 
     def _await_sockets(self) -> None:
         until = time.monotonic() + 30
