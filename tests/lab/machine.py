@@ -16,7 +16,8 @@ A NIC is plugged into a tap that exists before: a root port of PCI Express for
 each, so that all of them can come and go while the guest runs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence
 import contextlib
 import dataclasses
 import os

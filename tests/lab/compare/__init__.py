@@ -1,0 +1,19 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Ways to live migrate a guest with a VF, measured side by side.
+
+Two QEMU processes without KVM are the hosts' hypervisors, an emulated NIC of
+Intel stands in for the VF: what is compared is what each way does to the
+traffic, one way beside the other, never the seconds of real hardware.
+"""

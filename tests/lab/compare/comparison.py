@@ -1,0 +1,90 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The same rounds with each scheme, one beside the other."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Sequence
+import contextlib
+import typing
+
+from tests.lab.compare import fabric
+from tests.lab.compare import gaps
+from tests.lab.compare import schemes
+from tests.lab import image as images
+from tests.simulation.fabric import namespace
+
+FLOOR = schemes.Virtio.name
+
+Rounds = dict[str, list[gaps.Round]]
+Document = dict[str, typing.Any]
+
+
+def run(image: images.Image, kinds: Sequence[type[schemes.Scheme]],
+        count: int, say: Callable[[str], None]) -> Rounds:
+    """Boot a guest for each scheme, and move them in turn.
+
+    :param say: is told how far it is
+    """
+    namespace.sweep()
+    with contextlib.ExitStack() as stack:
+        ready = []
+        for number, kind in enumerate(kinds, 1):
+            say(f'Starting guest {number} of {len(kinds)} ({kind.name})')
+            net = stack.enter_context(fabric.Fabric())
+            scheme = kind(net, image)
+            stack.callback(scheme.close)
+            scheme.boot()
+            ready.append(scheme)
+        done: Rounds = {scheme.name: [] for scheme in ready}
+        for number, scheme in turns(ready, count):
+            say(f'Round {number} of {count}: {scheme.name}')
+            done[scheme.name].append(scheme.run())
+    return done
+
+
+def turns(ready: Sequence[schemes.Scheme],
+          count: int) -> Iterator[tuple[int, schemes.Scheme]]:
+    """Each round begins with another scheme."""
+    for number in range(count):
+        first = number % len(ready)
+        for scheme in [*ready[first:], *ready[:first]]:
+            yield number + 1, scheme
+
+
+def document(rounds: Rounds) -> Document:
+    """The figures of all rounds; times are milliseconds."""
+    return {
+        'rounds': min(map(len, rounds.values())),
+        'schemes': {name: _scheme(done, rounds.get(FLOOR))
+                    for name, done in rounds.items()}}
+
+
+def _scheme(done: Sequence[gaps.Round],
+            floor: Sequence[gaps.Round] | None) -> Document:
+    inside, outside = zip(*(its.interruptions() for its in done))
+    figures: Document = {
+        'in_ms': list(inside),
+        'out_ms': list(outside),
+        # Of the direction that was interrupted for longer.
+        'gaps_ms': {phase: [max(its.interruptions(phase)) for its in done]
+                    for phase in gaps.PHASES},
+        'lost': [sum(way.lost for way in its.ways) for its in done],
+        'duplicated': [sum(way.duplicated for way in its.ways)
+                       for its in done],
+        'tcp_stall_ms': [1000 * its.stream.stall for its in done],
+        'tcp_retransmissions': [its.stream.again for its in done]}
+    if floor:
+        figures['ratio_to_virtio'] = gaps.spread(gaps.ratios(done, floor))
+    return figures

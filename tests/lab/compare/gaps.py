@@ -1,0 +1,202 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""What a move did to the traffic: the arithmetic of gaps.
+
+Times are seconds of the clock of the machine that runs the lab. A gap is a
+time in which nothing got through, and longer than a threshold: datagrams are
+sent every 10 ms, by a guest whose processor is emulated.
+"""
+
+import array
+from collections.abc import Iterable
+from collections.abc import Sequence
+import dataclasses
+import itertools
+import statistics
+
+THRESHOLD = 0.040
+PHASES = ('failover', 'copy', 'failback')
+
+Phases = dict[str, tuple[float, float]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Gap:
+    """A time in which nothing got through."""
+
+    start: float
+    end: float
+
+    def within(self, start: float, end: float) -> float:
+        """How much of it lies in a span of time."""
+        return max(0.0, min(self.end, end) - max(self.start, start))
+
+
+@dataclasses.dataclass(frozen=True)
+class Way:
+    """What happened to the datagrams of one direction.
+
+    :ivar moments: when each number that got through did, in order
+    :ivar lost: numbers between the first and the last that did not
+    :ivar duplicated: how many came once more
+    """
+
+    moments: Sequence[float]
+    gaps: Sequence[Gap]
+    lost: int
+    duplicated: int
+
+    def interruption(self, start: float, end: float) -> float:
+        """The sum of the gaps, as far as they lie in a span of time."""
+        return sum(gap.within(start, end) for gap in self.gaps)
+
+    @property
+    def longest_pause(self) -> float:
+        """The longest time between two that got through, gap or not."""
+        return _longest(self.moments)
+
+
+def inwards(sent: Sequence[float], received: Sequence[int], start: float,
+            end: float) -> Way:
+    """Towards the guest, whose clock cannot be used: when what got through
+    was sent. Where nothing is missing there is no gap, for it is the sender
+    that has paused.
+
+    :param sent: when each number was sent
+    :param received: numbers in the order of their arrival
+    """
+    counted = [number for number in received if start <= sent[number] <= end]
+    numbers = sorted(set(counted))
+    found = [Gap(sent[one], sent[next_]) for one, next_
+             in itertools.pairwise(numbers)
+             if next_ > one + 1 and sent[next_] - sent[one] > THRESHOLD]
+    return Way([sent[number] for number in numbers], found,
+               *_count(numbers, counted))
+
+
+def outwards(arrivals: Iterable[tuple[int, float]], start: float,
+             end: float) -> Way:
+    """From the guest: when what got through has arrived.
+
+    :param arrivals: number and time of each, in order
+    """
+    counted = [(number, at) for number, at in arrivals if start <= at <= end]
+    moments = [at for _, at in counted]
+    found = [Gap(sooner, later) for sooner, later
+             in itertools.pairwise(moments) if later - sooner > THRESHOLD]
+    numbers = [number for number, _ in counted]
+    return Way(moments, found, *_count(sorted(set(numbers)), numbers))
+
+
+def _count(numbers: Sequence[int],
+           counted: Sequence[int]) -> tuple[int, int]:
+    """How many were lost, and how many came once more."""
+    if not numbers:
+        return 0, 0
+    return (numbers[-1] - numbers[0] + 1 - len(numbers),
+            len(counted) - len(numbers))
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """What happened to a stream that is never idle.
+
+    :ivar progress: each time at which more was acknowledged
+    :ivar again: segments that were sent again
+    """
+
+    progress: Sequence[float]
+    again: int
+
+    @property
+    def stall(self) -> float:
+        """The longest time without progress."""
+        return _longest(self.progress)
+
+
+def stream(samples: array.array, start: float, end: float) -> Stream:
+    """:param samples: time, bytes acknowledged, segments sent again, in turn
+    """
+    found = list(zip(samples[::3], samples[1::3], samples[2::3]))
+    progress = [at for (_, before, _), (at, after, _)
+                in itertools.pairwise(found)
+                if after > before and start <= at <= end]
+    before, until = (max((again for at, _, again in found if at <= moment),
+                         default=0.0) for moment in (start, end))
+    return Stream(progress, int(until - before))
+
+
+@dataclasses.dataclass(frozen=True)
+class Quiet:
+    """The longest pauses while nothing was done, in seconds."""
+
+    inwards: float
+    outwards: float
+    stream: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """One move by one scheme.
+
+    :ivar phases: start and end of each that it had; they follow each other
+    :ivar quiet: how it was before
+    """
+
+    phases: Phases
+    inwards: Way
+    outwards: Way
+    stream: Stream
+    quiet: 'Quiet'
+
+    @property
+    def start(self) -> float:
+        return min(start for start, _ in self.phases.values())
+
+    @property
+    def end(self) -> float:
+        return max(end for _, end in self.phases.values())
+
+    @property
+    def ways(self) -> tuple[Way, Way]:
+        return self.inwards, self.outwards
+
+    def interruptions(self, phase: str | None = None) -> tuple[float, float]:
+        """In milliseconds, towards the guest and from it.
+
+        :param phase: all of them if none is given
+        """
+        start, end = ((self.start, self.end) if phase is None
+                      else self.phases.get(phase, (0.0, 0.0)))
+        inside, outside = (1000 * way.interruption(start, end)
+                           for way in self.ways)
+        return inside, outside
+
+
+def ratios(rounds: Sequence[Round], floor: Sequence[Round]) -> list[float]:
+    """By how much more each round was interrupted than the same one of the
+    floor, both directions together.
+    """
+    return [sum(its.interruptions()) / sum(least.interruptions())
+            for its, least in zip(rounds, floor, strict=True)]
+
+
+def _longest(moments: Sequence[float]) -> float:
+    return max((later - sooner for sooner, later
+                in itertools.pairwise(moments)), default=0.0)
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    return {'median': statistics.median(values), 'min': min(values),
+            'max': max(values)}
