@@ -17,6 +17,7 @@ import typing
 
 import matplotlib
 from matplotlib import figure
+from matplotlib import patches
 
 from tests.lab.compare import comparison
 from tests.lab.compare import gaps
@@ -24,6 +25,8 @@ from tests.lab.compare import table
 
 _COLOURS = {'failover': '#4c78a8', 'copy': '#eeca3b', 'failback': '#54a24b'}
 _GAP = '#e45756'
+# Milliseconds, where the bars begin.
+_LEAST = 10
 
 
 def draw(path: str, rounds: comparison.Rounds) -> None:
@@ -46,8 +49,7 @@ def _draw_timelines(axis: typing.Any, rounds: comparison.Rounds) -> None:
         its = _median(done)
         for phase, (start, end) in its.phases.items():
             axis.barh(row, end - start, left=start - its.start, height=0.8,
-                      color=_COLOURS[phase], alpha=0.3,
-                      label='' if row > 1 else phase)
+                      color=_COLOURS[phase], alpha=0.3, linewidth=0)
         for way, offset in zip(its.ways, (-0.2, 0.2)):
             axis.broken_barh(
                 [(gap.start - its.start, gap.end - gap.start)
@@ -57,9 +59,9 @@ def _draw_timelines(axis: typing.Any, rounds: comparison.Rounds) -> None:
                    'median round', loc='left')
     axis.set_xlabel('seconds since the move began')
     _name_rows(axis, rounds)
-    shown = dict(zip(*reversed(axis.get_legend_handles_labels())))
-    axis.legend(shown.values(), shown.keys(), loc='lower right',
-                frameon=False, fontsize=8)
+    axis.legend([patches.Patch(color=colour, alpha=0.3)
+                 for colour in _COLOURS.values()], list(_COLOURS),
+                loc='lower right', frameon=False, fontsize=8)
 
 
 def _draw_bars(axis: typing.Any, rounds: comparison.Rounds) -> None:
@@ -74,6 +76,7 @@ def _draw_bars(axis: typing.Any, rounds: comparison.Rounds) -> None:
             axis.annotate(f' {middle:.0f}', (spread['max'], row + offset),
                           va='center', fontsize=8)
     axis.set_xscale('log')
+    axis.set_xlim(left=_LEAST)
     axis.set_title(f'Sum of gaps above {gaps.THRESHOLD * 1000:.0f} ms: '
                    'median, least and most', loc='left')
     axis.set_xlabel('ms')
