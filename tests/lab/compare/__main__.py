@@ -44,7 +44,9 @@ _WIDTH = 118
 
 
 def main() -> int:
-    """The exit code: 0, 1 (a move failed) or 2 (it cannot be run here)."""
+    """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
+    (it was interrupted).
+    """
     arguments = _arguments()
     console = consoles.Console(
         width=None if sys.stdout.isatty() else _WIDTH)
@@ -68,6 +70,9 @@ def main() -> int:
             conversation.Refusal) as error:
         console.print(f'{type(error).__name__}: {error}', markup=False)
         return 1
+    except KeyboardInterrupt:
+        console.print('Interrupted; what was there is removed.')
+        return 130
     _show(console, rounds, arguments)
     say('done')
     return 0

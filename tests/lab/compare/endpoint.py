@@ -131,7 +131,7 @@ class Guest(End):
 
     def tell(self) -> None:
         numbers = array.array('I', map(int, self.received[::2]))
-        json.dump({'sent': len(self.sent), 'received': base64.b64encode(
+        json.dump({'sent': self.sent.tolist(), 'received': base64.b64encode(
             numbers.tobytes()).decode()}, sys.stdout)
 
 

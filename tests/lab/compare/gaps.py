@@ -33,10 +33,15 @@ Phases = dict[str, tuple[float, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Gap:
-    """A time in which nothing got through."""
+    """A time in which nothing got through.
+
+    :ivar idle: how long nothing was sent in it, by the clock of the guest,
+        which stands still with it
+    """
 
     start: float
     end: float
+    idle: float = 0.0
 
     def within(self, start: float, end: float) -> float:
         """How much of it lies in a span of time."""
@@ -62,6 +67,10 @@ class Way:
         return sum(gap.within(start, end) for gap in self.gaps)
 
     @property
+    def idle(self) -> float:
+        return sum(gap.idle for gap in self.gaps)
+
+    @property
     def longest_pause(self) -> float:
         """The longest time between two that got through, gap or not."""
         return _longest(self.moments)
@@ -85,18 +94,26 @@ def inwards(sent: Sequence[float], received: Sequence[int], start: float,
                *_count(numbers, counted))
 
 
-def outwards(arrivals: Iterable[tuple[int, float]], start: float,
-             end: float) -> Way:
+def outwards(arrivals: Iterable[tuple[int, float]], sent: Sequence[float],
+             start: float, end: float) -> Way:
     """From the guest: when what got through has arrived.
 
     :param arrivals: number and time of each, in order
+    :param sent: when each was sent, by the clock of the guest
     """
     counted = [(number, at) for number, at in arrivals if start <= at <= end]
     moments = [at for _, at in counted]
-    found = [Gap(sooner, later) for sooner, later
-             in itertools.pairwise(moments) if later - sooner > THRESHOLD]
+    found = [Gap(sooner, later, _idle(sent, before, after))
+             for (before, sooner), (after, later)
+             in itertools.pairwise(counted) if later - sooner > THRESHOLD]
     numbers = [number for number, _ in counted]
     return Way(moments, found, *_count(sorted(set(numbers)), numbers))
+
+
+def _idle(sent: Sequence[float], before: int, after: int) -> float:
+    """The longest time in which nothing was sent, if it is no usual one."""
+    pause = _longest(sent[before:after + 1])
+    return pause if pause > THRESHOLD else 0.0
 
 
 def _count(numbers: Sequence[int],

@@ -28,7 +28,7 @@ TITLES = {'virtio': 'virtio alone', 'vf_failover': 'nova_vf_failover',
 def interruptions(rounds: comparison.Rounds) -> tables.Table:
     """Each phase, in each direction."""
     table = _table('Sum of the gaps of a round: median (least-most), ms',
-                   ['scheme', 'direction', *gaps.PHASES, 'all'])
+                   ['scheme', 'direction', *gaps.PHASES, 'all', 'guest idle'])
     for name, done in rounds.items():
         for index, way in enumerate(('to the guest', 'from the guest')):
             table.add_row(
@@ -36,7 +36,9 @@ def interruptions(rounds: comparison.Rounds) -> tables.Table:
                 *(_spread([its.interruptions(phase)[index] for its in done])
                   if phase in done[0].phases else ''
                   for phase in gaps.PHASES),
-                _spread([its.interruptions()[index] for its in done]))
+                _spread([its.interruptions()[index] for its in done]),
+                _spread([1000 * its.outwards.idle for its in done])
+                if index else '')
     return table
 
 

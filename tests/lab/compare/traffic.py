@@ -131,7 +131,8 @@ def measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
     # A gap may begin with the move itself: what came before it counts too.
     before, during = (
         (gaps.inwards(peer['sent'], numbers, *span),
-         gaps.outwards(arrivals, *span), gaps.stream(samples, *span))
+         gaps.outwards(arrivals, guest['sent'], *span),
+         gaps.stream(samples, *span))
         for span in ((quiet, start), (quiet, end)))
     inwards, outwards, stream = before
     return gaps.Round(phases, *during, quiet=gaps.Quiet(

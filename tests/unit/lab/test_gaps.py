@@ -89,7 +89,8 @@ class InwardsTestCase(base.BaseTestCase):
 class OutwardsTestCase(base.BaseTestCase):
 
     def test_a_gap_lasts_until_something_arrives(self):
-        way = gaps.outwards(arriving(every(range(20, 30))), 0.0, 2.0)
+        way = gaps.outwards(arriving(every(range(20, 30))), SENT,
+                            0.0, 2.0)
 
         self.assertEqual(10, way.lost)
         gap, = way.gaps
@@ -100,18 +101,28 @@ class OutwardsTestCase(base.BaseTestCase):
         arrivals = [(number, at + 0.3 * (number >= 50))
                     for number, at in arriving(every())]
 
-        way = gaps.outwards(arrivals, 0.0, 2.0)
+        way = gaps.outwards(arrivals, SENT, 0.0, 2.0)
 
         self.assertEqual((1, 0), (len(way.gaps), way.lost))
         self.assertAlmostEqual(0.31, way.interruption(0.0, 2.0))
+        self.assertEqual(0.0, way.idle)
+
+    def test_a_guest_that_does_not_come_to_send_is_idle(self):
+        sent = [at + 0.3 * (number >= 50) for number, at in enumerate(SENT)]
+        arrivals = [(number, at + 0.003) for number, at in enumerate(sent)]
+
+        way = gaps.outwards(arrivals, sent, 0.0, 2.0)
+
+        self.assertAlmostEqual(0.31, way.interruption(0.0, 2.0))
+        self.assertAlmostEqual(0.31, way.idle)
 
     def test_what_comes_twice(self):
-        way = gaps.outwards(arriving([*every(), 99]), 0.0, 2.0)
+        way = gaps.outwards(arriving([*every(), 99]), SENT, 0.0, 2.0)
 
         self.assertEqual((0, 1), (way.lost, way.duplicated))
 
     def test_nothing_at_all(self):
-        way = gaps.outwards([], 0.0, 2.0)
+        way = gaps.outwards([], SENT, 0.0, 2.0)
 
         self.assertEqual(([], 0, 0), (way.gaps, way.lost, way.duplicated))
 
