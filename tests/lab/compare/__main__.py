@@ -66,7 +66,7 @@ def main() -> int:
     except errors.LabError as error:
         console.print(str(error), markup=False)
         return 2
-    except (AssertionError, TimeoutError, traffic.NoTraffic,
+    except (AssertionError, OSError, traffic.NoTraffic,
             conversation.Refusal) as error:
         console.print(f'{type(error).__name__}: {error}', markup=False)
         return 1

@@ -39,10 +39,12 @@ _MODELS = {VF: ('e1000e', fabric.VF), STANDBY: ('virtio-net-pci', fabric.PF)}
 # One processor, for the machine has others to run. QEMU 7.2 emulates
 # cmpxchg16b wrongly where there can never be a second one: Linux 6.12 then
 # dies in an early __kmalloc_cache_noprof().
-_PROCESSORS = ('-smp', 'cpus=1,maxcpus=2')
+_MACHINE = ('-smp', 'cpus=1,maxcpus=2', '-no-reboot')
 # Bytes a second: the copy is to be short, for it is not what is compared.
 _BANDWIDTH = 4 << 30
 _TIMEOUT = 120.0
+# Characters at the end of the console that a panic is looked for in.
+_CONSOLE = 20000
 
 
 class Guest:
@@ -79,6 +81,12 @@ class Guest:
 
     def go_on(self) -> None:
         self.machine.qmp.execute('cont')
+
+    @property
+    def panicked(self) -> bool:
+        """Whether its kernel has died."""
+        return any(machine and 'Kernel panic' in machine.said(_CONSOLE)
+                   for machine in (self.machine, self._target, self._left))
 
     # -- its NICs -----------------------------------------------------------
 
@@ -192,4 +200,4 @@ class Guest:
             self._image, self._seed, nics,
             {name: PORTS[name] for name in present}, recipe.WORDS,
             megabytes=MEGABYTES, processors=1,
-            options=(*_PROCESSORS, *options))
+            options=(*_MACHINE, *options))

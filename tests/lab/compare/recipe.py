@@ -64,7 +64,9 @@ RECIPE = images.Recipe(
     size=1536)
 #: for the kernel's command line: the image itself stays as it is
 WORDS = ('ro', 'rootfstype=ext4', 'systemd.mask=tmp.mount',
-         'systemd.gpt_auto=0', 'random.trust_cpu=on')
+         'systemd.gpt_auto=0', 'random.trust_cpu=on',
+         # A guest that the emulation has broken ends, with its machine.
+         'oops=panic', 'panic=-1')
 
 _SHIPPED = os.path.join(os.path.dirname(__file__), '..', '..', '..', 'etc',
                         'vf-failover-agent')

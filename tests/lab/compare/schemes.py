@@ -66,11 +66,22 @@ class Scheme(abc.ABC):
         if self.has_agent:
             recipe.add_agent(seed)
         self._net = net
-        self.guest = guests.Guest(net, image, seed, self.present,
-                                  self.properties)
+        self._image = image
+        self._seed = seed
+        self.guest = self._make()
+
+    def _make(self) -> guests.Guest:
+        return guests.Guest(self._net, self._image, self._seed, self.present,
+                            self.properties)
 
     def close(self) -> None:
         self.guest.close()
+
+    def start_anew(self) -> None:
+        """Have a fresh guest."""
+        self.guest.close()
+        self.guest = self._make()
+        self.boot()
 
     def boot(self) -> None:
         """Until the guest is on its network."""
