@@ -60,9 +60,9 @@ def run(image: images.Image, kinds: Sequence[type[schemes.Scheme]],
 def _move(scheme: schemes.Scheme, say: Callable[[str], None]) -> gaps.Round:
     """Move its guest, once more with a fresh one if its kernel has died.
 
-    Once in some twenty moves that was seen right after the copy, with QEMU 7.2
-    without KVM: a red-black tree of the timers was broken. No way to migrate
-    can help that, and nothing that such a guest does is measured.
+    Twice in some forty moves that was seen right after the copy, with QEMU 7.2
+    without KVM: once a red-black tree of the timers was broken. No way to
+    migrate can help that, and nothing that such a guest does is measured.
     """
     for _ in range(_FRESH_GUESTS):
         try:
