@@ -14,10 +14,11 @@
 
 A VF hears from the moment it is up, and has to be up to be dressed; as long
 as its standby hears too, everything would come in twice. A chain of nftables
-in its family "netdev" whose policy is "drop" keeps that from the guest. Raw
-sockets see the frames before it does (net/core/dev.c,
-__netif_receive_skb_core), so the NIC can be proven all the same. The kernel
-removes a chain with its NIC.
+in its family "netdev" keeps what is sent to the VF alone from the guest. What
+is sent to many passes: a network manager that configures the VF waits for a
+router to speak. Raw sockets, which DHCP clients have, see the frames before
+the chain does (net/core/dev.c, __netif_receive_skb_core), so the NIC can be
+proven all the same. The kernel removes a chain with its NIC.
 
 Linux before 4.2, and one that is built without nftables, has no such chains:
 there frames come in twice for as long as it takes to dress the VF.
@@ -40,16 +41,24 @@ _TABLE = 'vf_failover'
 _NETLINK_NETFILTER = 12
 _BATCH_BEGIN, _BATCH_END = 0x10, 0x11
 _NFTABLES = 10
-_NEWTABLE, _DELTABLE, _NEWCHAIN = [_NFTABLES << 8 | kind for kind in (0, 2, 3)]
+_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = [
+    _NFTABLES << 8 | kind for kind in (0, 2, 3, 6)]
 _NETDEV = 5
 # struct nfgenmsg: family, version, resource in the network's byte order
 _HEADER = struct.Struct('!BBH')
 _TABLE_NAME = 1
-_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_POLICY, _CHAIN_TYPE = (
-    1, 3, 4, 5, 7)
+_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_TYPE = 1, 3, 4, 7
 _HOOK_NUMBER, _HOOK_PRIORITY, _HOOK_DEVICE = 1, 2, 3
 _INGRESS = 0
-_DROP = 0
+_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
+_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
+_META_TO, _META_KEY, _CMP_OF, _CMP_HOW, _CMP_WITH = 1, 2, 1, 2, 3
+_IMMEDIATE_TO, _IMMEDIATE_DATA = 1, 2
+_VALUE, _VERDICT, _VERDICT_CODE = 1, 2, 1
+_REGISTER, _VERDICT_REGISTER = 1, 0
+_PACKET_TYPE, _EQUAL, _DROP = 19, 0, 0
+# include/uapi/linux/if_packet.h, PACKET_HOST
+_FOR_US = b'\0'
 # Before the chains of others.
 _PRIORITY = -1000
 
@@ -57,7 +66,7 @@ _PRIORITY = -1000
 class Ingress:
     """What may come in on the NICs of this network namespace.
 
-    :ivar is_shut: whether one of them may take in nothing
+    :ivar is_shut: whether one of them may not take in all
     """
 
     def __init__(self) -> None:
@@ -68,11 +77,13 @@ class Ingress:
         self._tables: typing.Optional[netlink.Netlink] = None
 
     def shut(self, nic: links.Nic) -> None:
-        """From now on drop what comes in, if this kernel can."""
+        """From now on drop what is sent to a NIC alone, if this kernel can.
+        """
         try:
             self._change([
                 _message(_NEWTABLE, netlink.textual(_TABLE_NAME, _TABLE)),
-                _message(_NEWCHAIN, _chain(nic))])
+                _message(_NEWCHAIN, _chain(nic)),
+                _message(_NEWRULE, _rule(nic))])
         except OSError as error:
             LOG.info('Frames will come in twice while %s is dressed: %s',
                      nic.name, error)
@@ -119,10 +130,39 @@ def _chain(nic: links.Nic) -> bytes:
             + _number(_HOOK_PRIORITY, _PRIORITY)
             + netlink.textual(_HOOK_DEVICE, nic.name))
     return (netlink.textual(_CHAIN_TABLE, _TABLE)
-            + netlink.textual(_CHAIN_NAME, 'nic%d' % nic.index)
-            + netlink.attribute(_CHAIN_HOOK | netlink.NESTED, hook)
-            + _number(_CHAIN_POLICY, _DROP)
+            + netlink.textual(_CHAIN_NAME, _chain_name(nic))
+            + _nested(_CHAIN_HOOK, hook)
             + netlink.textual(_CHAIN_TYPE, 'filter'))
+
+
+def _chain_name(nic: links.Nic) -> str:
+    return 'nic%d' % nic.index
+
+
+def _rule(nic: links.Nic) -> bytes:
+    """As nft(8) would write it: meta pkttype host drop."""
+    return (netlink.textual(_RULE_TABLE, _TABLE)
+            + netlink.textual(_RULE_CHAIN, _chain_name(nic))
+            + _nested(_RULE_EXPRESSIONS, b''.join([
+                _expression('meta', _number(_META_TO, _REGISTER)
+                            + _number(_META_KEY, _PACKET_TYPE)),
+                _expression('cmp', _number(_CMP_OF, _REGISTER)
+                            + _number(_CMP_HOW, _EQUAL)
+                            + _nested(_CMP_WITH, netlink.attribute(
+                                _VALUE, _FOR_US))),
+                _expression(
+                    'immediate', _number(_IMMEDIATE_TO, _VERDICT_REGISTER)
+                    + _nested(_IMMEDIATE_DATA, _nested(
+                        _VERDICT, _number(_VERDICT_CODE, _DROP))))])))
+
+
+def _expression(name: str, data: bytes) -> bytes:
+    return _nested(_ELEMENT, netlink.textual(_EXPRESSION_NAME, name)
+                   + _nested(_EXPRESSION_DATA, data))
+
+
+def _nested(kind: int, attributes: bytes) -> bytes:
+    return netlink.attribute(kind | netlink.NESTED, attributes)
 
 
 def _number(kind: int, value: int) -> bytes:

@@ -155,3 +155,28 @@ class OtherNicTestCase(DressingTestCase):
 
     def test_it_is_opened_as_soon_as_that_is_seen(self):
         self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
+
+
+class SentToManyTestCase(base.GuestTestCase):
+
+    def test_it_comes_in_on_a_nic_that_is_shut(self):
+        kernel = self.guest.inside(netlink.Netlink)
+        self.addCleanup(kernel.close)
+        self.guest.inside(lambda: ingress.Ingress().shut(
+            links.Links(kernel, frozenset()).named('eth0')))
+        self.assertFalse(self.net.reaches(self.ports[0], 6))
+
+        with self.guest.inside(self.open_socket) as hearing, (
+                self.net.peer.inside(self.open_socket)) as sending:
+            hearing.bind(('::', 0))
+            hearing.settimeout(5)
+            index = self.net.peer.index('eth0')
+            # All nodes of the link, as a router advertises.
+            sending.sendto(b'to all', (
+                'ff02::1', hearing.getsockname()[1], 0, index))
+
+            self.assertEqual(b'to all', hearing.recv(16))
+
+    @staticmethod
+    def open_socket():
+        return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
