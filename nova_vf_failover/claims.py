@@ -14,41 +14,46 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 
+from nova import exception as nova_exception
 from nova import objects
 from nova.objects import fields
+from oslo_log import log as logging
 
 from nova_vf_failover import exception
+from nova_vf_failover import fitness
+
+LOG = logging.getLogger(__name__)
+
+VIF = dict[str, typing.Any]
+Status = fields.PciDeviceStatus
 
 
 class Claims:
     """The VFs that Nova's resource tracker has given to servers here.
 
     :param resource_tracker: nova-compute's own, which holds the PCI tracker
+    :param network_api: Nova's, which keeps the bindings of ports in Neutron
+    :param host: the name of this compute service
+    :param usable: says what is wrong with a VF
     """
 
-    def __init__(self, resource_tracker: typing.Any) -> None:
+    def __init__(self, resource_tracker: typing.Any, network_api: typing.Any,
+                 host: str, usable: fitness.Fitness) -> None:
         self._resource_tracker = resource_tracker
+        self._network_api = network_api
+        self._host = host
+        self._fitness = usable
 
-    def reclaim(self, instance: objects.Instance,
-                vif: dict[str, typing.Any]) -> objects.PciDevice:
-        """The VF that the tracker of this host has given to this port.
-
-        :param vif: the port's VIF with the binding of this host
-        :raises exception.CannotSwap: the tracker has not given it that VF
-        """
-        address = (vif.get('profile') or {}).get('pci_slot')
-        for device in self._resource_tracker.pci_tracker.pci_devs:
-            if (device.address == address
-                    and device.instance_uuid == instance.uuid
-                    and device.status == fields.PciDeviceStatus.ALLOCATED):
-                return device
-        raise exception.CannotSwap(
-            vif['id'],
-            f'its binding names VF {address}, which the PCI tracker of this '
-            f'host has not allocated to server {instance.uuid}.',
-            'Hard reboot the server to have its VF plugged anew.')
+    def of(self, context: typing.Any,
+           instance: objects.Instance) -> ServerClaims:
+        """What the tracker has given to one server."""
+        return ServerClaims(
+            self._resource_tracker, self._network_api, self._host,
+            functools.partial(self._fitness.fault, server=instance.uuid),
+            context, instance)
 
     def known(self) -> bool:
         """Whether the tracker exists; it is made in its first update."""
@@ -56,7 +61,7 @@ class Claims:
 
     def pending(self) -> bool:
         """Whether a VF is claimed here for a server that is on its way."""
-        return any(device.status == fields.PciDeviceStatus.CLAIMED
+        return any(device.status == Status.CLAIMED
                    for device in self._resource_tracker.pci_tracker.pci_devs)
 
     def release(self, context: typing.Any,
@@ -68,3 +73,189 @@ class Claims:
         """
         self._resource_tracker.free_pci_device_claims_for_instance(
             context, instance)
+
+
+class ServerClaims:
+    """The VFs of one server, and how it comes to another one.
+
+    Placement has no part in it: Nova does not report devices with a physical
+    network there (nova/compute/pci_placement_translator.py, ``_add_dev``),
+    and a port with a guaranteed bandwidth, whose PF is a provider of
+    Placement, has the name of the PF in its PCI request, so that no VF of
+    another PF satisfies it.
+
+    :param fault: says what is wrong with the VF at a PCI address, or None
+    """
+
+    def __init__(self, resource_tracker: typing.Any, network_api: typing.Any,
+                 host: str, fault: typing.Callable[[str], str | None],
+                 context: typing.Any, instance: objects.Instance) -> None:
+        self._resource_tracker = resource_tracker
+        self._network_api = network_api
+        self._host = host
+        self._fault = fault
+        self._context = context
+        self._instance = instance
+
+    def find(self, vif: VIF) -> objects.PciDevice:
+        """The VF that the tracker has given to this port.
+
+        :param vif: the port's VIF with the binding of this host
+        :raises exception.CannotSwap: the tracker has not given it that VF
+        """
+        for device in self._held():
+            if device.address == _address(vif):
+                return device
+        raise exception.CannotSwap(
+            vif['id'],
+            f'its binding names VF {_address(vif)}, which the PCI tracker of '
+            f'this host has not allocated to server {self._instance.uuid}.',
+            'Hard reboot the server to have its VF plugged anew.')
+
+    def reclaim(self, vif: VIF, spoiled: str = '') -> VIF:
+        """The port with a VF of this host that can be used.
+
+        That is the VF of its binding, or else another one that satisfies the
+        port's PCI request: claimed, then written into the binding, and only
+        then is the other one given back, as Nova gives back the VF of a port
+        that is detached. Whoever finds a server with two VFs for one port,
+        after a crash in between, goes on from there.
+
+        :param spoiled: the address of a VF that is not wanted
+        :raises exception.CannotSwap: there is none
+        """
+        request = self._request(vif)
+        if request is None:
+            self.find(vif)
+            return vif
+        self._allocate()
+        held = [device for device in self._held()
+                if device.request_id == request.request_id]
+        held.sort(key=lambda device: device.address != _address(vif))
+        faults: dict[str, str] = {}
+        for device in held:
+            if device.address == spoiled:
+                faults[spoiled] = f'VF {spoiled} cannot be attached'
+            elif self._usable(device, faults):
+                chosen = device
+                break
+        else:
+            chosen = self._claim(vif, request, faults)
+        others = [device for device in held if device is not chosen]
+        if chosen.address != _address(vif):
+            LOG.warning('Port %(port)s gets VF %(vf)s: %(faults)s',
+                        {'port': vif['id'], 'vf': chosen.address,
+                         'faults': '; '.join(faults.values())
+                         or f'VF {_address(vif)} is not of this server'},
+                        instance=self._instance)
+            vif = self._bind(vif, others)
+        for device in others:
+            self._resource_tracker.unclaim_pci_devices(
+                self._context, device, self._instance)
+        return vif
+
+    def _held(self) -> list[objects.PciDevice]:
+        return [device
+                for device in self._resource_tracker.pci_tracker.pci_devs
+                if device.instance_uuid == self._instance.uuid
+                and device.status == Status.ALLOCATED]
+
+    def _request(self, vif: VIF) -> objects.InstancePCIRequest | None:
+        """What Nova has once asked the tracker for on behalf of the port."""
+        for request in self._instance.pci_requests.requests:
+            if request.requester_id == vif['id']:
+                return request
+        return None
+
+    def _allocate(self) -> None:
+        """Take what is claimed for the server as its own.
+
+        It is here, so a claim is what a crash has left; a new one would make
+        the tracker forget it (nova/pci/manager.py, ``claim_instance``).
+        """
+        if any(device.instance_uuid == self._instance.uuid
+               and device.status == Status.CLAIMED
+               for device in self._resource_tracker.pci_tracker.pci_devs):
+            self._resource_tracker.allocate_pci_devices_for_instance(
+                self._context, self._instance)
+
+    def _usable(self, device: objects.PciDevice,
+                faults: dict[str, str]) -> bool:
+        """Whether a VF has no fault; one that it has is added."""
+        fault = self._fault(device.address)
+        if fault:
+            faults[device.address] = fault
+        return not fault
+
+    def _claim(self, vif: VIF, request: objects.InstancePCIRequest,
+               faults: dict[str, str]) -> objects.PciDevice:
+        """Another VF, allocated to the server.
+
+        The tracker does not know which of its VFs can be used, so it is
+        asked until it gives one that can.
+        """
+        wanted = objects.InstancePCIRequests(
+            requests=[request], instance_uuid=self._instance.uuid)
+        refused: list[objects.PciDevice] = []
+        try:
+            while True:
+                device, = self._resource_tracker.claim_pci_devices(
+                    self._context, wanted, self._instance.numa_topology)
+                if self._usable(device, faults):
+                    break
+                refused.append(device)
+        except (nova_exception.PciDeviceRequestFailed, ValueError) as error:
+            # A tracker without any device returns none.
+            raise exception.CannotSwap(
+                vif['id'], 'no VF of this host can be used for it.',
+                'Mend one, or migrate the server.',
+                '; '.join(faults.values())) from error
+        finally:
+            for unusable in refused:
+                self._resource_tracker.unclaim_pci_devices(
+                    self._context, unusable, self._instance)
+        self._allocate()
+        return device
+
+    def _bind(self, vif: VIF, others: list[objects.PciDevice]) -> VIF:
+        """Have the port's binding name the VF that is not among others.
+
+        As Nova does it where a server comes to other VFs without a
+        migration, when it is unshelved.
+        """
+        gone = {device.address for device in others}
+        devices = self._instance.pci_devices
+        devices.objects = [device for device in devices.objects
+                           if device.address not in gone]
+        self._network_api.setup_instance_network_on_host(
+            self._context, self._instance, self._host,
+            provider_mappings=_providers(self._instance.get_network_info()))
+        for new in self._network_api.get_instance_nw_info(
+                self._context, self._instance):
+            if new['id'] == vif['id']:
+                return new
+        raise exception.CannotSwap(
+            vif['id'], f'server {self._instance.uuid} does not have it any '
+            'more.', '')
+
+
+def _address(vif: VIF) -> str | None:
+    return (vif.get('profile') or {}).get('pci_slot')
+
+
+def _providers(network_info: typing.Iterable[VIF]) -> dict[str, list[str]]:
+    """Which provider of Placement serves which request of the ports.
+
+    Nova wants to know it of ports with a guaranteed bandwidth, and it is in
+    their bindings: by group, or one for the port where Neutron is older than
+    the extension port-resource-request-groups.
+    """
+    providers = {}
+    for vif in network_info:
+        allocation = (vif.get('profile') or {}).get('allocation')
+        if isinstance(allocation, str):
+            providers[vif['id']] = [allocation]
+        else:
+            providers |= {group: [provider] for group, provider
+                          in (allocation or {}).items()}
+    return providers

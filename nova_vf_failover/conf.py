@@ -146,7 +146,40 @@ seconds. It makes a migration longer, and not the interruption.
 """),
 ]
 
-ALL_OPTS = list(itertools.chain(switch_opts, driver_opts, guest_opts))
+recovery_opts = [
+    cfg.IntOpt(
+        'recovery_interval',
+        default=60, min=0, max=3600,
+        help="""
+Seconds between two looks for servers of this host whose ports are not where
+they should be: on a standby NIC, because a failback did not work, or anywhere
+in between, because nova-compute died in the middle of a move. They are brought
+back onto their VFs; the first look is when nova-compute has started. It is
+also how long a request of ``nova-vf-failover failback`` may have to wait.
+
+With 0 there are no such looks. A live migration or a hard reboot brings such a
+server back then.
+"""),
+    cfg.IntOpt(
+        'recovery_longest_pause',
+        default=3600, min=1,
+        help="""
+Seconds between two attempts to bring the same server back, at most. After the
+first attempt that failed it is ``recovery_interval``, and twice as long after
+each further one.
+"""),
+    cfg.IntOpt(
+        'recovery_attempts',
+        default=48, min=0,
+        help="""
+After how many attempts a server is left on its standby NIC, where its network
+works. It can still be live migrated or hard rebooted, or its failback be asked
+for with ``nova-vf-failover failback``. With 0 it is tried for ever.
+"""),
+]
+
+ALL_OPTS = list(itertools.chain(
+    switch_opts, driver_opts, guest_opts, recovery_opts))
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

@@ -27,6 +27,7 @@ from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_vf_failover import exception
 from nova_vf_failover import journal
+from nova_vf_failover import request
 
 # The kinds of <interface> that a primary and its standby are made of.
 PRIMARY_TYPE = 'hostdev'
@@ -196,6 +197,20 @@ class Domain:
             libvirt.VIR_DOMAIN_METADATA_ELEMENT,
             content.to_xml() if content.entries else None,
             journal.PREFIX, journal.NAMESPACE, flags)
+
+    def read_request(self) -> request.Request | None:
+        """What an operator asks for, see :mod:`nova_vf_failover.request`."""
+        return request.find(self._tree(False))
+
+    def remove_request(self) -> None:
+        """It has been answered; nothing to do if there was none."""
+        request.remove(self.libvirt_domain)
+
+    def has_job(self) -> bool:
+        """Whether libvirt is moving the guest, or saving its memory."""
+        libvirt = libvirt_guest.libvirt
+        return self._guest.get_job_info().type in (
+            libvirt.VIR_DOMAIN_JOB_BOUNDED, libvirt.VIR_DOMAIN_JOB_UNBOUNDED)
 
     def _tree(self, persistent: bool) -> etree._Element:
         return etree.fromstring(

@@ -35,15 +35,12 @@ from nova.virt.libvirt import driver as libvirt_driver
 from oslo_config import cfg
 from oslo_log import log as logging
 
-from nova_vf_failover import claims
-from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import negotiation
-from nova_vf_failover import registry
-from nova_vf_failover import reporting
+from nova_vf_failover import recovery
 from nova_vf_failover.standby import base as standbys
-from nova_vf_failover.steering import filters
 from nova_vf_failover import swap
+from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
@@ -59,16 +56,16 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
 
     def init_host(self, host: str) -> None:
         super().init_host(host)
-        self._standby = registry.load(
-            registry.STANDBY, CONF.vf_failover.standby)()
-        self._channel = registry.load(
-            registry.CHANNELS, CONF.vf_failover.channel)()
-        self._steering = registry.load(
-            registry.STEERING, CONF.vf_failover.steering)()
-        self._claims = claims.Claims(self.virtapi._compute.rt)
-        # The servers whose VFs are being swapped right now, so that an abort
-        # finds them before libvirt has a migration job.
-        self._swapping: dict[str, threading.Event] = {}
+        self._bench = workbench.Workbench(self, self.virtapi._compute, host)
+        self._operations = self._bench.operations
+        self._standby = self._bench.standby
+        self._claims = self._bench.claims
+        self._recovery = recovery.Recovery(self._bench)
+        self._recovery.start()
+
+    def cleanup_host(self, host: str) -> None:
+        self._recovery.stop()
+        super().cleanup_host(host)
 
     def get_available_resource(self, nodename: str) -> dict[str, typing.Any]:
         """Nova's periodic look at this host, and ours at what was left here.
@@ -77,15 +74,21 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         to it was given up; the VFs that it has claimed for it become free in
         this task, and what the standbys left goes once they are.
         """
-        if self._claims.known() and not self._claims.pending():
-            try:
-                self._standby.sweep()
-            except Exception:
-                # Whatever netlink or privsep raise: Nova's own look must not
-                # fail for it, and the next one comes.
-                LOG.exception('What standby NICs have left on this host '
-                              'cannot be removed')
+        self._recovery.sweep()
         return super().get_available_resource(nodename)
+
+    def update_provider_tree(
+        self, provider_tree: typing.Any, nodename: str,
+        allocations: typing.Any = None,
+    ) -> typing.Any:
+        """Nova's report to Placement, which ends each update of the tracker.
+
+        The first one is the moment from which on the tracker knows which VF
+        is whose.
+        """
+        self._recovery.begin()
+        return super().update_provider_tree(
+            provider_tree, nodename, allocations)
 
     # -- before the move -----------------------------------------------------
 
@@ -158,9 +161,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
                 context, instance, dest, post_method, recover_method,
                 block_migration, migrate_data)
             return
-        cancelled = self._swapping[instance.uuid] = threading.Event()
         try:
-            self._failover(context, instance, migrate_data, cancelled)
+            self._failover(context, instance, migrate_data)
         except Exception as error:
             LOG.exception('The VFs of the server cannot be swapped; the live '
                           'migration is undone', instance=instance)
@@ -169,8 +171,6 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
                 context, instance, dest, migrate_data=migrate_data,
                 migration_status='cancelled' if aborted else 'failed')
             return
-        finally:
-            del self._swapping[instance.uuid]
         self._migrate(context, instance, dest, post_method, recover_method,
                       block_migration, migrate_data)
 
@@ -204,10 +204,7 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
 
     def live_migration_abort(self, instance: objects.Instance) -> None:
         """Also while the VFs are swapped and libvirt has no job to abort."""
-        cancelled = self._swapping.get(instance.uuid)
-        if cancelled is not None:
-            cancelled.set()
-        else:
+        if not self._operations.cancel(instance.uuid):
             super().live_migration_abort(instance)
 
     def detach_interface(
@@ -215,16 +212,25 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         vif: model.VIF,
     ) -> None:
         """Nova detaches a port: itself ahead of a copy, or for its owner."""
-        swapped = None
-        if negotiation.is_vf(vif):
-            swapped = self._swap(context, instance)
-        if swapped is None or vif['id'] not in swapped.away():
-            super().detach_interface(context, instance, vif)
-        elif instance.task_state == task_states.MIGRATING:
-            if not swapped.on_standby(vif['id']):
+        # Nova's attach_interface takes back by it what it could not finish.
+        if (negotiation.is_vf(vif)
+                and not self._operations.mine(instance.uuid)):
+            swapped = self._bench.swap(context, instance)
+            if vif['id'] in swapped.ledger.away():
+                self._detach_swapped(context, instance, vif, swapped)
+                return
+        super().detach_interface(context, instance, vif)
+
+    def _detach_swapped(self, context: Context, instance: objects.Instance,
+                        vif: model.VIF, swapped: swap.Swap) -> None:
+        if instance.task_state == task_states.MIGRATING:
+            if not swapped.ledger.on_standby(vif['id']):
                 super().detach_interface(context, instance, vif)
-        else:
-            swapped.forget(self._port(vif))
+            return
+        with self._operations.begin(instance.uuid):
+            # Recovery may have brought it back while it was waited for.
+            self._bench.swap(context, instance).forget(
+                self._bench.port(vif))
             super().detach_interface(context, instance, vif)
 
     # -- after the move ------------------------------------------------------
@@ -288,20 +294,22 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
     def _check_swap(self, context: Context, instance: objects.Instance,
                     network_info: model.NetworkInfo) -> None:
         """:raises exception.CannotSwap: this server stays with Nova's way"""
-        guest = self._host.get_guest(instance)
-        if guest.get_power_state(self._host) != power_state.RUNNING:
+        if self._bench.power_state(instance) != power_state.RUNNING:
             raise exception.CannotSwap(
                 instance.uuid, 'the server is not running, so its guest '
                 'cannot change NICs.', 'Unpause or resume it first.')
-        self._swap(context, instance).check(
-            [self._port(vif) for vif in network_info
-             if negotiation.is_vf(vif)])
+        try:
+            with self._operations.begin(instance.uuid):
+                self._bench.swap(context, instance).check(
+                    self._bench.ports(network_info))
+        except exception.Busy as busy:
+            raise exception.CannotSwap(instance.uuid, str(busy), '') from busy
 
     def _refuse_or_go_native(self, instance: objects.Instance,
                              refusal: exception.CannotSwap) -> None:
         if CONF.vf_failover.policy == 'required':
             raise _precheck_error(refusal)
-        degraded = self._domain(instance).read_journal().entries
+        degraded = self._bench.domain(instance).read_journal().entries
         if degraded:
             # Nova would rewrite the standby as a VF and try to migrate that.
             raise _precheck_error(refusal)
@@ -309,22 +317,22 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
                     'server: %s', refusal, instance=instance)
 
     def _failover(self, context: Context, instance: objects.Instance,
-                  migrate_data: MigrateData,
-                  cancelled: threading.Event) -> None:
+                  migrate_data: MigrateData) -> None:
         answered = [offer for offer in negotiation.offers(migrate_data)
                     if offer.answered]
-        swapped = self._swap(context, instance, cancelled)
-        stranded = swapped.away() - {
-            offer.source_vif['id'] for offer in answered}
-        if CONF.vf_failover.peer_without_plugin == 'abort':
-            stranded |= negotiation.unanswered(migrate_data)
-        if stranded:
-            raise exception.CannotSwap(
-                ', '.join(sorted(stranded)), 'the destination host does not '
-                'answer the offer to swap the VF.',
-                'Install nova_vf_failover there and enable it.')
-        swapped.failover([self._port(offer.source_vif)
-                          for offer in answered])
+        with self._operations.begin(instance.uuid) as operation:
+            swapped = self._bench.swap(context, instance, operation.cancelled)
+            stranded = swapped.ledger.away() - {
+                offer.source_vif['id'] for offer in answered}
+            if CONF.vf_failover.peer_without_plugin == 'abort':
+                stranded |= negotiation.unanswered(migrate_data)
+            if stranded:
+                raise exception.CannotSwap(
+                    ', '.join(sorted(stranded)), 'the destination host does '
+                    'not answer the offer to swap the VF.',
+                    'Install nova_vf_failover there and enable it.')
+            swapped.failover([self._bench.port(offer.source_vif)
+                              for offer in answered])
 
     def _failback(self, context: Context, instance: objects.Instance,
                   network_info: typing.Iterable[model.VIF]) -> set[str]:
@@ -335,25 +343,22 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         vfs = [vif for vif in network_info if negotiation.is_vf(vif)]
         if not vfs:
             return set()
+        # What cannot be read is left as it is: Nova must not attach VFs of
+        # which nobody knows whether they are there.
+        handled = {vif['id'] for vif in vfs}
         try:
-            swapped = self._swap(context, instance)
-            handled = swapped.away()
-        except Exception:
-            # Libvirt, a strange journal, Nova: whatever it is, Nova must not
-            # attach VFs of which nobody knows whether they are there.
-            LOG.exception('It cannot be read where the ports of the server '
-                          'stand; they are left as they are',
-                          instance=instance)
-            return {vif['id'] for vif in vfs}
-        try:
-            swapped.failback([self._port(vif) for vif in vfs
-                              if vif['id'] in handled])
+            with self._operations.begin(instance.uuid):
+                swapped = self._bench.swap(context, instance)
+                handled = swapped.ledger.away()
+                swapped.failback(self._bench.ports(
+                    vif for vif in vfs if vif['id'] in handled))
         except exception.Degraded as error:
             LOG.error('The server is degraded: %s', error, instance=instance)
         except Exception:
             # The guest is on its standby, whatever has failed; raised, it
             # would make Nova give up a server that is well.
-            LOG.exception('The server is degraded', instance=instance)
+            LOG.exception('Where the ports of the server stand is in its '
+                          'journal, if that can be read', instance=instance)
         return handled
 
     def _present(self, instance: objects.Instance,
@@ -362,7 +367,7 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         vfs = negotiation.source_vfs(migrate_data)
         if not vfs:
             return set()
-        guest = self._domain(instance)
+        guest = self._bench.domain(instance)
         return {vif['id'] for vif in vfs if guest.primary(vif['address'])}
 
     def _release(self, instance: objects.Instance,
@@ -375,26 +380,6 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             # turn its migration into an error.
             LOG.exception('What the standby of the server has left on this '
                           'host cannot be removed', instance=instance)
-
-    def _domain(self, instance: objects.Instance) -> domain.Domain:
-        return domain.Domain(self._host.get_guest(instance), instance.uuid,
-                             self._detach_with_retry)
-
-    def _port(self, vif: model.VIF) -> swap.Port:
-        return swap.Port(vif['id'], vif['address'].lower(), vif,
-                         self._standby.describe(vif))
-
-    def _swap(self, context: Context, instance: objects.Instance,
-              cancelled: threading.Event | None = None) -> swap.Swap:
-        plugs = swap.Plugs(
-            attach=functools.partial(self.attach_interface, context, instance,
-                                     instance.image_meta),
-            unplug=functools.partial(self.vif_driver.unplug, instance))
-        return swap.Swap(
-            instance, self._domain(instance), plugs, self._standby,
-            self._channel, filters.Filters(self._steering, instance),
-            self._claims,
-            reporting.Reporter(context, instance, CONF.host), cancelled)
 
 
 def _precheck_error(refusal: exception.CannotSwap) -> Exception:

@@ -59,6 +59,10 @@ class SwapCancelled(VFFailoverError):
     """The live migration was aborted while the VFs were being swapped."""
 
 
+class Busy(VFFailoverError):
+    """Somebody else works upon the ports of this server."""
+
+
 class Degraded(VFFailoverError):
     """A failback has not worked; these ports go on over their standby.
 

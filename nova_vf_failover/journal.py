@@ -18,6 +18,7 @@ replaces only the metadata of its own namespace
 (nova/virt/libvirt/guest.py, ``set_metadata``).
 """
 
+from collections.abc import Iterable
 import dataclasses
 import enum
 import time
@@ -66,6 +67,9 @@ _NEXT: dict[State | None, frozenset[State]] = {
     State.CLEARING: frozenset({State.ATTACHING}),
 }
 
+# What a failover enters and a failback does not.
+_OUTWARD = frozenset({State.ATTACHING, State.SWITCHING})
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -76,6 +80,10 @@ class Entry:
     :ivar state: see :class:`State`
     :ivar reason: why a failback has not worked yet; empty if none failed
     :ivar since: when the state began, seconds of the UNIX epoch
+    :ivar attempts: how often recovery has tried to bring it back; a failover
+        begins to count anew
+    :ivar next_attempt: when it will try again, as ``since``; 0 if nothing
+        stands in the way of a try, or if there was the last one
     """
 
     port: str
@@ -83,6 +91,8 @@ class Entry:
     state: State
     reason: str = ''
     since: float = 0.0
+    attempts: int = 0
+    next_attempt: float = 0.0
 
     @property
     def degraded(self) -> bool:
@@ -122,8 +132,35 @@ class Journal:
                 f'Port {port} is {now.value if now else "on its VF"} and '
                 f'cannot become {state.value}.')
         entry = Entry(port, mac, state, reason, time.time())
+        if old and state not in _OUTWARD:
+            entry = dataclasses.replace(
+                entry, attempts=old.attempts, next_attempt=old.next_attempt)
+        return self._with(entry)
+
+    def tried(self, ports: Iterable[str], next_attempt: float) -> 'Journal':
+        """The journal before recovery tries to bring ports back.
+
+        Each attempt is counted before it is made, so that one that ends
+        nova-compute counts too.
+        """
+        result = self
+        for port in ports:
+            entry = self.entries[port]
+            result = result._with(dataclasses.replace(
+                entry, attempts=entry.attempts + 1,
+                next_attempt=next_attempt))
+        return result
+
+    def explained(self, reason: str) -> 'Journal':
+        """The journal with a reason for every port that has none."""
+        return dataclasses.replace(self, entries={
+            port: entry if entry.reason else dataclasses.replace(
+                entry, reason=reason)
+            for port, entry in self.entries.items()})
+
+    def _with(self, entry: Entry) -> 'Journal':
         return dataclasses.replace(
-            self, entries={**self.entries, port: entry})
+            self, entries={**self.entries, entry.port: entry})
 
     def without(self, port: str) -> 'Journal':
         """The journal after ``port`` is back on its VF for good."""
@@ -138,12 +175,15 @@ class Journal:
             etree.SubElement(
                 root, 'port', id=entry.port, mac=entry.mac,
                 state=entry.state.value, reason=entry.reason,
-                since=f'{entry.since:.3f}')
+                since=f'{entry.since:.3f}', attempts=str(entry.attempts),
+                next=f'{entry.next_attempt:.3f}')
         return etree.tostring(root, encoding='unicode')
 
     @classmethod
     def from_xml(cls, text: str) -> 'Journal':
-        """Read what :meth:`to_xml` wrote.
+        """Read what :meth:`to_xml` wrote, or its predecessor.
+
+        The release before recovery existed counted no attempts.
 
         :raises exception.JournalError: somebody else has written there
         """
@@ -152,7 +192,9 @@ class Journal:
             entries = [
                 Entry(port.attrib['id'], port.attrib['mac'],
                       State(port.attrib['state']), port.attrib['reason'],
-                      float(port.attrib['since']))
+                      float(port.attrib['since']),
+                      int(port.get('attempts', '0')),
+                      float(port.get('next', '0')))
                 for port in root if etree.QName(port).localname == 'port']
             return cls(int(root.attrib['generation']),
                        {entry.port: entry for entry in entries})

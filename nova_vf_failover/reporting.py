@@ -19,6 +19,7 @@ with ``openstack server event show``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import time
@@ -33,6 +34,8 @@ LOG = logging.getLogger(__name__)
 
 FAILOVER = 'compute_vf_failover'
 FAILBACK = 'compute_vf_failback'
+# The action that events of recovery belong to.
+RECOVERY = 'vf_recovery'
 
 
 class Reporter:
@@ -59,6 +62,21 @@ class Reporter:
                 self._context, name, self._host, self._instance.uuid,
                 graceful_exit=True):
             yield
+
+    @contextlib.contextmanager
+    def action(self, name: str) -> Iterator[None]:
+        """An action of the server, for work that nobody has asked Nova for.
+
+        Without one the events of the body would be added to the last thing
+        that the owner did (nova/db/main/api.py, ``action_event_start``).
+        """
+        objects.InstanceAction.action_start(
+            self._context, self._instance.uuid, name, want_result=False)
+        try:
+            yield
+        finally:
+            objects.InstanceAction.action_finish(
+                self._context, self._instance.uuid, want_result=False)
 
     @contextlib.contextmanager
     def step(self, name: str, ports: list[str]) -> Iterator[None]:
@@ -93,6 +111,29 @@ class Reporter:
         self._notify('failback', 'degraded', {
             'ports': list(reasons), 'error': '; '.join(reasons.values())})
 
+    def postponed(self, reasons: dict[str, str], attempt: int,
+                  next_attempt: float) -> None:
+        """An attempt of recovery has failed.
+
+        :param next_attempt: when there will be another one, 0 if never
+        """
+        LOG.error(
+            'Attempt %(attempt)d to bring the server back onto its VFs has '
+            'failed; %(outlook)s. %(reasons)s',
+            {'attempt': attempt, 'outlook': _outlook(next_attempt),
+             'reasons': '; '.join(reasons.values())},
+            instance=self._instance)
+        self._notify('recovery', 'postponed' if next_attempt else 'given_up', {
+            'ports': list(reasons), 'error': '; '.join(reasons.values()),
+            'attempt': attempt, 'next_attempt_at': next_attempt or None})
+
+    def recovered(self, ports: Iterable[str], attempt: int) -> None:
+        """An attempt of recovery has worked."""
+        LOG.info('The server is back on its VFs after %d attempt(s)', attempt,
+                 instance=self._instance)
+        self._notify('recovery', 'end', {
+            'ports': list(ports), 'attempt': attempt})
+
     def _notify(self, step: str, phase: str,
                 payload: dict[str, typing.Any]) -> None:
         notifier = rpc.get_versioned_notifier(f'nova-compute:{self._host}')
@@ -101,3 +142,12 @@ class Reporter:
              f'vf_failover.{step.replace(" ", "_")}.{phase}',
              {'server_id': self._instance.uuid, 'host': self._host,
               'step': step, **payload})
+
+
+def _outlook(next_attempt: float) -> str:
+    if not next_attempt:
+        return ('it was the last one. Mend what is wrong and ask for another '
+                'one with "nova-vf-failover failback", or live migrate or '
+                'hard reboot the server')
+    return 'the next one is at ' + time.strftime(
+        '%Y-%m-%dT%H:%M:%SZ', time.gmtime(next_attempt))

@@ -19,13 +19,12 @@ journal, on this host or on the next one, can go on or go back from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Iterable
 import contextlib
-import dataclasses
 import threading
 import typing
 
+from nova import exception as nova_exception
 from nova import objects
 from oslo_config import cfg
 from oslo_log import log as logging
@@ -36,6 +35,9 @@ from nova_vf_failover import claims
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
+from nova_vf_failover import ledger
+from nova_vf_failover import ports as vf_ports
+from nova_vf_failover import readiness
 from nova_vf_failover import reporting
 from nova_vf_failover.standby import base as standbys
 from nova_vf_failover.steering import filters
@@ -44,32 +46,8 @@ LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 
 State = journal.State
-
-
-@dataclasses.dataclass(frozen=True)
-class Port:
-    """A VF port of the server on this host.
-
-    :ivar vif: the port's VIF with the direct binding of this host
-    :ivar standby: the same port as the standby driver describes it here
-    """
-
-    id: str
-    mac: str
-    vif: standbys.VIF
-    standby: standbys.VIF
-
-
-@dataclasses.dataclass(frozen=True)
-class Plugs:
-    """How Nova puts a VIF into a guest, and cleans up behind one.
-
-    :ivar attach: plugs a VIF and attaches its NIC, live and persistent
-    :ivar unplug: undoes on the host what plugging a VIF has done
-    """
-
-    attach: Callable[[standbys.VIF], None]
-    unplug: Callable[[standbys.VIF], None]
+Port = vf_ports.Port
+Plugs = vf_ports.Plugs
 
 
 class Swap:
@@ -82,7 +60,7 @@ class Swap:
     def __init__(
         self, instance: objects.Instance, guest: domain.Domain,
         plugs: Plugs, standby: standbys.Standby, channel: channels.Channel,
-        steered: filters.Filters, claimed: claims.Claims,
+        steered: filters.Filters, claimed: claims.ServerClaims,
         reporter: reporting.Reporter,
         cancelled: threading.Event | None = None,
     ) -> None:
@@ -95,7 +73,9 @@ class Swap:
         self._claims = claimed
         self._reporter = reporter
         self._cancelled = cancelled or threading.Event()
-        self._journal = guest.read_journal()
+        self._ledger = ledger.Ledger(guest)
+        self._readiness = readiness.Readiness(
+            guest, self._ledger, claimed, standby, channel)
 
     # -- before the move --------------------------------------------------
 
@@ -106,45 +86,7 @@ class Swap:
         """
         leaving = self._on_primary(ports)
         with self._step('check', leaving):
-            for port in leaving:
-                self._check_port(port)
-            self._check_slots(leaving)
-            self._check_guest(leaving)
-
-    def _check_port(self, port: Port) -> None:
-        self._claims.reclaim(self._instance, port.vif)
-        self._standby.check(port.vif)
-        if self._guest.primary(port.mac) is None:
-            raise exception.CannotSwap(
-                port.id, f'the guest has no VF with the MAC {port.mac}.',
-                'Hard reboot the server to have its VF plugged anew.')
-
-    def _check_slots(self, ports: list[Port]) -> None:
-        needed = sum(self._guest.standby(port.mac) is None for port in ports)
-        free = self._guest.free_slots()
-        if free is not None and free < needed:
-            raise exception.CannotSwap(
-                ports[0].id,
-                f'the guest has {free} free PCI slots and its standby NICs '
-                f'need {needed}.',
-                'Raise [libvirt] num_pcie_ports and hard reboot the server.')
-
-    def _check_guest(self, ports: list[Port]) -> None:
-        if not ports:
-            return
-        intent = self._intent(intents.Use.STANDBY, ports,
-                              CONF.vf_failover.failover_timeout)
-        try:
-            report = self._channel.check(self._guest, intent)
-        except exception.ChannelError as error:
-            raise exception.CannotSwap(
-                ports[0].id, 'its guest cannot be told to change NICs.',
-                self._channel.cure, f'{error}.') from error
-        if report.state is not intents.ReportState.READY:
-            raise exception.CannotSwap(
-                ports[0].id, 'its guest will not change NICs.',
-                'Mend in the guest what its agent says:',
-                report.message or report.state.value)
+            self._readiness.check(leaving)
 
     # -- primary -> standby ------------------------------------------------
 
@@ -166,9 +108,9 @@ class Swap:
 
     def _attach_standbys(self, ports: list[Port]) -> None:
         with self._step('standby attach', ports):
-            self._enter(State.ATTACHING, [
+            self._ledger.enter(State.ATTACHING, [
                 port for port in ports
-                if self._state(port) in (None, State.CLEARING)])
+                if self._ledger.state(port) in (None, State.CLEARING)])
             for port in ports:
                 if self._guest.standby(port.mac) is None:
                     with self._standby.plugging(port.standby):
@@ -199,17 +141,20 @@ class Swap:
         :returns: the ports whose standby hears nothing while the VF is there
         """
         with self._step('guest failover', ports):
-            self._new_generation()
-            self._enter(State.SWITCHING, [
+            # Of these alone it is known that the guest uses the VF.
+            untold = [port for port in ports
+                      if self._ledger.state(port) is State.ATTACHING]
+            self._ledger.new_generation()
+            self._ledger.enter(State.SWITCHING, [
                 port for port in ports
-                if self._state(port) is not State.DETACHING])
+                if self._ledger.state(port) is not State.DETACHING])
             timeout = CONF.vf_failover.failover_timeout
-            intent = self._intent(intents.Use.STANDBY, ports, timeout)
+            intent = self._ledger.intent(intents.Use.STANDBY, ports, timeout)
             report = self._channel.ask(self._guest, intent, timeout)
             if report.stayed:
-                self._enter(State.CLEARING, ports)
+                self._ledger.enter(State.CLEARING, untold)
                 raise exception.GuestRefused(
-                    f'The guest stays on its VFs: {report.message}')
+                    f'The guest stays where it is: {report.message}')
             if not report.finished:
                 raise exception.ChannelError(
                     'The guest has not moved to its standby NICs in time: '
@@ -222,25 +167,25 @@ class Swap:
         The guest looks at once whether it hears it there.
         """
         for port in ports:
-            if self._state(port) and self._guest.primary(port.mac):
+            if self._ledger.state(port) and self._guest.primary(port.mac):
                 self._filters.to_primary(port.vif)
 
     def _steer_to_standby(self, ports: list[Port]) -> None:
         for port in ports if self._filters.moved else ():
             with contextlib.suppress(exception.SteeringError), self._step(
                     'steering', [port]):
-                self._enter(State.DETACHING, [port])
+                self._ledger.enter(State.DETACHING, [port])
                 self._filters.to_standby(port.vif, self._device(port))
 
     def _detach_primaries(self, ports: list[Port], deaf: list[Port]) -> None:
         with self._step('vf detach', ports):
-            self._enter(State.DETACHING, ports)
+            self._ledger.enter(State.DETACHING, ports)
             for port in ports:
                 self._guest.detach_primary(port.mac)
                 self._plugs.unplug(port.vif)
                 if port in deaf:
                     self._filters.vf_left(port.vif, self._device(port))
-                self._enter(State.STANDBY, [port])
+                self._ledger.enter(State.STANDBY, [port])
 
     # -- standby -> primary ------------------------------------------------
 
@@ -252,20 +197,42 @@ class Swap:
 
         :raises exception.Degraded: some ports stay on their standby
         """
-        away = [port for port in ports if port.id in self._journal.entries]
+        away = [port for port in ports if port.id in self._ledger.away()]
         if not away:
             return
         with self._reporter.event(reporting.FAILBACK):
             # After a migration they are new to this host.
             self._tell_attached(away)
             reasons = self._return_guest(
-                [port for port in away if self._state(port) not in
+                [port for port in away if self._ledger.state(port) not in
                  (State.ATTACHING, State.CLEARING)])
             reasons |= self._detach_standbys(
                 [port for port in away if port.id not in reasons])
             if reasons:
                 self._reporter.degraded(reasons)
                 raise exception.Degraded(reasons)
+
+    def resume(self, ports: Iterable[Port]) -> None:
+        """Bring ports back after nova-compute has died in between.
+
+        As :meth:`failback`, which it ends in. A guest that was asked to let
+        a VF go may do so at any time, and must not be sent back to that VF;
+        it uses its standby, so the detach is finished first.
+
+        :raises exception.Degraded: some ports stay on their standby
+        """
+        ports = list(ports)
+        leaving = [port for port in ports
+                   if self._ledger.state(port) is State.DETACHING]
+        if leaving:
+            try:
+                # Whether a standby is heard was in the report that is lost.
+                self._detach_primaries(leaving, leaving)
+            except nova_exception.DeviceDetachFailed:
+                LOG.warning('The guest keeps VFs that it was asked for; it '
+                            'is sent back to them', exc_info=True,
+                            instance=self._instance)
+        self.failback(ports)
 
     def _return_guest(self, ports: list[Port]) -> dict[str, str]:
         """Attach the VFs and have the guest use them.
@@ -279,8 +246,8 @@ class Swap:
         self._undo_steering(ports)
         try:
             with self._step('vf attach', ports):
-                self._new_generation()
-                self._enter(State.RETURNING, ports)
+                self._ledger.new_generation()
+                self._ledger.enter(State.RETURNING, ports)
                 # The guest is armed before a VF appears: a NIC that does not
                 # replicate delivers to the VF from that moment on.
                 self._arm(ports, timeout)
@@ -288,7 +255,7 @@ class Swap:
             back = [port for port in ports if port.id not in reasons]
             if reasons and back:
                 # The guest waits for all the ports of an intent.
-                self._new_generation()
+                self._ledger.new_generation()
             if back:
                 with self._step('guest failback', back):
                     self._await_primary(back, timeout)
@@ -299,7 +266,8 @@ class Swap:
 
     def _arm(self, ports: list[Port], timeout: int) -> None:
         report = self._channel.tell(
-            self._guest, self._intent(intents.Use.PRIMARY, ports, timeout))
+            self._guest,
+            self._ledger.intent(intents.Use.PRIMARY, ports, timeout))
         if report.stayed:
             raise exception.GuestRefused(
                 f'The guest will not go back to its VFs: {report.message}')
@@ -314,9 +282,8 @@ class Swap:
         reasons = {}
         for port in ports:
             try:
-                self._claims.reclaim(self._instance, port.vif)
                 if self._guest.primary(port.mac) is None:
-                    self._plugs.attach(port.vif)
+                    self._attach_primary(port)
                 else:
                     self._guest.keep_primary(port.mac)
             except Exception as error:
@@ -327,9 +294,31 @@ class Swap:
                 reasons[port.id] = f'Its VF cannot be attached: {error}'
         return reasons
 
+    def _attach_primary(self, port: Port) -> None:
+        """Attach the port's VF, or another one where that cannot be used.
+
+        What a first attempt says may be a whim of the host; a VF that could
+        not be attached at first and cannot now is exchanged.
+        """
+        # One that was pulled out of the host is still in the persistent XML.
+        self._guest.detach_primary(port.mac)
+        vif = self._claims.reclaim(port.vif)
+        try:
+            self._plugs.attach(vif)
+        except Exception as error:
+            if self._ledger.entries[port.id].attempts < 2:
+                raise
+            LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
+                        '(%(error)s); another one is taken',
+                        {'vf': vif['profile']['pci_slot'], 'port': port.id,
+                         'error': error}, instance=self._instance)
+            self._plugs.attach(self._claims.reclaim(
+                vif, spoiled=vif['profile']['pci_slot']))
+
     def _await_primary(self, ports: list[Port], timeout: int) -> None:
         report = self._channel.ask(
-            self._guest, self._intent(intents.Use.PRIMARY, ports, timeout),
+            self._guest,
+            self._ledger.intent(intents.Use.PRIMARY, ports, timeout),
             timeout)
         if report.stayed:
             raise exception.GuestRefused(
@@ -344,8 +333,9 @@ class Swap:
         for port in ports:
             if port.id in reasons:
                 present = self._guest.primary(port.mac) is not None
-                self._enter(State.RETURNING if present else State.STANDBY,
-                            [port], reasons[port.id])
+                self._ledger.enter(
+                    State.RETURNING if present else State.STANDBY, [port],
+                    reasons[port.id])
 
     def _detach_standbys(self, ports: list[Port]) -> dict[str, str]:
         """Take out the standbys of ports whose guest uses the VF.
@@ -356,7 +346,7 @@ class Swap:
             return {}
         reasons = {}
         with self._step('standby detach', ports):
-            self._enter(State.CLEARING, ports)
+            self._ledger.enter(State.CLEARING, ports)
             for port in ports:
                 try:
                     self._guest.detach_standby(port.mac)
@@ -367,10 +357,10 @@ class Swap:
                                   port.id, instance=self._instance)
                     reasons[port.id] = (
                         f'Its standby cannot be removed: {error}')
-                    self._enter(State.CLEARING, [port], reasons[port.id])
+                    self._ledger.enter(
+                        State.CLEARING, [port], reasons[port.id])
                 else:
-                    self._journal = self._journal.without(port.id)
-                    self._guest.write_journal(self._journal)
+                    self._ledger.close(port.id)
         return reasons
 
     def forget(self, port: Port) -> None:
@@ -381,46 +371,26 @@ class Swap:
         self._guest.detach_primary(port.mac)
         self._guest.detach_standby(port.mac)
         self._standby.release(port.standby)
-        self._journal = self._journal.without(port.id)
-        self._guest.write_journal(self._journal)
+        self._ledger.close(port.id)
+
+    def abandon(self, port_id: str) -> None:
+        """Take out the standby of a port that is another server's, or gone.
+
+        What it leaves on the host is found by the standby driver's sweep.
+        """
+        self._guest.detach_standby(self._ledger.entries[port_id].mac)
+        self._ledger.close(port_id)
 
     # -- the journal ---------------------------------------------------------
 
-    def away(self) -> set[str]:
-        """The ports that are not plainly on their VF."""
-        return set(self._journal.entries)
-
-    def on_standby(self, port_id: str) -> bool:
-        """Whether the guest has no VF for this port any more."""
-        entry = self._journal.entries.get(port_id)
-        return entry is not None and entry.state is State.STANDBY
-
-    def _state(self, port: Port) -> State | None:
-        entry = self._journal.entries.get(port.id)
-        return entry.state if entry else None
+    @property
+    def ledger(self) -> ledger.Ledger:
+        """Where the ports of the server stand."""
+        return self._ledger
 
     def _on_primary(self, ports: list[Port]) -> list[Port]:
         return [port for port in ports
-                if self._state(port) is not State.STANDBY]
-
-    def _enter(self, state: State, ports: list[Port],
-               reason: str = '') -> None:
-        for port in ports:
-            self._journal = self._journal.moved(
-                port.id, port.mac, state, reason)
-        if ports:
-            self._guest.write_journal(self._journal)
-
-    def _new_generation(self) -> None:
-        self._journal = self._journal.next_generation()
-
-    def _intent(self, use: intents.Use, ports: list[Port],
-                timeout: float) -> intents.Intent:
-        # A question before the move has no entry in the journal yet.
-        generation = (self._journal.generation
-                      or self._journal.next_generation().generation)
-        return intents.Intent(generation, use, timeout,
-                              {port.id: port.mac for port in ports})
+                if self._ledger.state(port) is not State.STANDBY]
 
     def _step(self, name: str,
               ports: list[Port]) -> typing.ContextManager[None]:

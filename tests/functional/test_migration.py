@@ -121,7 +121,7 @@ class SwapTestCase(base.FailoverTestCase):
         self.start_hosts()
         server = self._create_server(networks='none', host='alpha')
         looked = self.useFixture(fixtures.MockPatch(
-            'nova_vf_failover.driver.FailoverLibvirtDriver._domain')).mock
+            'nova_vf_failover.workbench.Workbench.domain')).mock
 
         self.migrate(server)
 

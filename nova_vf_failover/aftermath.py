@@ -1,0 +1,84 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What Nova leaves of a live migration whose nova-compute has died.
+
+It marks the migration as ended with an error, and neither takes back nor
+finishes what it had arranged with Neutron and Placement: the ports keep a
+binding on the other host (as after an aborted one, bug 1949808), and each of
+server and migration an allocation, one of them for the wrong host. And as
+long as the migration says that it has ended with an error, the other host
+keeps the VFs that it has claimed (nova/compute/resource_tracker.py,
+``get_in_progress_and_error``); it frees them in its next periodic update once
+the migration says what has become of it.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from nova import objects
+from nova.objects import fields
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
+
+_ENDED_WITH_ITS_HOST = 'error'
+
+
+class Aftermath:
+    """Puts Neutron and Placement right for a server that is at rest.
+
+    :param compute: nova-compute's manager, for its clients of both
+    :param host: the name of this compute service, where the server is
+    """
+
+    def __init__(self, compute: typing.Any, host: str) -> None:
+        self._compute = compute
+        self._host = host
+
+    def clear(self, context: typing.Any, instance: objects.Instance) -> None:
+        """Do it if the server's last live migration ended so.
+
+        What it has become is written last, so whoever dies before that does
+        all of it once more, which does no harm.
+
+        :raises nova.exception.PortBindingDeletionFailed: Neutron refuses
+        :raises nova.exception.AllocationMoveFailed: Placement does
+        :raises nova.exception.AllocationDeleteFailed: as well
+        """
+        migration = _last(context, instance)
+        if migration is None or migration.status != _ENDED_WITH_ITS_HOST:
+            return
+        LOG.info('Clearing what live migration %s has left', migration.uuid,
+                 instance=instance)
+        reports = self._compute.reportclient
+        if migration.source_compute == self._host:
+            other, outcome = migration.dest_compute, 'failed'
+            # What the server has here is held by the migration.
+            reports.move_allocations(context, migration.uuid, instance.uuid)
+        else:
+            other, outcome = migration.source_compute, 'completed'
+            reports.delete_allocation_for_instance(
+                context, migration.uuid, consumer_type='migration')
+        self._compute.network_api.setup_networks_on_host(
+            context, instance, other, teardown=True)
+        migration.status = outcome
+        migration.save()
+
+
+def _last(context: typing.Any,
+          instance: objects.Instance) -> objects.Migration | None:
+    migrations = objects.MigrationList.get_by_filters(context, {
+        'instance_uuid': instance.uuid,
+        'migration_type': fields.MigrationType.LIVE_MIGRATION})
+    return max(migrations, key=lambda migration: migration.id, default=None)

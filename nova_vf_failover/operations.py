@@ -1,0 +1,127 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Which servers' ports this process works upon: one piece of work each."""
+
+from collections.abc import Iterator
+import contextlib
+import threading
+
+from oslo_utils import timeutils
+
+from nova_vf_failover import exception
+
+# Seconds that recovery may need to come to its next step, where it makes way:
+# it waits for a guest and then for a detach, each with its own bound.
+PATIENCE = 600.0
+
+
+class Operation:
+    """A piece of work upon one server.
+
+    :ivar cancelled: set when it should come to an end at its next step
+    :ivar yields: whether it makes way for others
+    :ivar thread: the one that does it
+    """
+
+    def __init__(self, yields: bool) -> None:
+        self.cancelled = threading.Event()
+        self.yields = yields
+        self.thread = threading.current_thread()
+
+
+class Operations:
+    """The pieces of work of this process, by server.
+
+    Nova's task state keeps its own operations apart, and those of the API
+    that set one. What it does not know of is recovery, which no request of
+    the API has begun.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[str, Operation] = {}
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def begin(self, server: str) -> Iterator[Operation]:
+        """Work upon a server, once recovery has made way.
+
+        :raises exception.Busy: it has not, or something else goes on
+        """
+        operation = Operation(yields=False)
+        with self._changed:
+            self._make_way(server)
+            self._running[server] = operation
+        with self._ending(server):
+            yield operation
+
+    @contextlib.contextmanager
+    def begin_yielding(self, server: str) -> Iterator[Operation]:
+        """Work upon a server that nobody works upon, and make way.
+
+        :raises exception.Busy: somebody does
+        """
+        operation = Operation(yields=True)
+        with self._changed:
+            if server in self._running:
+                raise exception.Busy(
+                    f'Server {server} is being worked upon.')
+            self._running[server] = operation
+        with self._ending(server):
+            yield operation
+
+    def mine(self, server: str) -> bool:
+        """Whether it is this thread that works upon a server."""
+        with self._changed:
+            operation = self._running.get(server)
+        return (operation is not None
+                and operation.thread is threading.current_thread())
+
+    def cancel(self, server: str) -> bool:
+        """Have the work upon a server end, unless it is recovery's.
+
+        :returns: whether there was any
+        """
+        with self._changed:
+            operation = self._running.get(server)
+            if operation is None or operation.yields:
+                return False
+            operation.cancelled.set()
+            return True
+
+    def cancel_yielding(self) -> None:
+        """Have all work end that makes way, since the process ends."""
+        with self._changed:
+            for operation in self._running.values():
+                if operation.yields:
+                    operation.cancelled.set()
+
+    def _make_way(self, server: str) -> None:
+        watch = timeutils.StopWatch(PATIENCE)
+        watch.start()
+        while server in self._running:
+            operation = self._running[server]
+            if not operation.yields or watch.expired():
+                raise exception.Busy(
+                    f'The ports of server {server} are being moved, which '
+                    'has not come to its next step yet. Try again.')
+            operation.cancelled.set()
+            self._changed.wait(watch.leftover())
+
+    @contextlib.contextmanager
+    def _ending(self, server: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._running[server]
+                self._changed.notify_all()

@@ -1,0 +1,335 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a crash or a failed failback has left is finished, or undone.
+
+Every server of this host is looked at when nova-compute has started and in
+each period from then on. Where the journal has an entry and nobody works upon
+the server, its ports are brought back from wherever they stand, by the same
+steps as after a migration. Nothing that this needs is only in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
+import threading
+import time
+
+from nova.compute import power_state
+from nova import context as nova_context
+from nova import exception as nova_exception
+from nova.network import model
+from nova import objects
+from oslo_concurrency import lockutils
+from oslo_config import cfg
+from oslo_log import log as logging
+
+from nova_vf_failover import domain
+from nova_vf_failover import exception
+from nova_vf_failover import journal
+from nova_vf_failover import reporting
+from nova_vf_failover import swap
+from nova_vf_failover import workbench
+
+LOG = logging.getLogger(__name__)
+CONF = cfg.CONF
+
+# Servers that are worked upon at the same time. One whose guest is silent
+# takes minutes, and must not keep the others waiting.
+AT_ONCE = 4
+
+# Seconds that the end of nova-compute waits for attempts to come to their
+# next step; they are gone on with when it starts again.
+_FAREWELL = 10.0
+
+
+def pause(attempts: int) -> float:
+    """Seconds from an attempt to the next one.
+
+    :param attempts: how many there were with this one
+    """
+    longest = CONF.vf_failover.recovery_longest_pause
+    # 2 ** 30 intervals are longer than any pause.
+    doubled = CONF.vf_failover.recovery_interval * 2 ** min(attempts - 1, 30)
+    return float(min(max(doubled, 1), longest))
+
+
+def exhausted(attempts: int) -> bool:
+    """Whether that many attempts are all that there are."""
+    limit = CONF.vf_failover.recovery_attempts
+    return bool(limit and attempts >= limit)
+
+
+class Recovery:
+    """Looks at the servers of one compute service, again and again.
+
+    :param bench: what moving the ports of its servers needs
+    """
+
+    def __init__(self, bench: workbench.Workbench) -> None:
+        self._bench = bench
+        self._begun = False
+        self._stopped = False
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._places = threading.Semaphore(AT_ONCE)
+        self._attempts: dict[str, threading.Thread] = {}
+        # By server, what has been said about a journal nobody understands.
+        self._complaints: dict[str, str] = {}
+
+    # -- the periods ---------------------------------------------------------
+
+    def start(self) -> None:
+        """Look from now on, without keeping the caller waiting.
+
+        A thread of Python's own, which is a green one where nova-compute runs
+        on eventlet. Nova's periodic tasks share one thread, and its executors
+        have few.
+        """
+        if CONF.vf_failover.recovery_interval:
+            self._thread = threading.Thread(
+                target=self._run, name='vf-failover-recovery', daemon=True)
+            self._thread.start()
+
+    def begin(self) -> None:
+        """Nova's PCI tracker is known: time for the first look."""
+        if not self._begun:
+            self._begun = True
+            self._wake.set()
+
+    def stop(self) -> None:
+        """Have everything end at its next step; the journal says where."""
+        self._stopped = True
+        self._wake.set()
+        self._bench.operations.cancel_yielding()
+        self.settle(_FAREWELL)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(CONF.vf_failover.recovery_interval)
+            self._wake.clear()
+            if self._stopped:
+                return
+            if not self._bench.claims.known():
+                continue
+            try:
+                self.look()
+            except Exception:
+                # libvirt or the database may be away; so is the work.
+                LOG.exception('The servers of this host cannot be looked at; '
+                              'the next look is in %d s',
+                              CONF.vf_failover.recovery_interval)
+
+    # -- one look ------------------------------------------------------------
+
+    def look(self) -> None:
+        """Begin an attempt for every server that is due for one."""
+        now = time.time()
+        for guest in self._bench.guests():
+            if guest.uuid not in self._attempts and self._due(
+                    self._bench.domain_of(guest), now):
+                self._begin_attempt(guest.uuid)
+
+    def settle(self, timeout: float) -> None:
+        """Wait until the attempts that have begun are over."""
+        until = time.monotonic() + timeout
+        for thread in list(self._attempts.values()):
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _due(self, guest: domain.Domain, now: float) -> bool:
+        try:
+            if guest.read_request() is not None:
+                return True
+            entries = guest.read_journal().entries.values()
+        except exception.JournalError as error:
+            self._complain(guest.uuid, str(error))
+            return False
+        except Exception as error:
+            # Most likely it has gone since the domains were listed.
+            LOG.warning('The domain of server %(server)s cannot be read: '
+                        '%(error)s', {'server': guest.uuid, 'error': error})
+            return False
+        self._complaints.pop(guest.uuid, None)
+        return any(not exhausted(entry.attempts) and entry.next_attempt <= now
+                   for entry in entries)
+
+    def _complain(self, server: str, text: str) -> None:
+        if self._complaints.get(server) != text:
+            self._complaints[server] = text
+            LOG.error('Server %(server)s is left as it is: %(text)s',
+                      {'server': server, 'text': text})
+
+    def _begin_attempt(self, server: str) -> None:
+        """Without waiting: who finds no place comes back at the next look."""
+        if not self._places.acquire(blocking=False):
+            return
+        thread = threading.Thread(
+            target=self._attempt, args=(server,), daemon=True,
+            name=f'vf-failover-recovery-{server}')
+        self._attempts[server] = thread
+        thread.start()
+
+    def _attempt(self, server: str) -> None:
+        try:
+            ServerRecovery(self._bench, server).run()
+        except exception.Busy as busy:
+            LOG.debug('Not now: %s', busy)
+        except nova_exception.InstanceNotFound as error:
+            LOG.warning('A domain has a journal and no server: %s', error)
+        except Exception:
+            # Of the database, of libvirt: this server's turn comes again.
+            LOG.exception('Server %s cannot be brought back onto its VFs for '
+                          'now', server)
+        finally:
+            del self._attempts[server]
+            self._places.release()
+
+    # -- leftovers -----------------------------------------------------------
+
+    def sweep(self) -> None:
+        """Remove what standbys have left, unless a server is on its way."""
+        if not self._bench.claims.known() or self._bench.claims.pending():
+            return
+        try:
+            self._bench.standby.sweep()
+        except Exception:
+            # Whatever netlink or privsep raise: Nova's own look must not
+            # fail for it, and the next one comes.
+            LOG.exception('What standby NICs have left on this host '
+                          'cannot be removed')
+
+
+class ServerRecovery:
+    """One attempt to bring the ports of one server back.
+
+    :param server: its UUID
+    """
+
+    def __init__(self, bench: workbench.Workbench, server: str) -> None:
+        self._bench = bench
+        self._server = server
+        self._context = nova_context.get_admin_context()
+
+    def run(self) -> None:
+        """Try, unless Nova or somebody of ours works upon the server.
+
+        :raises exception.Busy: somebody does
+        """
+        with self._bench.operations.begin_yielding(
+                self._server) as operation, _locked(self._server):
+            instance = objects.Instance.get_by_uuid(
+                self._context, self._server, expected_attrs=[
+                    'info_cache', 'metadata', 'system_metadata', 'flavor',
+                    'numa_topology', 'pci_devices', 'pci_requests'])
+            guest = self._bench.domain(instance)
+            self._need_rest(instance, guest)
+            try:
+                self._try(instance, self._bench.swap(
+                    self._context, instance, operation.cancelled))
+            finally:
+                guest.remove_request()
+
+    def _need_rest(self, instance: objects.Instance,
+                   guest: domain.Domain) -> None:
+        """:raises exception.Busy: the server is on its way or asleep"""
+        if instance.host != self._bench.host:
+            raise exception.Busy(
+                f'Server {instance.uuid} is of host {instance.host} and not '
+                f'of {self._bench.host}.')
+        if instance.task_state is not None:
+            raise exception.Busy(
+                f'Server {instance.uuid} is {instance.task_state}.')
+        if self._bench.power_state(instance) != power_state.RUNNING:
+            raise exception.Busy(f'Server {instance.uuid} does not run.')
+        if guest.has_job():
+            raise exception.Busy(
+                f'Server {instance.uuid} is being moved by libvirt.')
+
+    def _try(self, instance: objects.Instance, swapped: swap.Swap) -> None:
+        entries = dict(swapped.ledger.entries)
+        if not entries:
+            LOG.info('The server is on its VFs; there is nothing to bring '
+                     'back', instance=instance)
+            return
+        attempt = max(entry.attempts for entry in entries.values()) + 1
+        next_attempt = (0.0 if exhausted(attempt)
+                        else time.time() + pause(attempt))
+        # Before anything is done: an attempt that ends nova-compute counts.
+        swapped.ledger.tried(entries, next_attempt)
+        reporter = self._bench.reporter(self._context, instance)
+        LOG.info('Bringing %(count)d port(s) back onto VFs, attempt '
+                 '%(attempt)d: %(ports)s',
+                 {'count': len(entries), 'attempt': attempt,
+                  'ports': _shown(entries.values())}, instance=instance)
+        with reporter.action(reporting.RECOVERY):
+            reasons = self._bring_back(instance, swapped)
+        if reasons:
+            reporter.postponed(reasons, attempt, next_attempt)
+        elif not swapped.ledger.entries:
+            reporter.recovered(entries, attempt)
+
+    def _bring_back(self, instance: objects.Instance,
+                    swapped: swap.Swap) -> dict[str, str]:
+        """:returns: why ports are not back, by their id"""
+        try:
+            self._bench.aftermath.clear(self._context, instance)
+            network_info = self._bench.network_info(self._context, instance)
+            self._abandon_strangers(swapped, network_info)
+            swapped.resume(self._bench.ports(network_info))
+            swapped.ledger.explain(
+                'Neutron has not bound the port to a VF of this host.')
+        except exception.SwapCancelled:
+            LOG.info('Recovery makes way for something else',
+                     instance=instance)
+            return {}
+        except exception.Degraded as degraded:
+            swapped.ledger.explain(str(degraded))
+        except Exception as error:
+            LOG.exception('The ports of the server cannot be brought back',
+                          instance=instance)
+            swapped.ledger.explain(f'{type(error).__name__}: {error}')
+        return {port: entry.reason
+                for port, entry in swapped.ledger.entries.items()}
+
+    def _abandon_strangers(self, swapped: swap.Swap,
+                           network_info: Iterable[model.VIF]) -> None:
+        """Take out the standbys of ports that are not the server's any more.
+        """
+        ours = {vif['id'] for vif in network_info}
+        for port in swapped.ledger.away() - ours:
+            swapped.abandon(port)
+
+
+@contextlib.contextmanager
+def _locked(server: str) -> Iterator[None]:
+    """Holds the lock that nova.compute.manager holds, unless it does.
+
+    ``utils.synchronized(instance.uuid)``, around everything that builds,
+    stops, reboots or deletes a server. A live migration does not hold it; its
+    task state is what tells.
+
+    :raises exception.Busy: Nova holds it
+    """
+    try:
+        with lockutils.lock(server, lock_file_prefix='nova-', do_log=False,
+                            blocking=False):
+            yield
+    except lockutils.AcquireLockFailedException as error:
+        raise exception.Busy(
+            f'Nova works upon server {server}.') from error
+
+
+def _shown(entries: Iterable[journal.Entry]) -> str:
+    return ', '.join(f'{entry.port} ({entry.state.value})'
+                     for entry in entries)

@@ -1,0 +1,76 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The end of a nova-compute in the middle of a move, and its new start."""
+
+from collections.abc import Callable
+import threading
+import typing
+
+import fixtures
+
+from nova_vf_failover import domain
+
+
+class Killed(BaseException):
+    """Nothing handles it, as nothing handles the end of a process."""
+
+
+class Death(fixtures.Fixture):
+    """Ends whoever writes the journal for the Nth time from now on.
+
+    :param number: the first write is number 1
+    :param before: whether that write is not made any more; all that came
+        before it has been done then
+    """
+
+    def __init__(self, number: int, before: bool) -> None:
+        self._number = number
+        self._before = before
+        self._writes = 0
+        self.died = threading.Event()
+
+    def _setUp(self) -> None:
+        write = domain.Domain.write_journal
+
+        def write_or_die(guest: domain.Domain,
+                         content: typing.Any) -> None:
+            self._writes += 1
+            if self._before and self._writes == self._number:
+                self._die()
+            write(guest, content)
+            if self._writes == self._number:
+                self._die()
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.domain.Domain.write_journal', write_or_die))
+
+    def _die(self) -> None:
+        self.died.set()
+        raise Killed()
+
+
+def moments(writes: int) -> list[tuple[int, bool]]:
+    """Every moment at which somebody who writes that often may die.
+
+    The end before the first write is no end in the middle.
+    """
+    return [(number, before) for number in range(1, writes + 1)
+            for before in (True, False) if (number, before) != (1, True)]
+
+
+def dying(died: threading.Event) -> Callable[..., typing.Any]:
+    """A method in which its process ends."""
+    def die(*arguments: typing.Any, **keywords: typing.Any) -> None:
+        died.set()
+        raise Killed()
+    return die
