@@ -212,9 +212,11 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         vif: model.VIF,
     ) -> None:
         """Nova detaches a port: itself ahead of a copy, or for its owner."""
-        # Nova's attach_interface takes back by it what it could not finish.
-        if (negotiation.is_vf(vif)
-                and not self._operations.mine(instance.uuid)):
+        if self._operations.mine(instance.uuid):
+            # Nova's attach_interface takes a NIC back that it could not note
+            # down. The guest may use it already, and the journal knows of it.
+            return
+        if negotiation.is_vf(vif):
             swapped = self._bench.swap(context, instance)
             if vif['id'] in swapped.ledger.away():
                 self._detach_swapped(context, instance, vif, swapped)
@@ -231,7 +233,7 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             # Recovery may have brought it back while it was waited for.
             self._bench.swap(context, instance).forget(
                 self._bench.port(vif))
-            super().detach_interface(context, instance, vif)
+        super().detach_interface(context, instance, vif)
 
     # -- after the move ------------------------------------------------------
 

@@ -67,9 +67,6 @@ _NEXT: dict[State | None, frozenset[State]] = {
     State.CLEARING: frozenset({State.ATTACHING}),
 }
 
-# What a failover enters and a failback does not.
-_OUTWARD = frozenset({State.ATTACHING, State.SWITCHING})
-
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -132,7 +129,7 @@ class Journal:
                 f'Port {port} is {now.value if now else "on its VF"} and '
                 f'cannot become {state.value}.')
         entry = Entry(port, mac, state, reason, time.time())
-        if old and state not in _OUTWARD:
+        if old:
             entry = dataclasses.replace(
                 entry, attempts=old.attempts, next_attempt=old.next_attempt)
         return self._with(entry)
@@ -150,6 +147,12 @@ class Journal:
                 entry, attempts=entry.attempts + 1,
                 next_attempt=next_attempt))
         return result
+
+    def anew(self) -> 'Journal':
+        """The journal at the begin of a move: no attempt was made yet."""
+        return dataclasses.replace(self, entries={
+            port: dataclasses.replace(entry, attempts=0, next_attempt=0.0)
+            for port, entry in self.entries.items()})
 
     def explained(self, reason: str) -> 'Journal':
         """The journal with a reason for every port that has none."""

@@ -66,6 +66,10 @@ class Ledger:
             moved = moved.moved(port.id, port.mac, state, reason)
         self._write(moved)
 
+    def count_anew(self) -> None:
+        """Write that a move begins, which recovery has not tried yet."""
+        self._write(self._journal.anew())
+
     def tried(self, ports: Iterable[str], next_attempt: float) -> None:
         """Write that recovery is about to try."""
         self._write(self._journal.tried(ports, next_attempt))
@@ -95,6 +99,6 @@ class Ledger:
                               {port.id: port.mac for port in ports})
 
     def _write(self, changed: journal.Journal) -> None:
-        if changed is not self._journal:
+        if changed != self._journal:
             self._journal = changed
             self._guest.write_journal(changed)

@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import threading
 import time
 
@@ -71,6 +72,23 @@ def exhausted(attempts: int) -> bool:
     return bool(limit and attempts >= limit)
 
 
+@dataclasses.dataclass(frozen=True)
+class Findings:
+    """What a domain says about its server.
+
+    :ivar requested: whether an operator asks for an attempt
+    """
+
+    requested: bool
+    entries: tuple[journal.Entry, ...]
+
+    def due(self, now: float) -> bool:
+        """Whether it is time for an attempt."""
+        return self.requested or any(
+            not exhausted(entry.attempts) and entry.next_attempt <= now
+            for entry in self.entries)
+
+
 class Recovery:
     """Looks at the servers of one compute service, again and again.
 
@@ -85,7 +103,8 @@ class Recovery:
         self._thread: threading.Thread | None = None
         self._places = threading.Semaphore(AT_ONCE)
         self._attempts: dict[str, threading.Thread] = {}
-        # By server, what has been said about a journal nobody understands.
+        # By server, what has been said of one that nobody can help. It is said
+        # once, and not at each look.
         self._complaints: dict[str, str] = {}
 
     # -- the periods ---------------------------------------------------------
@@ -136,10 +155,15 @@ class Recovery:
     def look(self) -> None:
         """Begin an attempt for every server that is due for one."""
         now = time.time()
+        unfinished = set()
         for guest in self._bench.guests():
-            if guest.uuid not in self._attempts and self._due(
-                    self._bench.domain_of(guest), now):
+            found = self._read(self._bench.domain_of(guest))
+            if found is None or found.entries:
+                unfinished.add(guest.uuid)
+            if (found and guest.uuid not in self._attempts
+                    and found.due(self._nearest(now))):
                 self._begin_attempt(guest.uuid)
+        self._bench.channel.sweep(self._bench.host, unfinished)
 
     def settle(self, timeout: float) -> None:
         """Wait until the attempts that have begun are over."""
@@ -147,22 +171,23 @@ class Recovery:
         for thread in list(self._attempts.values()):
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _due(self, guest: domain.Domain, now: float) -> bool:
+    def _read(self, guest: domain.Domain) -> Findings | None:
+        """What a domain says, or None if that cannot be understood."""
         try:
-            if guest.read_request() is not None:
-                return True
-            entries = guest.read_journal().entries.values()
+            return Findings(guest.read_request() is not None,
+                            tuple(guest.read_journal().entries.values()))
         except exception.JournalError as error:
             self._complain(guest.uuid, str(error))
-            return False
         except Exception as error:
             # Most likely it has gone since the domains were listed.
             LOG.warning('The domain of server %(server)s cannot be read: '
                         '%(error)s', {'server': guest.uuid, 'error': error})
-            return False
-        self._complaints.pop(guest.uuid, None)
-        return any(not exhausted(entry.attempts) and entry.next_attempt <= now
-                   for entry in entries)
+        return None
+
+    @staticmethod
+    def _nearest(now: float) -> float:
+        """The times for which this look is nearer than the next one."""
+        return now + CONF.vf_failover.recovery_interval / 2
 
     def _complain(self, server: str, text: str) -> None:
         if self._complaints.get(server) != text:
@@ -171,9 +196,6 @@ class Recovery:
                       {'server': server, 'text': text})
 
     def _begin_attempt(self, server: str) -> None:
-        """Without waiting: who finds no place comes back at the next look."""
-        if not self._places.acquire(blocking=False):
-            return
         thread = threading.Thread(
             target=self._attempt, args=(server,), daemon=True,
             name=f'vf-failover-recovery-{server}')
@@ -182,18 +204,19 @@ class Recovery:
 
     def _attempt(self, server: str) -> None:
         try:
-            ServerRecovery(self._bench, server).run()
+            with self._places:
+                if not self._stopped:
+                    ServerRecovery(self._bench, server).run()
         except exception.Busy as busy:
             LOG.debug('Not now: %s', busy)
         except nova_exception.InstanceNotFound as error:
-            LOG.warning('A domain has a journal and no server: %s', error)
+            self._complain(server, f'its domain has no server: {error}')
         except Exception:
             # Of the database, of libvirt: this server's turn comes again.
             LOG.exception('Server %s cannot be brought back onto its VFs for '
                           'now', server)
         finally:
             del self._attempts[server]
-            self._places.release()
 
     # -- leftovers -----------------------------------------------------------
 
@@ -202,7 +225,7 @@ class Recovery:
         if not self._bench.claims.known() or self._bench.claims.pending():
             return
         try:
-            self._bench.standby.sweep()
+            self._bench.standby.sweep(self._bench.devices)
         except Exception:
             # Whatever netlink or privsep raise: Nova's own look must not
             # fail for it, and the next one comes.

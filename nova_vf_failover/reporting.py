@@ -58,10 +58,18 @@ class Reporter:
         that is worked upon without an action of its API, as by a periodic
         task, gets none.
         """
+        raised: Exception | None = None
         with compute_utils.EventReporter(
                 self._context, name, self._host, self._instance.uuid,
                 graceful_exit=True):
-            yield
+            try:
+                yield
+            except Exception as error:
+                raised = error
+                raise
+        if raised:
+            # Where there is no action, Nova's reporter swallows it.
+            raise raised
 
     @contextlib.contextmanager
     def action(self, name: str) -> Iterator[None]:

@@ -96,6 +96,7 @@ class Swap:
         :raises exception.VFFailoverError: it did not work; the journal says
             how far it came, and :meth:`failback` leads back from there
         """
+        self._ledger.count_anew()
         leaving = self._on_primary(ports)
         if not leaving:
             return

@@ -86,6 +86,11 @@ class Workbench:
         """The running domains of this host."""
         return self._driver._host.list_guests(only_running=True)
 
+    def devices(self) -> set[str]:
+        """The host's network devices that these domains have."""
+        return {nic.device for guest in self.guests()
+                for nic in self.domain_of(guest).interfaces() if nic.device}
+
     def guest(self, instance: objects.Instance) -> libvirt_guest.Guest:
         """The domain of a server as Nova wraps it.
 

@@ -13,6 +13,7 @@
 """How a guest is told which NIC to use: the contract of the drivers."""
 
 import abc
+from collections.abc import Container
 
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import domain
@@ -53,4 +54,13 @@ class Channel(abc.ABC):
 
         :param timeout: seconds to wait for the end
         :returns: the last report; it may not be ``finished``
+        """
+
+    def sweep(self, host: str, busy: Container[str]) -> None:
+        """Remove what conversations that were cut off have left.
+
+        Called now and then; most channels leave nothing.
+
+        :param host: of the compute service whose servers are looked at
+        :param busy: the servers whose guests still need what was said last
         """

@@ -19,11 +19,13 @@ of the standbys, see :mod:`nova_vf_failover.channels.frames`. It listens
 before it writes.
 
 The items are there only while the host waits for the answer to them. What a
-crash or a silent guest leaves is harmless, since its generation is old, and
-goes with the next intent for this server.
+crash or a silent guest leaves is harmless, since its generation is old; it
+goes with the next intent for this server, or is swept when nothing about the
+server is unfinished any more.
 """
 
 from collections.abc import Callable
+from collections.abc import Container
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
@@ -104,6 +106,20 @@ class MetadataChannel(base.Channel):
     def ask(self, guest: domain.Domain, intent: intents.Intent,
             timeout: float) -> intents.Report:
         return self._converse(guest, intent, timeout, _OVER)
+
+    def sweep(self, host: str, busy: Container[str]) -> None:
+        with _nova_errors():
+            servers = objects.InstanceList.get_by_host(
+                nova_context.get_admin_context(), host,
+                expected_attrs=['metadata'])
+        for server in servers:
+            if (items.ours(server.metadata)
+                    and not items.foreign(server.metadata)
+                    and server.task_state is None
+                    and server.uuid not in busy):
+                LOG.info('Removing an intent that nobody waits for',
+                         instance=server)
+                _remove(server.uuid)
 
     def _converse(self, guest: domain.Domain, intent: intents.Intent,
                   timeout: float,

@@ -13,6 +13,8 @@
 """What a standby NIC is plugged into: the contract of the drivers."""
 
 import abc
+from collections.abc import Callable
+from collections.abc import Collection
 import contextlib
 import typing
 
@@ -78,8 +80,11 @@ class Standby(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sweep(self) -> None:
+    def sweep(self, used: Callable[[], Collection[str]]) -> None:
         """Remove what standbys have left behind that nobody released.
 
         Called now and then while no server is on its way to this host.
+
+        :param used: finds out which of the host's network devices the domains
+            here have; one that is being attached is not among them yet
         """

@@ -34,6 +34,8 @@ class Link:
     :ivar master_kind: what that is: ``bridge``, ``bond``, ``openvswitch`` …
     :ivar alias: its ``ifalias``
     :ivar uppers: names of the links that lie on top of it
+    :ivar kind: ``vlan``, ``macvtap`` …; hardware has none
+    :ivar lower: name of the link that it lies on
     """
 
     name: str
@@ -45,6 +47,8 @@ class Link:
     master_kind: str | None = None
     alias: str | None = None
     uppers: tuple[str, ...] = ()
+    kind: str | None = None
+    lower: str | None = None
 
 
 class HostLinks:
@@ -69,6 +73,10 @@ class HostLinks:
     def marked(self, alias: str) -> list[Link]:
         """The links that :meth:`mark` has given this alias."""
         return [link for link in self._all() if link.alias == alias]
+
+    def of_kind(self, kind: str) -> list[Link]:
+        """The links of this kind."""
+        return [link for link in self._all() if link.kind == kind]
 
     def _all(self) -> list[Link]:
         with self._open_netlink() as netlink:
@@ -108,7 +116,16 @@ def _link(message: typing.Any, messages: dict[int, typing.Any]) -> Link:
             and other['index'] != index
             # A veth names its peer there, which may have this index in
             # another namespace.
-            and other.get_attr('IFLA_LINK_NETNSID') is None))
+            and other.get_attr('IFLA_LINK_NETNSID') is None),
+        kind=message.get_nested('IFLA_LINKINFO', 'IFLA_INFO_KIND'),
+        lower=_lower(message, messages))
+
+
+def _lower(message: typing.Any, messages: dict[int, typing.Any]) -> str | None:
+    if message.get_attr('IFLA_LINK_NETNSID') is not None:
+        return None
+    lower = messages.get(message.get_attr('IFLA_LINK'))
+    return lower and lower.get_attr('IFLA_IFNAME')
 
 
 # Nova's own context: what an operator has allowed nova-compute to start with

@@ -18,6 +18,8 @@ this type of VIF since the Juno release; it plugs the VLAN device, writes the
 XML and rewrites it for the destination by itself.
 """
 
+from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterator
 import contextlib
 import copy
@@ -34,8 +36,9 @@ from nova_vf_failover.standby import links
 
 LOG = logging.getLogger(__name__)
 
-# Written as ifalias onto the VLAN devices that came with a standby. One that
-# the operator has made for something else does not have it and is left alone.
+# Written as ifalias onto the macvtaps of standbys, and onto the VLAN devices
+# that came with them. What the operator has made for something else does not
+# have it and is left alone.
 MARK = 'nova_vf_failover'
 
 _LONGEST_NAME = 15
@@ -49,6 +52,8 @@ class MacvtapStandby(base.Standby):
 
     def __init__(self, host_links: links.HostLinks | None = None) -> None:
         self._links = host_links or links.HostLinks()
+        # Macvtaps that no domain had at the last sweep.
+        self._orphans: set[tuple[str, int]] = set()
 
     def check(self, vif: base.VIF) -> None:
         pf = self._uplink(vif)
@@ -115,6 +120,7 @@ class MacvtapStandby(base.Standby):
         # libvirt passes them on only where the domain's XML trusts the guest
         # (trustGuestRxFilters), which Nova does not write.
         self._links.receive_all_groups(device)
+        self._links.mark(device, MARK)
 
     def release(self, standby: base.VIF) -> None:
         details = standby['details']
@@ -123,12 +129,33 @@ class MacvtapStandby(base.Standby):
             return
         self._remove_unused(self._links.find(source))
 
-    def sweep(self) -> None:
+    def sweep(self, used: Callable[[], Collection[str]]) -> None:
+        self._sweep_macvtaps(used)
         for link in self._links.marked(MARK):
             self._remove_unused(link)
 
+    def _sweep_macvtaps(self, used: Callable[[], Collection[str]]) -> None:
+        """Remove macvtaps whose guest has gone without libvirt.
+
+        One that libvirt is just making is in no domain either, so only what
+        was an orphan at the last sweep too is removed. Not every one has its
+        mark already, but what lies on a VLAN device of ours is ours.
+        """
+        vlans = {link.name for link in self._links.marked(MARK)}
+        ours = [link for link in self._links.of_kind('macvtap')
+                if link.alias == MARK or link.lower in vlans]
+        known = used() if ours else ()
+        orphans = {(link.name, link.index) for link in ours
+                   if link.name not in known}
+        for name, _index in sorted(orphans & self._orphans):
+            LOG.info('Removing macvtap %s: no domain of this host has it',
+                     name)
+            self._links.remove(name)
+        self._orphans = orphans - self._orphans
+
     def _remove_unused(self, link: links.Link | None) -> None:
-        if link and link.alias == MARK and not link.uppers:
+        if (link and link.kind == 'vlan' and link.alias == MARK
+                and not link.uppers):
             LOG.info('Removing VLAN device %s: the last standby on it has '
                      'gone', link.name)
             self._links.remove(link.name)

@@ -115,15 +115,16 @@ class FailoverTestCase(sriov._PCIServersTestBase):
             hv_version=qemu_version or fakelibvirt.FAKE_QEMU_VERSION)
 
     def start_host(self, name: str, plugin: bool | None = None,
-                   num_vfs: int = 4, numa_node: int = 0) -> None:
-        """Start a compute service with one PF.
+                   num_vfs: int = 4, numa_node: int = 0,
+                   num_pfs: int = 1) -> None:
+        """Start a compute service with one PF, or more.
 
         :param plugin: whether it has the plugin; PLUGIN unless told
         """
         self._install(self.PLUGIN if plugin is None else plugin)
         self.start_compute(hostname=name, pci_info=(
             fakelibvirt.HostPCIDevicesInfo(
-                num_pfs=1, num_vfs=num_vfs, numa_node=numa_node,
+                num_pfs=num_pfs, num_vfs=num_vfs, numa_node=numa_node,
                 bus=self.buses[name])))
         self._hear_events(name)
 
@@ -267,6 +268,32 @@ class FailoverTestCase(sriov._PCIServersTestBase):
     def domain(self, host: str, server: dict[str, typing.Any]) -> typing.Any:
         return self.hosts.world.connections[host].lookupByUUIDString(
             server['id'])
+
+    def until(self, condition: typing.Callable[[], typing.Any]) -> None:
+        """Wait for something that is told by nobody."""
+        end = time.monotonic() + 60
+        while not condition():
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+
+    def entries(self, host: str,
+                server: dict[str, typing.Any]) -> list[journal.Entry]:
+        """The journal of a server, in the order of its ports."""
+        element = etree.fromstring(self.domain(host, server).XMLDesc(0)).find(
+            f'./metadata/{{{journal.NAMESPACE}}}journal')
+        if element is None:
+            return []
+        found = journal.Journal.from_xml(
+            etree.tostring(element, encoding='unicode')).entries
+        return [found[port['id']] for port in self.ports
+                if port['id'] in found]
+
+    def told(self, *kinds: str) -> list[dict[str, typing.Any]]:
+        """The payloads of our notifications of these kinds."""
+        return [notification['payload'] for notification
+                in self.notifier.versioned_notifications
+                if notification['event_type'] in [
+                    f'vf_failover.{kind}' for kind in kinds]]
 
     # -- what must be true -----------------------------------------------
 

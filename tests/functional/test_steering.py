@@ -16,7 +16,6 @@
 from tests.functional import base  # isort: skip
 
 import errno
-import time
 
 from pyroute2.netlink import exceptions
 
@@ -58,12 +57,6 @@ class SteeringTestCase(base.FailoverTestCase):
         self.begin_migration(self.server)
         self.until(lambda: '<interface type="hostdev"' not in self.domain(
             'alpha', self.server).XMLDesc(2))
-
-    def until(self, condition):
-        end = time.monotonic() + 60
-        while not condition():
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.05)
 
     def hears(self, role, host='alpha'):
         return self.plane(host).delivers(self.server['id'], self.mac, role)

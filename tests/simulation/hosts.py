@@ -48,11 +48,15 @@ class PaperLinks(links.HostLinks):
             name=link.name, index=0, up=link.up,
             carrier=link.up and link.carrier, mtu=link.mtu,
             master=link.master, master_kind=link.master_kind,
-            alias=link.alias, uppers=self._plane.uppers(link.name))
-            for link in self._plane.links.values()]
+            alias=link.alias, uppers=self._plane.uppers(link.name),
+            kind='vlan' if link.lower else None, lower=link.lower)
+            for link in self._plane.links.values()] + [links.Link(
+                name=name, index=0, up=True, carrier=True, mtu=1500,
+                alias=macvtap.alias, kind='macvtap', lower=macvtap.source)
+                for name, macvtap in self._plane.macvtaps.items()]
 
     def mark(self, name: str, alias: str) -> None:
-        self._plane.links[name].alias = alias
+        self._plane.find(name).alias = alias
 
     def receive_all_groups(self, name: str) -> None:
         if name in self._plane.macvtaps:

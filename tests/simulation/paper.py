@@ -70,6 +70,7 @@ class PaperMacvtap:
     flowing: bool = False
     all_groups: bool = False
     filtered: bool = False
+    alias: str | None = None
 
 
 class PaperGuest:
@@ -134,6 +135,11 @@ class PaperDataPlane:
     def remove_link(self, name: str) -> None:
         with self._lock:
             self.links.pop(name, None)
+            self.macvtaps.pop(name, None)
+
+    def find(self, name: str) -> PaperLink | PaperMacvtap:
+        """A link by its name, whatever it is."""
+        return self.links.get(name) or self.macvtaps[name]
 
     def uppers(self, name: str) -> tuple[str, ...]:
         """The links that lie on a link."""

@@ -72,6 +72,9 @@ class HostLinksTestCase(base.BaseTestCase):
         # One end of a veth names the other as its link, which is not "on
         # top" of it.
         self.assertIn('standby', self.links.find('pf0').uppers)
+        macvtap, = self.links.of_kind('macvtap')
+        self.assertEqual(('standby', 'pf0'), (macvtap.name, macvtap.lower))
+        self.assertEqual([], self.links.of_kind('vlan'))
 
     def test_all_groups_are_received(self):
         with pyroute2.IPRoute() as netlink:

@@ -42,6 +42,15 @@ class PaperLinks(links.HostLinks):
 
     def remove(self, name):
         del self.known[name]
+        self.known = {link.name: dataclasses.replace(link, uppers=tuple(
+            upper for upper in link.uppers if upper != name))
+            for link in self.known.values()}
+
+    def _all(self):
+        return list(self.known.values())
+
+    def receive_all_groups(self, name):
+        """Every link here does."""
 
 
 class MacvtapTestCase(base.BaseTestCase):
@@ -122,7 +131,7 @@ class MacvtapTestCase(base.BaseTestCase):
         standby = driver.describe(self.vif(vlan))
         with driver.plugging(standby):
             host_links.known.setdefault('ens1f0.42', links.Link(
-                'ens1f0.42', 9, up=True, carrier=True, mtu=1500))
+                'ens1f0.42', 9, up=True, carrier=True, mtu=1500, kind='vlan'))
         return driver, standby
 
     def test_a_vlan_device_goes_with_its_last_standby(self):
@@ -142,12 +151,62 @@ class MacvtapTestCase(base.BaseTestCase):
 
     def test_what_nobody_released_is_swept(self):
         host_links = PaperLinks(PF, links.Link(
-            'ens1f0.7', 8, up=True, carrier=True, mtu=1500, alias='theirs'))
+            'ens1f0.7', 8, up=True, carrier=True, mtu=1500, kind='vlan',
+            alias='theirs'))
         driver, _ = self.plugged(host_links)
 
-        driver.sweep()
+        driver.sweep(set)
 
         self.assertEqual({'ens1f0', 'ens1f0.7'}, set(host_links.known))
+
+    def macvtap(self, host_links, name, lower, **keywords):
+        host_links.known[name] = links.Link(
+            name, 20 + len(host_links.known), up=True, carrier=True,
+            mtu=1500, kind='macvtap', lower=lower, **keywords)
+        host_links.known[lower] = dataclasses.replace(
+            host_links.known[lower], uppers=(name,))
+
+    def test_macvtaps_without_a_domain_are_swept_at_the_second_look(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links)
+        # It was not marked yet when nova-compute died.
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+        self.macvtap(host_links, 'macvtap1', 'ens1f0')
+        driver.attached('macvtap1')
+
+        driver.sweep(set)
+        self.assertLessEqual({'macvtap0', 'macvtap1'}, set(host_links.known))
+        driver.sweep(set)
+
+        self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_macvtaps_of_domains_and_of_others_stay(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links)
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+        self.macvtap(host_links, 'macvtap1', 'ens1f0')
+        self.macvtap(host_links, 'macvtap2', 'ens1f0', alias='theirs')
+
+        for _look in range(3):
+            driver.sweep(lambda: {'macvtap0'})
+
+        self.assertEqual({'ens1f0', 'ens1f0.42', 'macvtap0', 'macvtap1',
+                          'macvtap2'}, set(host_links.known))
+
+    def test_a_macvtap_that_comes_between_two_looks_is_not_an_orphan(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links)
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+        driver.sweep(set)
+        host_links.remove('macvtap0')
+        # The kernel has given the name once more, and not the index.
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+        host_links.known['macvtap0'] = dataclasses.replace(
+            host_links.known['macvtap0'], index=99)
+
+        driver.sweep(set)
+
+        self.assertIn('macvtap0', host_links.known)
 
     def test_a_device_of_a_plugging_that_failed_is_ours_too(self):
         host_links = PaperLinks(PF)
@@ -157,7 +216,7 @@ class MacvtapTestCase(base.BaseTestCase):
         def fail():
             with driver.plugging(standby):
                 host_links.known['ens1f0.42'] = links.Link(
-                    'ens1f0.42', 9, up=True, carrier=True, mtu=1500)
+                    'ens1f0.42', 9, up=True, carrier=True, mtu=1500, kind='vlan')
                 raise RuntimeError()
 
         self.assertRaises(RuntimeError, fail)
@@ -166,7 +225,7 @@ class MacvtapTestCase(base.BaseTestCase):
 
     def test_a_vlan_device_of_somebody_else_stays(self):
         host_links = PaperLinks(PF, links.Link(
-            'ens1f0.42', 9, up=True, carrier=True, mtu=1500))
+            'ens1f0.42', 9, up=True, carrier=True, mtu=1500, kind='vlan'))
         driver, standby = self.plugged(host_links)
 
         driver.release(standby)
