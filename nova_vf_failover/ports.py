@@ -23,13 +23,11 @@ class Port:
     """A VF port of the server on this host.
 
     :ivar vif: the port's VIF with the direct binding of this host
-    :ivar standby: the same port as the standby driver describes it here
     """
 
     id: str
     mac: str
     vif: standbys.VIF
-    standby: standbys.VIF
 
 
 @dataclasses.dataclass(frozen=True)

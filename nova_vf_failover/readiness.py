@@ -14,18 +14,12 @@
 
 from __future__ import annotations
 
-from oslo_config import cfg
-
-from nova_vf_failover.channels import base as channels
-from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import claims
+from nova_vf_failover import conversation
 from nova_vf_failover import domain
 from nova_vf_failover import exception
-from nova_vf_failover import ledger
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover.standby import base as standbys
-
-CONF = cfg.CONF
 
 Port = vf_ports.Port
 
@@ -33,21 +27,21 @@ Port = vf_ports.Port
 class Readiness:
     """What a failover of one server needs; looking changes nothing."""
 
-    def __init__(self, guest: domain.Domain, entries: ledger.Ledger,
-                 claimed: claims.ServerClaims, standby: standbys.Standby,
-                 channel: channels.Channel) -> None:
+    def __init__(self, guest: domain.Domain, claimed: claims.ServerClaims,
+                 standby: standbys.Standby,
+                 spoken: conversation.Conversation) -> None:
         self._guest = guest
-        self._ledger = entries
         self._claims = claimed
         self._standby = standby
-        self._channel = channel
+        self._conversation = spoken
 
     def check(self, ports: list[Port]) -> None:
         """:raises exception.CannotSwap: one of these ports cannot leave"""
         for port in ports:
             self._check_port(port)
         self._check_slots(ports)
-        self._check_guest(ports)
+        if ports:
+            self._conversation.check(ports)
 
     def _check_port(self, port: Port) -> None:
         self._claims.find(port.vif)
@@ -66,20 +60,3 @@ class Readiness:
                 f'the guest has {free} free PCI slots and its standby NICs '
                 f'need {needed}.',
                 'Raise [libvirt] num_pcie_ports and hard reboot the server.')
-
-    def _check_guest(self, ports: list[Port]) -> None:
-        if not ports:
-            return
-        intent = self._ledger.intent(intents.Use.STANDBY, ports,
-                                     CONF.vf_failover.failover_timeout)
-        try:
-            report = self._channel.check(self._guest, intent)
-        except exception.ChannelError as error:
-            raise exception.CannotSwap(
-                ports[0].id, 'its guest cannot be told to change NICs.',
-                self._channel.cure, f'{error}.') from error
-        if report.state is not intents.ReportState.READY:
-            raise exception.CannotSwap(
-                ports[0].id, 'its guest will not change NICs.',
-                'Mend in the guest what its agent says:',
-                report.message or report.state.value)

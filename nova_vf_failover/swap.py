@@ -26,12 +26,11 @@ import typing
 
 from nova import exception as nova_exception
 from nova import objects
-from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover.channels import base as channels
-from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import claims
+from nova_vf_failover import conversation
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
@@ -43,7 +42,6 @@ from nova_vf_failover.standby import base as standbys
 from nova_vf_failover.steering import filters
 
 LOG = logging.getLogger(__name__)
-CONF = cfg.CONF
 
 State = journal.State
 Port = vf_ports.Port
@@ -68,14 +66,15 @@ class Swap:
         self._guest = guest
         self._plugs = plugs
         self._standby = standby
-        self._channel = channel
         self._filters = steered
         self._claims = claimed
         self._reporter = reporter
         self._cancelled = cancelled or threading.Event()
         self._ledger = ledger.Ledger(guest)
+        self._conversation = conversation.Conversation(
+            guest, self._ledger, channel)
         self._readiness = readiness.Readiness(
-            guest, self._ledger, claimed, standby, channel)
+            guest, claimed, standby, self._conversation)
 
     # -- before the move --------------------------------------------------
 
@@ -114,8 +113,9 @@ class Swap:
                 if self._ledger.state(port) in (None, State.CLEARING)])
             for port in ports:
                 if self._guest.standby(port.mac) is None:
-                    with self._standby.plugging(port.standby):
-                        self._plugs.attach(port.standby)
+                    standby = self._standby.describe(port.vif)
+                    with self._standby.plugging(standby):
+                        self._plugs.attach(standby)
             self._tell_attached(ports)
 
     def _tell_attached(self, ports: Iterable[Port]) -> None:
@@ -149,18 +149,11 @@ class Swap:
             self._ledger.enter(State.SWITCHING, [
                 port for port in ports
                 if self._ledger.state(port) is not State.DETACHING])
-            timeout = CONF.vf_failover.failover_timeout
-            intent = self._ledger.intent(intents.Use.STANDBY, ports, timeout)
-            report = self._channel.ask(self._guest, intent, timeout)
-            if report.stayed:
+            try:
+                return self._conversation.send_to_standby(ports)
+            except exception.GuestRefused:
                 self._ledger.enter(State.CLEARING, untold)
-                raise exception.GuestRefused(
-                    f'The guest stays where it is: {report.message}')
-            if not report.finished:
-                raise exception.ChannelError(
-                    'The guest has not moved to its standby NICs in time: '
-                    f'{report.message or report.state.value}.')
-            return [port for port in ports if port.id in report.overlap]
+                raise
 
     def _undo_steering(self, ports: list[Port]) -> None:
         """Let VFs that have never left hear the network again.
@@ -202,16 +195,26 @@ class Swap:
         if not away:
             return
         with self._reporter.event(reporting.FAILBACK):
-            # After a migration they are new to this host.
-            self._tell_attached(away)
-            reasons = self._return_guest(
-                [port for port in away if self._ledger.state(port) not in
-                 (State.ATTACHING, State.CLEARING)])
-            reasons |= self._detach_standbys(
-                [port for port in away if port.id not in reasons])
+            try:
+                reasons = self._bring_back(away)
+            except exception.SwapCancelled:
+                raise
+            except Exception as error:
+                self._ledger.explain(f'{type(error).__name__}: {error}')
+                raise
             if reasons:
                 self._reporter.degraded(reasons)
                 raise exception.Degraded(reasons)
+
+    def _bring_back(self, away: list[Port]) -> dict[str, str]:
+        """:returns: the ports that stay on their standby, and why"""
+        # After a migration they are new to this host.
+        self._tell_attached(away)
+        reasons = self._return_guest(
+            [port for port in away if self._ledger.state(port) not in
+             (State.ATTACHING, State.CLEARING)])
+        return reasons | self._detach_standbys(
+            [port for port in away if port.id not in reasons])
 
     def resume(self, ports: Iterable[Port]) -> None:
         """Bring ports back after nova-compute has died in between.
@@ -242,7 +245,6 @@ class Swap:
         """
         if not ports:
             return {}
-        timeout = CONF.vf_failover.failback_timeout
         reasons: dict[str, str] = {}
         self._undo_steering(ports)
         try:
@@ -251,7 +253,7 @@ class Swap:
                 self._ledger.enter(State.RETURNING, ports)
                 # The guest is armed before a VF appears: a NIC that does not
                 # replicate delivers to the VF from that moment on.
-                self._arm(ports, timeout)
+                self._conversation.arm(ports)
                 reasons = self._attach_primaries(ports)
             back = [port for port in ports if port.id not in reasons]
             if reasons and back:
@@ -259,25 +261,11 @@ class Swap:
                 self._ledger.new_generation()
             if back:
                 with self._step('guest failback', back):
-                    self._await_primary(back, timeout)
+                    self._conversation.await_primary(back)
         except (exception.ChannelError, exception.GuestRefused) as error:
             reasons = {port.id: str(error) for port in ports} | reasons
         self._remember(ports, reasons)
         return reasons
-
-    def _arm(self, ports: list[Port], timeout: int) -> None:
-        report = self._channel.tell(
-            self._guest,
-            self._ledger.intent(intents.Use.PRIMARY, ports, timeout))
-        if report.stayed:
-            raise exception.GuestRefused(
-                f'The guest will not go back to its VFs: {report.message}')
-        if not report.accepted:
-            # From its attach on, a NIC that does not replicate delivers to
-            # the VF; a guest that does not wait for it would hear nothing.
-            raise exception.ChannelError(
-                'The guest has not said that it waits for its VFs: '
-                f'{report.message or report.state.value}')
 
     def _attach_primaries(self, ports: list[Port]) -> dict[str, str]:
         reasons = {}
@@ -307,7 +295,7 @@ class Swap:
         try:
             self._plugs.attach(vif)
         except Exception as error:
-            if self._ledger.entries[port.id].attempts < 2:
+            if not self._ledger.entries[port.id].attempts:
                 raise
             LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
                         '(%(error)s); another one is taken',
@@ -315,19 +303,6 @@ class Swap:
                          'error': error}, instance=self._instance)
             self._plugs.attach(self._claims.reclaim(
                 vif, spoiled=vif['profile']['pci_slot']))
-
-    def _await_primary(self, ports: list[Port], timeout: int) -> None:
-        report = self._channel.ask(
-            self._guest,
-            self._ledger.intent(intents.Use.PRIMARY, ports, timeout),
-            timeout)
-        if report.stayed:
-            raise exception.GuestRefused(
-                f'The guest stays on its standby NICs: {report.message}')
-        if not report.finished:
-            raise exception.ChannelError(
-                'The guest has not moved to its VFs in time: '
-                f'{report.message or report.state.value}.')
 
     def _remember(self, ports: list[Port], reasons: dict[str, str]) -> None:
         """Write into the journal which ports have not come back, and why."""
@@ -351,7 +326,7 @@ class Swap:
             for port in ports:
                 try:
                     self._guest.detach_standby(port.mac)
-                    self._standby.release(port.standby)
+                    self._release_standby(port)
                 except Exception as error:
                     # The guest is on its VF: what is left is tidying up.
                     LOG.exception('The standby of port %s cannot be removed',
@@ -364,6 +339,17 @@ class Swap:
                     self._ledger.close(port.id)
         return reasons
 
+    def _release_standby(self, port: Port) -> None:
+        try:
+            standby = self._standby.describe(port.vif)
+        except exception.CannotSwap as error:
+            LOG.info('What the standby of port %(port)s has left is removed '
+                     'when it is swept: %(error)s',
+                     {'port': port.id, 'error': error},
+                     instance=self._instance)
+        else:
+            self._standby.release(standby)
+
     def forget(self, port: Port) -> None:
         """Take out the NICs of a port that leaves the server for good.
 
@@ -371,7 +357,7 @@ class Swap:
         """
         self._guest.detach_primary(port.mac)
         self._guest.detach_standby(port.mac)
-        self._standby.release(port.standby)
+        self._release_standby(port)
         self._ledger.close(port.id)
 
     def abandon(self, port_id: str) -> None:

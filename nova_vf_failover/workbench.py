@@ -118,8 +118,7 @@ class Workbench:
 
     def port(self, vif: model.VIF) -> vf_ports.Port:
         """A VF port with its binding on this host."""
-        return vf_ports.Port(vif['id'], vif['address'].lower(), vif,
-                             self.standby.describe(vif))
+        return vf_ports.Port(vif['id'], vif['address'].lower(), vif)
 
     def network_info(self, context: Context,
                      instance: objects.Instance) -> model.NetworkInfo:

@@ -52,8 +52,8 @@ class PaperLinks(links.HostLinks):
             kind='vlan' if link.lower else None, lower=link.lower)
             for link in self._plane.links.values()] + [links.Link(
                 name=name, index=0, up=True, carrier=True, mtu=1500,
-                alias=macvtap.alias, kind='macvtap', lower=macvtap.source)
-                for name, macvtap in self._plane.macvtaps.items()]
+                alias=link.alias, kind='macvtap', lower=link.source)
+                for name, link in self._plane.macvtaps.items()]
 
     def mark(self, name: str, alias: str) -> None:
         self._plane.find(name).alias = alias
@@ -192,6 +192,15 @@ class SimulatedHosts(fixtures.Fixture):
         return hypervisor.Connection(
             'qemu:///system', world=self.world, data_plane=plane,
             hostname=name, pci_info=pci_info, **keywords)
+
+    def lose_vf(self, host: str, address: str) -> None:
+        """Take a VF away from a host, as a PF that was reset does."""
+        del self.functions.pfs[address]
+        del self.planes[host].vfs[address]
+        devices = self.world.connections[host].pci_info.devices
+        for name, device in list(devices.items()):
+            if device.address == address:
+                del devices[name]
 
     def add_guest(self, uuid: str) -> paper_agent.PaperAgent:
         """A guest of this server with the agent in its image."""

@@ -216,7 +216,8 @@ class MacvtapTestCase(base.BaseTestCase):
         def fail():
             with driver.plugging(standby):
                 host_links.known['ens1f0.42'] = links.Link(
-                    'ens1f0.42', 9, up=True, carrier=True, mtu=1500, kind='vlan')
+                    'ens1f0.42', 9, up=True, carrier=True, mtu=1500,
+                    kind='vlan')
                 raise RuntimeError()
 
         self.assertRaises(RuntimeError, fail)

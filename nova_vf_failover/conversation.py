@@ -1,0 +1,114 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a guest is told about its ports, and what its answers mean."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+from nova_vf_failover.channels import base as channels
+from nova_vf_failover.channels import intent as intents
+from nova_vf_failover import domain
+from nova_vf_failover import exception
+from nova_vf_failover import ledger
+from nova_vf_failover import ports as vf_ports
+
+CONF = cfg.CONF
+
+Port = vf_ports.Port
+
+
+class Conversation:
+    """Speaks with one guest over the channel that the operator has chosen."""
+
+    def __init__(self, guest: domain.Domain, entries: ledger.Ledger,
+                 channel: channels.Channel) -> None:
+        self._guest = guest
+        self._ledger = entries
+        self._channel = channel
+
+    def check(self, ports: list[Port]) -> None:
+        """Ask whether the guest could go to its standby NICs.
+
+        :raises exception.CannotSwap: it could not, or cannot be asked
+        """
+        try:
+            report = self._channel.check(self._guest, self._ledger.intent(
+                intents.Use.STANDBY, ports, CONF.vf_failover.failover_timeout))
+        except exception.ChannelError as error:
+            raise exception.CannotSwap(
+                ports[0].id, 'its guest cannot be told to change NICs.',
+                self._channel.cure, f'{error}.') from error
+        if report.state is not intents.ReportState.READY:
+            raise exception.CannotSwap(
+                ports[0].id, 'its guest will not change NICs.',
+                'Mend in the guest what its agent says:',
+                report.message or report.state.value)
+
+    def send_to_standby(self, ports: list[Port]) -> list[Port]:
+        """Have the guest use its standby NICs.
+
+        :returns: the ports whose standby hears nothing while the VF is there
+        :raises exception.GuestRefused: it stays where it is
+        :raises exception.ChannelError: nobody knows where it is
+        """
+        report = self._ask(intents.Use.STANDBY, ports,
+                           CONF.vf_failover.failover_timeout)
+        if report.stayed:
+            raise exception.GuestRefused(
+                f'The guest stays where it is: {report.message}')
+        if not report.finished:
+            raise exception.ChannelError(
+                'The guest has not moved to its standby NICs in time: '
+                f'{report.message or report.state.value}.')
+        return [port for port in ports if port.id in report.overlap]
+
+    def arm(self, ports: list[Port]) -> None:
+        """Have the guest wait for its VFs.
+
+        From its attach on, a NIC that does not replicate delivers to the VF;
+        a guest that does not wait for it would hear nothing.
+
+        :raises exception.GuestRefused: it will not go back to them
+        :raises exception.ChannelError: it has not said that it waits
+        """
+        report = self._channel.tell(self._guest, self._ledger.intent(
+            intents.Use.PRIMARY, ports, CONF.vf_failover.failback_timeout))
+        if report.stayed:
+            raise exception.GuestRefused(
+                f'The guest will not go back to its VFs: {report.message}')
+        if not report.accepted:
+            raise exception.ChannelError(
+                'The guest has not said that it waits for its VFs: '
+                f'{report.message or report.state.value}')
+
+    def await_primary(self, ports: list[Port]) -> None:
+        """Wait until the guest uses its VFs.
+
+        :raises exception.GuestRefused: it stays on its standby NICs
+        :raises exception.ChannelError: nobody knows where it is
+        """
+        report = self._ask(intents.Use.PRIMARY, ports,
+                           CONF.vf_failover.failback_timeout)
+        if report.stayed:
+            raise exception.GuestRefused(
+                f'The guest stays on its standby NICs: {report.message}')
+        if not report.finished:
+            raise exception.ChannelError(
+                'The guest has not moved to its VFs in time: '
+                f'{report.message or report.state.value}.')
+
+    def _ask(self, use: intents.Use, ports: list[Port],
+             timeout: int) -> intents.Report:
+        return self._channel.ask(
+            self._guest, self._ledger.intent(use, ports, timeout), timeout)
