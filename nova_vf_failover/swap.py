@@ -295,7 +295,8 @@ class Swap:
         try:
             self._plugs.attach(vif)
         except Exception as error:
-            if not self._ledger.entries[port.id].attempts:
+            if (not self._ledger.entries[port.id].attempts
+                    or self._guest.primary(port.mac)):
                 raise
             LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
                         '(%(error)s); another one is taken',

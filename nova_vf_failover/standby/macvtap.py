@@ -141,7 +141,8 @@ class MacvtapStandby(base.Standby):
         was an orphan at the last sweep too is removed. Not every one has its
         mark already, but what lies on a VLAN device of ours is ours.
         """
-        vlans = {link.name for link in self._links.marked(MARK)}
+        vlans = {link.name for link in self._links.marked(MARK)
+                 if link.kind == 'vlan'}
         ours = [link for link in self._links.of_kind('macvtap')
                 if link.alias == MARK or link.lower in vlans]
         known = used() if ours else ()

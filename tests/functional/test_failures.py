@@ -184,6 +184,15 @@ class GuestLostTestCase(base.FailoverTestCase):
         self.assertIn('has not said that it waits for its VFs',
                       self.stdlog.logger.output)
 
+    def test_a_guest_that_stays_on_its_standby_keeps_it(self):
+        self.test_agent_dies_after_it_moved()
+        # It uses its standby, is told to use it, and says that it stays.
+        self.agent.mood = Mood.FAILING
+
+        self.migrate(self.server, 'failed')
+
+        self.assertBothNics('alpha')
+
     @ddt.data(Mood.STUCK, Mood.ORPHANED)
     def test_a_migration_later_brings_it_back(self, mood):
         self.agent.mood = mood

@@ -144,6 +144,46 @@ class MetadataChannelTestCase(base.FailoverTestCase):
                       self.stdlog.logger.output)
         self.assertEqual({items.NAME: 'on wednesdays'}, self.stored(server))
 
+    # -- what is left ------------------------------------------------------
+
+    def test_an_intent_that_nobody_waits_for_is_swept(self):
+        server = self.start()
+        metadata._write(server['id'], items.build(self.intent(40)))
+
+        self.recover('alpha')
+
+        self.assertEqual({'owner': 'me'}, self.stored(server))
+
+    def test_not_while_the_server_has_a_task(self):
+        server = self.start()
+        wanted = items.build(self.intent())
+        metadata._write(server['id'], wanted)
+        instance = objects.Instance.get_by_uuid(self.ctxt, server['id'])
+        instance.task_state = 'migrating'
+        instance.save()
+
+        self.recover('alpha')
+
+        self.assertEqual(dict(wanted, owner='me'), self.stored(server))
+
+    def test_not_while_its_move_is_unfinished(self):
+        self.test_a_guest_that_never_looks_stays_and_is_reachable()
+        server = {'id': next(iter(self.hosts.agents))}
+
+        self.recover('alpha')
+        self.recover('alpha')
+
+        self.assertIn(items.NAME, self.stored(server))
+
+    def test_an_item_of_the_owner_is_not_swept(self):
+        self.start_hosts()
+        theirs = {items.NAME: 'on wednesdays'}
+        server = self.boot(self.add_port(), metadata=theirs)
+
+        self.recover('alpha')
+
+        self.assertEqual(theirs, self.stored(server))
+
     # -- one intent ----------------------------------------------------------
 
     def look(self):

@@ -77,3 +77,44 @@ class JournalTestCase(base.BaseTestCase):
             'other', 'fa:16:3e:00:00:02', State.ATTACHING)
 
         self.assertEqual({'other'}, set(both.without(PORT).entries))
+
+    def test_reads_what_knew_no_attempts(self):
+        text = (f'<journal generation="3"><port id="{PORT}" mac="{MAC}" '
+                'state="standby" reason="it says no" since="1.5"/></journal>')
+
+        entry = journal.Journal.from_xml(text).entries[PORT]
+
+        self.assertEqual((0, 0.0, True), (
+            entry.attempts, entry.next_attempt, entry.degraded))
+
+    def test_attempts_survive_the_domain_xml_and_every_state(self):
+        tried = self.standing().tried([PORT], 1764000000.25)
+        moved = tried.moved(PORT, MAC, State.RETURNING).moved(
+            PORT, MAC, State.STANDBY, 'it says no')
+
+        entry = journal.Journal.from_xml(moved.to_xml()).entries[PORT]
+
+        self.assertEqual((1, 1764000000.25), (
+            entry.attempts, entry.next_attempt))
+        self.assertEqual(2, moved.tried([PORT], 0).entries[PORT].attempts)
+
+    def test_a_move_begins_to_count_anew(self):
+        tried = self.standing().tried([PORT], 1764000000.25)
+
+        entry = tried.anew().entries[PORT]
+
+        self.assertEqual((0, 0.0, State.STANDBY), (
+            entry.attempts, entry.next_attempt, entry.state))
+
+    def test_a_reason_is_not_replaced_by_a_later_one(self):
+        both = self.standing('it says no').moved(
+            'other', 'fa:16:3e:00:00:02', State.ATTACHING)
+
+        reasons = [entry.reason for entry in both.explained(
+            'nobody knows').entries.values()]
+
+        self.assertEqual(['it says no', 'nobody knows'], reasons)
+
+    def standing(self, reason=''):
+        return journal.Journal(7, {PORT: journal.Entry(
+            PORT, MAC, State.STANDBY, reason)})

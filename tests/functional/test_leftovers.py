@@ -1,0 +1,83 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What standbys have left on a host goes, and nothing else."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.functional import base  # isort: skip
+
+from nova_vf_failover.standby import macvtap
+from tests.simulation import paper
+
+
+class LeftoversTestCase(base.FailoverTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.start_hosts()
+        self.plane_ = self.plane('alpha')
+
+    def leave(self, name, source='alphapf0', alias=None):
+        """A macvtap whose guest is no domain of this host."""
+        self.plane_.macvtaps[name] = paper.PaperMacvtap(
+            'ghost', source, 'fa:16:3e:0f:0f:01', alias=alias)
+
+    def leave_vlan(self, vlan, alias=None):
+        name = f'alphapf0.{vlan}'
+        self.plane_.add_vlan('alphapf0', name)
+        self.plane_.links[name].alias = alias
+        return name
+
+    def look(self, times):
+        for _look in range(times):
+            self._run_periodics()
+
+    def test_what_is_ours_goes_at_the_second_look(self):
+        self.leave_vlan('41', macvtap.MARK)
+        # libvirt had made it, and nova-compute died before it was marked.
+        self.leave('macvtap7', self.leave_vlan('42', macvtap.MARK))
+        self.leave('macvtap8', alias=macvtap.MARK)
+
+        self.look(1)
+        self.assertEqual({'macvtap7', 'macvtap8'},
+                         set(self.plane_.macvtaps))
+        self.look(1)
+
+        self.assertEqual(self.clean['alpha'], self.plane_.snapshot())
+
+    def test_what_is_of_others_stays(self):
+        self.leave_vlan('41')
+        self.leave('macvtap7', self.leave_vlan('42', 'backbone'))
+        self.leave('macvtap8', alias='router')
+        self.leave('macvtap9')
+        self.plane_.links['alphapf0'].alias = macvtap.MARK
+        before = self.plane_.snapshot()
+
+        self.look(3)
+
+        self.assertEqual(before, self.plane_.snapshot())
+        self.assertIn('alphapf0', self.plane_.links)
+
+    def test_the_standby_of_a_server_stays(self):
+        server = self.boot(self.add_port('42'))
+        self.begin_migration(server)
+        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        alive = self.plane_.snapshot()
+        self.assertEqual(1, len(alive['macvtaps']))
+
+        self.look(3)
+
+        self.assertEqual(alive, self.plane_.snapshot())
+        self.hosts.world.migrations.proceed.set()
+        self._wait_for_migration_status(server, ['completed'])
+        self._wait_for_state_change(server, 'ACTIVE')
+        self.assertWorld(server, 'beta')

@@ -1,0 +1,103 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+import threading
+
+import fixtures
+from oslotest import base
+
+from nova_vf_failover import exception
+from nova_vf_failover import operations
+
+SERVER = '7c1c6bb1-8d3f-4a0e-9f3e-0d3f6a3c1b11'
+
+
+class OperationsTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.operations = operations.Operations()
+
+    def recover(self, until):
+        """Recovery works upon the server until it is told to end."""
+        begun = threading.Event()
+
+        def work():
+            with self.operations.begin_yielding(SERVER) as operation:
+                begun.set()
+                until(operation)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        self.addCleanup(thread.join, 10)
+        self.assertTrue(begun.wait(10))
+
+    def test_recovery_makes_way(self):
+        self.recover(lambda operation: operation.cancelled.wait(10))
+
+        with self.operations.begin(SERVER) as operation:
+            self.assertFalse(operation.cancelled.is_set())
+            self.assertTrue(self.operations.mine(SERVER))
+
+        self.assertFalse(self.operations.mine(SERVER))
+
+    def test_nobody_waits_for_ever(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.operations.PATIENCE', 0.1))
+        over = threading.Event()
+        self.recover(lambda operation: over.wait(10))
+
+        error = self.assertRaises(
+            exception.Busy, self.operations.begin(SERVER).__enter__)
+
+        self.assertIn(SERVER, str(error))
+        over.set()
+
+    def test_recovery_does_not_wait(self):
+        with self.operations.begin(SERVER):
+            self.assertRaises(
+                exception.Busy,
+                self.operations.begin_yielding(SERVER).__enter__)
+            with self.operations.begin_yielding('another'):
+                pass
+
+    def test_a_move_is_not_begun_twice(self):
+        with self.operations.begin(SERVER):
+            self.assertRaises(exception.Busy,
+                              self.operations.begin(SERVER).__enter__)
+
+    def test_an_abort_is_for_moves(self):
+        self.assertFalse(self.operations.cancel(SERVER))
+        with self.operations.begin_yielding(SERVER) as recovering:
+            self.assertFalse(self.operations.cancel(SERVER))
+        self.assertFalse(recovering.cancelled.is_set())
+        with self.operations.begin(SERVER) as moving:
+            self.assertTrue(self.operations.cancel(SERVER))
+        self.assertTrue(moving.cancelled.is_set())
+
+    def test_the_end_of_the_process_is_for_recovery(self):
+        with self.operations.begin('another') as moving, (
+                self.operations.begin_yielding(SERVER)) as recovering:
+            self.operations.cancel_yielding()
+
+        self.assertEqual((False, True), (moving.cancelled.is_set(),
+                                         recovering.cancelled.is_set()))
+
+    def test_an_error_ends_it(self):
+        def fail():
+            with self.operations.begin(SERVER):
+                raise RuntimeError()
+
+        self.assertRaises(RuntimeError, fail)
+        with self.operations.begin(SERVER):
+            pass

@@ -1,0 +1,57 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+import nova.tests.functional  # noqa: F401 isort: skip
+
+from unittest import mock
+
+import fixtures
+from nova import context as nova_context
+from nova import exception as nova_exception
+from nova import objects
+from oslotest import base
+
+from nova_vf_failover import reporting
+
+
+class EventTestCase(base.BaseTestCase):
+    """A server of whose actions none is known any more."""
+
+    def setUp(self):
+        super().setUp()
+        for method, effect in (
+                ('event_start', None),
+                ('event_finish_with_failure',
+                 nova_exception.InstanceActionNotFound(
+                     request_id='req-1', instance_uuid='server'))):
+            self.useFixture(fixtures.MockPatch(
+                f'nova.objects.InstanceActionEvent.{method}',
+                side_effect=effect))
+        self.reporter = reporting.Reporter(
+            nova_context.get_admin_context(),
+            objects.Instance(uuid='server'), 'alpha')
+
+    def test_what_goes_wrong_is_not_swallowed(self):
+        def fail():
+            with self.reporter.event('compute_vf_failback'):
+                raise ValueError('the VF has gone')
+
+        self.assertRaises(ValueError, fail)
+
+    def test_what_goes_well_goes_on(self):
+        done = mock.Mock()
+
+        with self.reporter.event('compute_vf_failback'):
+            done()
+
+        done.assert_called_once_with()
