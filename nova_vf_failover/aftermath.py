@@ -32,7 +32,8 @@ from oslo_log import log as logging
 
 LOG = logging.getLogger(__name__)
 
-_ENDED_WITH_ITS_HOST = 'error'
+# What Nova says of one, and what is said here of one that is being cleared.
+_OVER = ('error', 'failed', 'completed')
 
 
 class Aftermath:
@@ -49,31 +50,51 @@ class Aftermath:
     def clear(self, context: typing.Any, instance: objects.Instance) -> None:
         """Do it if the server's last live migration ended so.
 
-        What it has become is written last, so whoever dies before that does
-        all of it once more, which does no harm.
+        Such a one still holds an allocation, which is given back last:
+        whoever dies before that does all of it once more.
 
         :raises nova.exception.PortBindingDeletionFailed: Neutron refuses
         :raises nova.exception.AllocationMoveFailed: Placement does
         :raises nova.exception.AllocationDeleteFailed: as well
         """
         migration = _last(context, instance)
-        if migration is None or migration.status != _ENDED_WITH_ITS_HOST:
+        if (migration is None or migration.status not in _OVER
+                or not self._compute.reportclient.get_allocs_for_consumer(
+                    context, migration.uuid)['allocations']):
             return
         LOG.info('Clearing what live migration %s has left', migration.uuid,
                  instance=instance)
-        reports = self._compute.reportclient
         if migration.source_compute == self._host:
-            other, outcome = migration.dest_compute, 'failed'
-            # What the server has here is held by the migration.
-            reports.move_allocations(context, migration.uuid, instance.uuid)
+            self._undo(context, instance, migration)
         else:
-            other, outcome = migration.source_compute, 'completed'
-            reports.delete_allocation_for_instance(
-                context, migration.uuid, consumer_type='migration')
+            self._finish(context, instance, migration)
+
+    def _undo(self, context: typing.Any, instance: objects.Instance,
+              migration: objects.Migration) -> None:
+        self._unbind(context, instance, migration.dest_compute)
+        instance.drop_migration_context()
+        _end(migration, 'failed')
+        # What the server has here is held by the migration.
+        self._compute.reportclient.move_allocations(
+            context, migration.uuid, instance.uuid)
+
+    def _finish(self, context: typing.Any, instance: objects.Instance,
+                migration: objects.Migration) -> None:
+        self._unbind(context, instance, migration.source_compute)
+        _end(migration, 'completed')
+        self._compute.reportclient.delete_allocation_for_instance(
+            context, migration.uuid, consumer_type='migration')
+
+    def _unbind(self, context: typing.Any, instance: objects.Instance,
+                host: str) -> None:
+        """Delete the bindings of the ports on the other host."""
         self._compute.network_api.setup_networks_on_host(
-            context, instance, other, teardown=True)
-        migration.status = outcome
-        migration.save()
+            context, instance, host, teardown=True)
+
+
+def _end(migration: objects.Migration, status: str) -> None:
+    migration.status = status
+    migration.save()
 
 
 def _last(context: typing.Any,

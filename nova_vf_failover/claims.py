@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import typing
 
@@ -155,8 +156,8 @@ class ServerClaims:
         return vif
 
     def _held(self) -> list[objects.PciDevice]:
-        return [device
-                for device in self._resource_tracker.pci_tracker.pci_devs
+        return [device for device
+                in list(self._resource_tracker.pci_tracker.pci_devs)
                 if device.instance_uuid == self._instance.uuid
                 and device.status == Status.ALLOCATED]
 
@@ -223,10 +224,10 @@ class ServerClaims:
         As Nova does it where a server comes to other VFs without a
         migration, when it is unshelved.
         """
-        gone = {device.address for device in others}
-        devices = self._instance.pci_devices
-        devices.objects = [device for device in devices.objects
-                           if device.address not in gone]
+        # The instance may have been read before the tracker has changed.
+        self._instance.pci_devices.objects = [
+            copy.copy(device) for device in self._held()
+            if device not in others]
         self._network_api.setup_instance_network_on_host(
             self._context, self._instance, self._host,
             provider_mappings=_providers(self._instance.get_network_info()))

@@ -30,13 +30,14 @@ class Operation:
 
     :ivar cancelled: set when it should come to an end at its next step
     :ivar yields: whether it makes way for others
-    :ivar thread: the one that does it
+    :ivar thread: the number of the one that does it. On eventlet the object
+        of a green thread may be another one at each question.
     """
 
     def __init__(self, yields: bool) -> None:
         self.cancelled = threading.Event()
         self.yields = yields
-        self.thread = threading.current_thread()
+        self.thread = threading.get_ident()
 
 
 class Operations:
@@ -84,7 +85,7 @@ class Operations:
         with self._changed:
             operation = self._running.get(server)
         return (operation is not None
-                and operation.thread is threading.current_thread())
+                and operation.thread == threading.get_ident())
 
     def cancel(self, server: str) -> bool:
         """Have the work upon a server end, unless it is recovery's.

@@ -147,6 +147,36 @@ class PeriodTestCase(base.FailoverTestCase):
             self.assertFalse(thread.is_alive())
 
 
+class ManyTestCase(base.FailoverTestCase):
+
+    def test_a_silent_guest_does_not_keep_the_others_waiting(self):
+        self.start_hosts()
+        silent, other = [self.boot(self.add_port()) for _server in range(2)]
+        for server in (silent, other):
+            self.plane('beta').fail_next(
+                'assign_vf', errors.internal('no monitor'))
+            self.migrate(server)
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        guest = self.hosts.agents[silent['id']]
+
+        def say_nothing(argv, given):
+            go_on.wait(60)
+            return guest.start(argv, given)
+
+        self.hosts.world.guest_agents[silent['id']] = (
+            guest_agent.QemuGuestAgent(say_nothing))
+
+        self.computes['beta'].driver._recovery.look()
+
+        self.until(lambda: not self.entries('beta', other))
+        entry, = self.entries('beta', silent)
+        self.assertEqual((1, journal.State.RETURNING),
+                         (entry.attempts, entry.state))
+        go_on.set()
+        self.until(lambda: not self.entries('beta', silent))
+
+
 class RetryTestCase(base.FailoverTestCase):
 
     def setUp(self):
