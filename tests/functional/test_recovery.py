@@ -21,6 +21,7 @@ import types
 
 import ddt
 import fixtures
+from lxml import etree
 from oslo_concurrency import lockutils
 
 from nova_vf_failover import journal
@@ -28,6 +29,7 @@ from nova_vf_failover import request
 from tests.functional import crashes
 from tests.simulation import errors
 from tests.simulation import guest_agent
+from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 
 Mood = paper_agent.Mood
@@ -68,6 +70,48 @@ class SourceTestCase(CrashTestCase):
         self._wait_for_state_change(self.server, 'ACTIVE')
 
         self.assertRecovered('alpha')
+
+
+    def test_vf_that_the_guest_has_yet_to_let_go(self):
+        # It ends when it has said what it will do, and has asked the guest.
+        self.die(crashes.Death(3, before=False), 'alpha')
+        self._wait_for_state_change(self.server, 'ACTIVE')
+        answers = self.hosts.world.answers
+        answers.clear()
+        self.addCleanup(answers.set)
+        domain = self.domain('alpha', self.server)
+        detach = domain.detachDeviceFlags
+        for element in etree.fromstring(domain.XMLDesc(0)).iterfind(
+                './devices/interface[@type="hostdev"]'):
+            detach(etree.tostring(element, encoding='unicode'), 3)
+        asked = []
+
+        def ask_again(xml, flags):
+            asked.append(xml)
+            try:
+                detach(xml, flags)
+            finally:
+                answers.set()
+
+        domain.detachDeviceFlags = ask_again
+        self.flags(device_detach_timeout=10, group='libvirt')
+
+        self.recover('alpha')
+
+        answers.set()
+        self.until(lambda: not domain._unplugging)
+        self.assertWorld(self.server, 'alpha')
+        self.assertTrue(asked)
+
+    def test_vf_that_the_guest_keeps(self):
+        self.die(crashes.Death(3, before=False), 'alpha')
+        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.hosts.world.releases['hostdev'] = hypervisor.REFUSES
+
+        self.recover('alpha')
+
+        self.assertWorld(self.server, 'alpha')
+        self.assertEqual(2, self.plane('alpha').calls.count('assign_vf'))
 
 
 @ddt.ddt
