@@ -54,17 +54,19 @@ class State(enum.Enum):
 
 # The way there and the way back. Every state can go back, for a crash or an
 # abort can come at any of them; what has begun to go back can be sent out
-# again, since a degraded server may be migrated.
+# again, since a degraded server may be migrated. From where the guest uses
+# its VF it has to return only if that has gone from under it.
 _NEXT: dict[State | None, frozenset[State]] = {
     None: frozenset({State.ATTACHING}),
-    State.ATTACHING: frozenset({State.SWITCHING, State.CLEARING}),
+    State.ATTACHING: frozenset({State.SWITCHING, State.CLEARING,
+                                State.RETURNING}),
     State.SWITCHING: frozenset({State.DETACHING, State.RETURNING,
                                 State.CLEARING}),
     State.DETACHING: frozenset({State.STANDBY, State.RETURNING}),
     State.STANDBY: frozenset({State.RETURNING}),
     State.RETURNING: frozenset({State.CLEARING, State.SWITCHING,
                                 State.STANDBY}),
-    State.CLEARING: frozenset({State.ATTACHING}),
+    State.CLEARING: frozenset({State.ATTACHING, State.RETURNING}),
 }
 
 

@@ -211,10 +211,14 @@ class Swap:
         # After a migration they are new to this host.
         self._tell_attached(away)
         reasons = self._return_guest(
-            [port for port in away if self._ledger.state(port) not in
-             (State.ATTACHING, State.CLEARING)])
+            [port for port in away if not self._uses_primary(port)])
         return reasons | self._detach_standbys(
             [port for port in away if port.id not in reasons])
+
+    def _uses_primary(self, port: Port) -> bool:
+        """Whether the guest is known to use the VF, which is there."""
+        return (self._ledger.state(port) in (State.ATTACHING, State.CLEARING)
+                and self._guest.primary(port.mac) is not None)
 
     def resume(self, ports: Iterable[Port]) -> None:
         """Bring ports back after nova-compute has died in between.

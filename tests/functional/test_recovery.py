@@ -22,6 +22,7 @@ import types
 import ddt
 import fixtures
 from lxml import etree
+from nova import objects
 from oslo_concurrency import lockutils
 
 from nova_vf_failover import journal
@@ -127,6 +128,34 @@ class DestinationTestCase(CrashTestCase):
         self.die(crashes.Death(number + 5, before), 'beta')
 
         self.assertArrives()
+
+    def test_vf_that_has_gone_meanwhile(self):
+        # It ends before the standbys are detached.
+        self.die(crashes.Death(2 + 5, before=False), 'beta')
+        domain = self.domain('beta', self.server)
+        for element in etree.fromstring(domain.XMLDesc(0)).iterfind(
+                './devices/interface[@type="hostdev"]'):
+            domain.detachDeviceFlags(
+                etree.tostring(element, encoding='unicode'), 1)
+        self.until(lambda: not domain._unplugging)
+        self._wait_for_migration_status(self.server, ['error', 'failed'])
+        self._wait_for_state_change(self.server, 'ERROR')
+        unplug, alone = hypervisor.Domain._unplug, []
+
+        def look(domain, element):
+            mac = element.find('mac').get('address')
+            if [nic.mac for nic in domain.nics()].count(mac) < 2:
+                alone.append(mac)
+            unplug(domain, element)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain._unplug', look))
+
+        self.recover('beta')
+
+        self.assertWorld(self.server, 'beta', status='ERROR')
+        # No NIC has gone without another one of its port in its place.
+        self.assertEqual([], alone)
 
     def test_ends_before_it_was_told_of_the_arrival(self):
         died = threading.Event()
@@ -407,6 +436,20 @@ class RetryTestCase(base.FailoverTestCase):
         self.assertWorld(self.server, 'beta')
 
     def test_server_with_a_task(self):
+        self.degrade()
+        self.give_task('rebooting')
+
+        self.assertLeftAlone()
+
+        self.give_task(None)
+        self.assertHelpedLater()
+
+    def give_task(self, state):
+        instance = objects.Instance.get_by_uuid(self.ctxt, self.server['id'])
+        instance.task_state = state
+        instance.save()
+
+    def test_server_on_its_way(self):
         self.degrade()
         self.begin_migration(self.server)
         self.assertTrue(self.hosts.world.migrations.running.wait(60))

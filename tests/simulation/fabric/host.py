@@ -234,5 +234,11 @@ class FabricLinks(links.HostLinks):
             pyroute2.NetNS, host.namespace.name))
         self._inside = host.namespace.inside
 
+    def mark(self, name: str, alias: str) -> None:
+        self._inside(functools.partial(super().mark, name, alias))
+
     def receive_all_groups(self, name: str) -> None:
         self._inside(functools.partial(super().receive_all_groups, name))
+
+    def remove(self, name: str) -> None:
+        self._inside(functools.partial(super().remove, name))
