@@ -12,6 +12,8 @@
 
 """Whether a VF of this host could serve a server now."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from collections.abc import Iterable
 import typing
