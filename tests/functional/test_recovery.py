@@ -72,7 +72,6 @@ class SourceTestCase(CrashTestCase):
 
         self.assertRecovered('alpha')
 
-
     def test_vf_that_the_guest_has_yet_to_let_go(self):
         # It ends when it has said what it will do, and has asked the guest.
         self.die(crashes.Death(3, before=False), 'alpha')

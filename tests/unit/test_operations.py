@@ -43,13 +43,16 @@ class OperationsTestCase(base.BaseTestCase):
         self.assertTrue(begun.wait(10))
 
     def test_recovery_makes_way(self):
-        self.recover(lambda operation: operation.cancelled.wait(10))
+        told = []
+        self.recover(lambda operation: told.append(
+            operation.cancelled.wait(10)))
 
         with self.operations.begin(SERVER) as operation:
             self.assertFalse(operation.cancelled.is_set())
             self.assertTrue(self.operations.mine(SERVER))
 
         self.assertFalse(self.operations.mine(SERVER))
+        self.assertEqual([True], told)
 
     def test_nobody_waits_for_ever(self):
         self.useFixture(fixtures.MonkeyPatch(
