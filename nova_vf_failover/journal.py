@@ -70,6 +70,10 @@ _NEXT: dict[State | None, frozenset[State]] = {
 }
 
 
+# Of a reason; it is for people, and errors may quote whole documents.
+LONGEST_REASON = 1000
+
+
 @dataclasses.dataclass(frozen=True)
 class Entry:
     """One port's line in the journal.
@@ -130,7 +134,7 @@ class Journal:
             raise exception.WrongTransition(
                 f'Port {port} is {now.value if now else "on its VF"} and '
                 f'cannot become {state.value}.')
-        entry = Entry(port, mac, state, reason, time.time())
+        entry = Entry(port, mac, state, _legible(reason), time.time())
         if old:
             entry = dataclasses.replace(
                 entry, attempts=old.attempts, next_attempt=old.next_attempt)
@@ -160,7 +164,7 @@ class Journal:
         """The journal with a reason for every port that has none."""
         return dataclasses.replace(self, entries={
             port: entry if entry.reason else dataclasses.replace(
-                entry, reason=reason)
+                entry, reason=_legible(reason))
             for port, entry in self.entries.items()})
 
     def _with(self, entry: Entry) -> 'Journal':
@@ -208,3 +212,9 @@ class Journal:
                 f'The journal in the domain cannot be read: {error!r}. A hard '
                 'reboot of the server makes a new domain without one.'
             ) from error
+
+
+def _legible(reason: str) -> str:
+    """An error as XML can hold it, which has no control characters."""
+    return ''.join(char if char.isprintable() else ' '
+                   for char in reason[:LONGEST_REASON])

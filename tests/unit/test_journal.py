@@ -115,6 +115,22 @@ class JournalTestCase(base.BaseTestCase):
 
         self.assertEqual(['it says no', 'nobody knows'], reasons)
 
+    def test_any_error_can_be_a_reason(self):
+        text = 'QEMU said:\n\x00\x1b[31mno' + 'o' * 5000
+
+        for written in (self.standing().explained(text),
+                        self.standing().moved(PORT, MAC, State.STANDBY,
+                                              text)):
+            read = journal.Journal.from_xml(written.to_xml())
+
+            self.assertStartsWith(read.entries[PORT].reason,
+                                  'QEMU said:   [31mno')
+            self.assertEqual(journal.LONGEST_REASON,
+                             len(read.entries[PORT].reason))
+
+    def assertStartsWith(self, text, beginning):
+        self.assertEqual(beginning, text[:len(beginning)])
+
     def standing(self, reason=''):
         return journal.Journal(7, {PORT: journal.Entry(
             PORT, MAC, State.STANDBY, reason)})
