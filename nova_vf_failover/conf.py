@@ -178,8 +178,20 @@ for with ``nova-vf-failover failback``. With 0 it is tried for ever.
 """),
 ]
 
+report_opts = [
+    cfg.StrOpt(
+        'metrics_file',
+        help="""
+Where the counters and durations of this host are written after each move, in
+the text format of Prometheus: a path that ends in ``.prom``, in a directory
+that belongs to the user of nova-compute alone and that node_exporter's
+textfile collector reads (``--collector.textfile.directory``). Not set, nothing
+is written.
+"""),
+]
+
 ALL_OPTS = list(itertools.chain(
-    switch_opts, driver_opts, guest_opts, recovery_opts))
+    switch_opts, driver_opts, guest_opts, recovery_opts, report_opts))
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from oslo_config import cfg
 
 from nova_vf_failover.channels import base as channels
@@ -29,13 +31,18 @@ Port = vf_ports.Port
 
 
 class Conversation:
-    """Speaks with one guest over the channel that the operator has chosen."""
+    """Speaks with one guest over the channel that the operator has chosen.
+
+    :param heard: is given what the guest says when a move is over
+    """
 
     def __init__(self, guest: domain.Domain, entries: ledger.Ledger,
-                 channel: channels.Channel) -> None:
+                 channel: channels.Channel,
+                 heard: Callable[[intents.Report], None]) -> None:
         self._guest = guest
         self._ledger = entries
         self._channel = channel
+        self._heard = heard
 
     def check(self, ports: list[Port]) -> None:
         """Ask whether the guest could go to its standby NICs.
@@ -110,5 +117,7 @@ class Conversation:
 
     def _ask(self, use: intents.Use, ports: list[Port],
              timeout: int) -> intents.Report:
-        return self._channel.ask(
+        report = self._channel.ask(
             self._guest, self._ledger.intent(use, ports, timeout), timeout)
+        self._heard(report)
+        return report

@@ -12,9 +12,10 @@
 
 """Rule 4: say what happened.
 
-Every step is a log line with its duration and a notification; the failover
-and the failback of a server are instance events besides, which its owner sees
-with ``openstack server event show``.
+Every step is a line in the log with its duration, a notification, a number in
+the metrics and an instance event, which the server's owner sees with
+``openstack server event show``. So is every failover and failback as a whole;
+the last ones are kept in the server's domain besides.
 """
 
 from __future__ import annotations
@@ -22,18 +23,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import datetime
 import time
 import typing
 
 from nova.compute import utils as compute_utils
+from nova import exception as nova_exception
 from nova import objects
-from nova import rpc
 from oslo_log import log as logging
+
+from nova_vf_failover.channels import intent as intents
+from nova_vf_failover import domain
+from nova_vf_failover import metrics
+from nova_vf_failover import moves
+from nova_vf_failover import notifications
 
 LOG = logging.getLogger(__name__)
 
-FAILOVER = 'compute_vf_failover'
-FAILBACK = 'compute_vf_failback'
+# The instance event of a move; that of one of its steps begins with it.
+EVENT = 'compute_vf_'
 # The action that events of recovery belong to.
 RECOVERY = 'vf_recovery'
 
@@ -49,27 +57,48 @@ class Reporter:
         self._context = context
         self._instance = instance
         self._host = host
+        self._notifier = notifications.Notifier(context, instance.uuid, host)
+        self._metrics = metrics.of_process()
+        self._recorder: moves.Recorder | None = None
 
     @contextlib.contextmanager
-    def event(self, name: str) -> Iterator[None]:
-        """An instance event that is open while the body runs.
+    def move(self, kind: str, ports: list[str],
+             guest: domain.Domain) -> Iterator[None]:
+        """A failover or a failback, while the body runs.
 
-        An exception of the body makes it an event that failed. A server
-        that is worked upon without an action of its API, as by a periodic
-        task, gets none.
+        An exception of the body makes it one that failed. A server that is
+        worked upon without an action of its API gets no instance events.
+
+        :param kind: moves.FAILOVER or moves.FAILBACK
         """
-        raised: Exception | None = None
-        with compute_utils.EventReporter(
-                self._context, name, self._host, self._instance.uuid,
-                graceful_exit=True):
-            try:
-                yield
-            except Exception as error:
-                raised = error
-                raise
-        if raised:
-            # Where there is no action, Nova's reporter swallows it.
-            raise raised
+        recorder = self._recorder = moves.Recorder(
+            kind, self._host, ports, time.time())
+        clock = time.monotonic()
+        self._notify(kind, 'start', {
+            'ports': ports, 'started_at': recorder.started})
+        failure: Exception | None = None
+        try:
+            with self._event(f'{EVENT}{kind}'):
+                try:
+                    yield
+                except Exception as error:
+                    failure = error
+                    raise
+                finally:
+                    self._write_events(recorder)
+            if failure:
+                # Where there is no action, Nova's reporter swallows it.
+                raise failure
+        finally:
+            self._recorder = None
+            self._end_move(guest, recorder.move(
+                time.monotonic() - clock,
+                _sentence(failure) if failure else ''))
+
+    def heard(self, report: intents.Report) -> None:
+        """The guest has said how the move that is going on went in it."""
+        if self._recorder:
+            self._recorder.heard(report)
 
     @contextlib.contextmanager
     def action(self, name: str) -> Iterator[None]:
@@ -91,23 +120,15 @@ class Reporter:
         """One step of a move, with its start, its end and how it ended."""
         started, clock = time.time(), time.monotonic()
         self._notify(name, 'start', {'ports': ports, 'started_at': started})
-        outcome: dict[str, typing.Any] = {}
+        error = ''
         try:
             yield
-        except Exception as error:
-            outcome['error'] = str(error)
+        except Exception as failure:
+            error = _sentence(failure)
             raise
         finally:
-            duration = time.monotonic() - clock
-            phase = 'error' if 'error' in outcome else 'end'
-            self._notify(name, phase, {
-                'ports': ports, 'started_at': started,
-                'duration_s': duration, **outcome})
-            LOG.info('%(step)s of %(count)d port(s) %(outcome)s after '
-                     '%(duration).3f s',
-                     {'step': name, 'count': len(ports), 'outcome':
-                      'failed' if outcome else 'done', 'duration': duration},
-                     instance=self._instance)
+            self._end_step(ports, moves.Step(
+                name, started, time.monotonic() - clock, error))
 
     def degraded(self, reasons: dict[str, str]) -> None:
         """The server stays on its standby NICs for now."""
@@ -142,14 +163,100 @@ class Reporter:
         self._notify('recovery', 'end', {
             'ports': list(ports), 'attempt': attempt})
 
+    def _event(self, name: str) -> typing.ContextManager[typing.Any]:
+        return compute_utils.EventReporter(
+            self._context, name, self._host, self._instance.uuid,
+            graceful_exit=True)
+
+    def _end_step(self, ports: list[str], step: moves.Step) -> None:
+        LOG.info('%(step)s of %(count)d port(s) %(outcome)s after '
+                 '%(duration).3f s',
+                 {'step': step.name, 'count': len(ports),
+                  'outcome': 'failed' if step.error else 'done',
+                  'duration': step.duration}, instance=self._instance)
+        self._notify(step.name, 'error' if step.error else 'end', {
+            'ports': ports, 'started_at': step.started,
+            'duration_s': step.duration, 'error': step.error or None})
+        self._metrics.count_step(step)
+        if self._recorder:
+            self._recorder.steps.append(step)
+        else:
+            self._write_event(step.name, [step])
+            self._metrics.write()
+
+    def _end_move(self, guest: domain.Domain, move: moves.Move) -> None:
+        LOG.info('%(move)s of %(count)d port(s) %(outcome)s after '
+                 '%(duration).3f s%(guest)s',
+                 {'move': move.kind, 'count': len(move.ports),
+                  'outcome': 'failed' if move.error else 'done',
+                  'duration': move.duration, 'guest': _heard(move)},
+                 instance=self._instance)
+        try:
+            moves.keep(guest.libvirt_domain, move)
+        except Exception as error:
+            # Of libvirt, or of XML that is none: the record is only there
+            # to be looked at, and the server is where it is.
+            LOG.warning('The domain does not keep its last move: %s', error,
+                        instance=self._instance)
+        self._notify(move.kind, 'error' if move.error else 'end',
+                     notifications.move_data(move))
+        self._metrics.count_move(move)
+        self._metrics.write()
+
+    def _write_events(self, recorder: moves.Recorder) -> None:
+        """The instance events of the steps of a move, with their true times.
+
+        They are written when it is over: each is a question to the conductor,
+        and there are moments in which a guest waits for the next step.
+        """
+        steps: dict[str, list[moves.Step]] = {}
+        for step in recorder.steps:
+            steps.setdefault(step.name, []).append(step)
+        for name, same in steps.items():
+            self._write_event(f'{recorder.kind} {name}', same)
+
+    def _write_event(self, what: str, steps: list[moves.Step]) -> None:
+        """One event for the steps of one name, for Nova tells no two apart.
+        """
+        name = EVENT + what.replace(' ', '_')
+        errors = [step.error for step in steps if step.error]
+        try:
+            objects.InstanceActionEvent(
+                self._context, event=name, host=self._host,
+                start_time=_moment(min(step.started for step in steps)),
+                finish_time=_moment(max(step.finished for step in steps)),
+                result='Error' if errors else 'Success',
+                details=errors[0][:255] if errors else None,
+            ).create(self._instance.uuid, self._context.request_id)
+        except nova_exception.InstanceActionNotFound:
+            LOG.debug('%s is no part of an action of the server', name,
+                      instance=self._instance)
+        except Exception as error:
+            # Of the conductor or of the message bus: the move goes on.
+            LOG.warning('The event %(event)s cannot be stored: %(error)s',
+                        {'event': name, 'error': error},
+                        instance=self._instance)
+
     def _notify(self, step: str, phase: str,
                 payload: dict[str, typing.Any]) -> None:
-        notifier = rpc.get_versioned_notifier(f'nova-compute:{self._host}')
-        send = notifier.error if 'error' in payload else notifier.info
-        send(self._context,
-             f'vf_failover.{step.replace(" ", "_")}.{phase}',
-             {'server_id': self._instance.uuid, 'host': self._host,
-              'step': step, **payload})
+        self._notifier.send(step, phase, payload)
+
+
+def _sentence(failure: Exception) -> str:
+    """What an exception says, and never nothing."""
+    return str(failure) or type(failure).__name__
+
+
+def _heard(move: moves.Move) -> str:
+    if move.interruption is None:
+        return ''
+    return (f'; the guest was {move.interruption * 1000:.1f} ms without a '
+            'NIC in use')
+
+
+def _moment(seconds: float) -> datetime.datetime:
+    """For a field of a versioned object, which has to know its zone."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
 
 
 def _outlook(next_attempt: float) -> str:

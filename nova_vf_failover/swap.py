@@ -35,6 +35,7 @@ from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import ledger
+from nova_vf_failover import moves
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import readiness
 from nova_vf_failover import reporting
@@ -72,7 +73,7 @@ class Swap:
         self._cancelled = cancelled or threading.Event()
         self._ledger = ledger.Ledger(guest)
         self._conversation = conversation.Conversation(
-            guest, self._ledger, channel)
+            guest, self._ledger, channel, reporter.heard)
         self._readiness = readiness.Readiness(
             guest, claimed, standby, self._conversation)
 
@@ -99,7 +100,7 @@ class Swap:
         leaving = self._on_primary(ports)
         if not leaving:
             return
-        with self._reporter.event(reporting.FAILOVER):
+        with self._reporter.move(moves.FAILOVER, _ids(leaving), self._guest):
             self._undo_steering(leaving)
             self._attach_standbys(leaving)
             deaf = self._send_guest_to_standby(leaving)
@@ -194,7 +195,7 @@ class Swap:
         away = [port for port in ports if port.id in self._ledger.away()]
         if not away:
             return
-        with self._reporter.event(reporting.FAILBACK):
+        with self._reporter.move(moves.FAILBACK, _ids(away), self._guest):
             try:
                 reasons = self._bring_back(away)
             except exception.SwapCancelled:
@@ -389,4 +390,8 @@ class Swap:
         if self._cancelled.is_set():
             raise exception.SwapCancelled(
                 f'The live migration was aborted before "{name}".')
-        return self._reporter.step(name, [port.id for port in ports])
+        return self._reporter.step(name, _ids(ports))
+
+
+def _ids(ports: Iterable[Port]) -> list[str]:
+    return [port.id for port in ports]

@@ -23,7 +23,7 @@ _FOLDER = pathlib.Path(__file__).parents[1] / 'doc' / 'source' / 'schemas'
 
 @functools.cache
 def validator(name: str) -> jsonschema.Draft202012Validator:
-    """Of an ``intent`` or a ``report``."""
+    """Of an ``intent``, a ``report`` or a ``notification``."""
     schema = json.loads((_FOLDER / f'{name}.json').read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)

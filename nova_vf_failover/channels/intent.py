@@ -18,6 +18,7 @@ Nothing that a guest says is believed before it has passed
 
 import dataclasses
 import enum
+import math
 import typing
 
 from oslo_serialization import jsonutils
@@ -29,6 +30,9 @@ VERSION = 1
 # A report of the most ports that a server can have stays far below this.
 LONGEST_REPORT = 256 * 1024
 LONGEST_MESSAGE = 500
+# The agent has seven; the name of one is a word.
+MOST_STEPS = 16
+LONGEST_STEP = 32
 
 
 class Use(enum.Enum):
@@ -76,12 +80,22 @@ class Intent:
 
 
 @dataclasses.dataclass(frozen=True)
+class GuestStep:
+    """A step of the agent, by the guest's clock."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Report:
     """What a guest has said about an intent.
 
     :ivar proven: by port, whether traffic was seen on the NIC switched to;
         None where the guest had nobody to ask
     :ivar overlap: the ports whose VF is still the one that hears the network
+    :ivar steps: what it has done so far; only there to be looked at
     """
 
     generation: int
@@ -89,6 +103,7 @@ class Report:
     message: str
     proven: dict[str, bool | None] = dataclasses.field(default_factory=dict)
     overlap: frozenset[str] = frozenset()
+    steps: tuple[GuestStep, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -135,11 +150,28 @@ class Report:
                         for port in document.get('ports', [])},
                 overlap=frozenset(
                     str(port['id']) for port in document.get('ports', [])
-                    if port.get('overlap') is True))
+                    if port.get('overlap') is True),
+                steps=_steps(document.get('ports', [])))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise exception.ChannelError(
                 'the agent answered a report that is not complete: '
                 f'{_shortened(text)}') from error
+
+
+def _steps(ports: list[dict[str, typing.Any]]) -> tuple[GuestStep, ...]:
+    """The steps that can be understood; the agent does one for all ports."""
+    listed = ports[0].get('steps') if ports else None
+    steps = []
+    for step in listed[:MOST_STEPS] if isinstance(listed, list) else ():
+        try:
+            start, end = float(step['start']), float(step['end'])
+            if not math.isfinite(end - start) or end < start:
+                continue
+            name = _shortened(str(step['name'])[:LONGEST_STEP])
+        except (KeyError, TypeError, ValueError, OverflowError):
+            continue
+        steps.append(GuestStep(name, start, end))
+    return tuple(steps)
 
 
 def _integer(value: typing.Any) -> int:

@@ -262,9 +262,10 @@ class Cloud(base.FailoverTestCase):
                          payload['started_at'] + payload['duration_s']
                          - offset)
             for payload in (
-                notification['payload'] for notification
-                in self.notifier.versioned_notifications)
-            if 'duration_s' in payload]
+                notification['payload']['nova_object.data'] for notification
+                in self.notifier.versioned_notifications
+                if notification['event_type'].startswith('vf_failover.'))
+            if payload['duration_s'] is not None and not payload['steps']]
         self.timeline.steps += told
         return self.timeline.within(start, end)
 

@@ -47,10 +47,11 @@ class CostTestCase(base.FailoverTestCase):
         self.assertEqual(native.neutron, ours.neutron)
         self.assertEqual(collections.Counter(), native.db - ours.db)
         # Two instance events, each written when it begins and when it ends,
-        # with its action; and what Nova keeps of a NIC that it attaches.
-        self.assertEqual({'insert instance_actions_events': 2,
+        # and seven of steps, written once, each with its action; and what
+        # Nova keeps of a NIC that it attaches.
+        self.assertEqual({'insert instance_actions_events': 2 + 7,
                           'update instance_actions_events': 2,
-                          'update instance_actions': 4,
+                          'update instance_actions': 4 + 7,
                           'update instance_extra': 1},
                          dict(ours.db - native.db))
         self.assertGreater(native.rpc.total(), 0)

@@ -19,6 +19,7 @@ same documents, and it can be made to misbehave.
 from collections.abc import Callable
 from collections.abc import Sequence
 import enum
+import time
 import typing
 
 from oslo_serialization import jsonutils
@@ -101,6 +102,7 @@ class PaperAgent:
         if any('standby' not in self._guest.nics.get(mac, ())
                for mac in macs):
             return _report(intent, 'refused', 'there is no standby NIC')
+        began = time.time()
         for mac in macs:
             self._guest.uses[mac] = 'standby'
         if self.mood is Mood.MUTE:
@@ -108,7 +110,7 @@ class PaperAgent:
             return guest_agent.Hanging()
         return _report(intent, 'done', overlap=[
             mac for mac in macs if 'primary' in self._guest.nics[mac]
-            and not self.hears(mac)])
+            and not self.hears(mac)], began=began)
 
     def _go_back(self, intent: dict[str, typing.Any],
                  macs: list[str]) -> guest_agent.Program:
@@ -117,8 +119,11 @@ class PaperAgent:
         if self.mood is Mood.ORPHANED:
             return _report(intent, 'none', 'The service does not answer')
         self._armed = set(macs)
+        began = time.time()
         self._switch_back()
-        return _report(intent, 'armed' if self._armed else 'done')
+        if self._armed:
+            return _report(intent, 'armed')
+        return _report(intent, 'done', began=began)
 
     def _switch_back(self) -> None:
         """All ports of the intent, once all of their VFs are there."""
@@ -131,12 +136,15 @@ class PaperAgent:
 
 def _report(intent: dict[str, typing.Any], state: str,
             message: str = '',
-            overlap: Sequence[str] = ()) -> guest_agent.Program:
+            overlap: Sequence[str] = (),
+            began: float | None = None) -> guest_agent.Program:
+    steps = [] if began is None else [
+        {'name': 'switch', 'start': began, 'end': time.time()}]
     return guest_agent.Ended(0 if not message else 1, jsonutils.dump_as_bytes({
         'version': 1, 'generation': intent['generation'],
         'use': intent['use'], 'state': state, 'message': message,
         'started': None, 'finished': None,
         'ports': [{'id': port['id'], 'mac': port['mac'], 'state': state,
                    'proven': True if state == 'done' else None,
-                   'overlap': port['mac'] in overlap}
+                   'overlap': port['mac'] in overlap, 'steps': steps}
                   for port in intent['ports']]}))

@@ -19,8 +19,11 @@ import fixtures
 from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
+from oslo_config import cfg
 from oslotest import base
 
+from nova_vf_failover import conf
+from nova_vf_failover import moves
 from nova_vf_failover import reporting
 
 
@@ -37,21 +40,32 @@ class EventTestCase(base.BaseTestCase):
             self.useFixture(fixtures.MockPatch(
                 f'nova.objects.InstanceActionEvent.{method}',
                 side_effect=effect))
+        conf.register_opts(cfg.CONF)
+        self.notifier = self.useFixture(fixtures.MockPatch(
+            'nova.rpc.get_versioned_notifier')).mock.return_value
+        self.guest = mock.Mock()
+        self.guest.libvirt_domain.XMLDesc.return_value = '<domain/>'
         self.reporter = reporting.Reporter(
             nova_context.get_admin_context(),
             objects.Instance(uuid='server'), 'alpha')
 
+    def moving(self):
+        return self.reporter.move(moves.FAILBACK, ['port'], self.guest)
+
     def test_what_goes_wrong_is_not_swallowed(self):
         def fail():
-            with self.reporter.event('compute_vf_failback'):
+            with self.moving():
                 raise ValueError('the VF has gone')
 
         self.assertRaises(ValueError, fail)
+        self.assertEqual('vf_failover.failback.error',
+                         self.notifier.error.call_args.args[1])
 
     def test_what_goes_well_goes_on(self):
         done = mock.Mock()
 
-        with self.reporter.event('compute_vf_failback'):
+        with self.moving():
             done()
 
         done.assert_called_once_with()
+        self.notifier.error.assert_not_called()
