@@ -48,6 +48,9 @@ With ``False`` this host behaves exactly like one without the plugin.
 What to do with a server whose VFs cannot be swapped, because its image has no
 agent, its PF cannot carry a standby, or no PCI slot is free. The source host's
 value counts for a whole migration.
+
+A server whose flavor has the extra spec ``vf_failover:mode``, or whose image
+has the property ``vf_failover_mode``, is treated as that says instead.
 """),
     cfg.StrOpt(
         'peer_without_plugin',
@@ -60,7 +63,8 @@ value counts for a whole migration.
         help="""
 What to do when the destination host does not answer this host's offer to swap,
 since the plugin is missing or off there. A server that is degraded is never
-migrated to such a host, whatever is set here.
+migrated to such a host, whatever is set here; nor is one whose flavor or image
+asks for the mode ``required``.
 """),
 ]
 

@@ -36,6 +36,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import exception
+from nova_vf_failover import modes
 from nova_vf_failover import negotiation
 from nova_vf_failover import recovery
 from nova_vf_failover.standby import base as standbys
@@ -44,6 +45,8 @@ from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
+
+REQUIRED = modes.Mode.REQUIRED
 
 # Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
 # fields no type checker sees.
@@ -101,13 +104,15 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         data = super().check_can_live_migrate_source(
             context, instance, dest_check_data, block_device_info)
         network_info = instance.get_network_info()
-        if any(negotiation.is_vf(vif) for vif in network_info):
+        if (any(negotiation.is_vf(vif) for vif in network_info)
+                and not self._left_to_nova(instance)):
+            mode = modes.of(instance)
             try:
                 self._check_swap(context, instance, network_info)
             except exception.CannotSwap as refusal:
-                self._refuse_or_go_native(instance, refusal)
+                self._refuse_or_go_native(instance, refusal, mode)
             else:
-                negotiation.offer(data, network_info, CONF.vf_failover.policy)
+                negotiation.offer(data, network_info, mode is REQUIRED)
         return data
 
     def check_source_migrate_data_at_dest(
@@ -122,7 +127,7 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             try:
                 self._standby.check(offer.destination_profile())
             except exception.CannotSwap as refusal:
-                if offer.policy == 'required':
+                if offer.required:
                     self._claims.release(ctxt, instance)
                     raise _precheck_error(refusal)
                 offer.decline(str(refusal))
@@ -307,9 +312,19 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         except exception.Busy as busy:
             raise exception.CannotSwap(instance.uuid, str(busy), '') from busy
 
+    def _left_to_nova(self, instance: objects.Instance) -> bool:
+        """Whether the server is not to be swapped.
+
+        A server that is degraded has to be, whatever it asks for: Nova would
+        rewrite the standby as a VF and try to migrate that.
+        """
+        return (modes.of(instance) is modes.Mode.OFF and not
+                self._bench.domain(instance).read_journal().entries)
+
     def _refuse_or_go_native(self, instance: objects.Instance,
-                             refusal: exception.CannotSwap) -> None:
-        if CONF.vf_failover.policy == 'required':
+                             refusal: exception.CannotSwap,
+                             mode: modes.Mode) -> None:
+        if mode is REQUIRED:
             raise _precheck_error(refusal)
         degraded = self._bench.domain(instance).read_journal().entries
         if degraded:
@@ -326,7 +341,8 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
             swapped = self._bench.swap(context, instance, operation.cancelled)
             stranded = swapped.ledger.away() - {
                 offer.source_vif['id'] for offer in answered}
-            if CONF.vf_failover.peer_without_plugin == 'abort':
+            if (CONF.vf_failover.peer_without_plugin == 'abort'
+                    or modes.chosen(instance) is REQUIRED):
                 stranded |= negotiation.unanswered(migrate_data)
             if stranded:
                 raise exception.CannotSwap(

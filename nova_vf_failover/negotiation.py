@@ -56,9 +56,9 @@ class Offer:
         return self._migrate_vif.source_vif
 
     @property
-    def policy(self) -> str:
-        """The source's ``[vf_failover] policy``."""
-        return self._terms.get('policy', 'native')
+    def required(self) -> bool:
+        """Whether the server is not to be migrated without a standby."""
+        return self._terms.get('policy') == 'required'
 
     @property
     def answered(self) -> bool:
@@ -108,8 +108,9 @@ class Offer:
 
 
 def offer(data: MigrateData,
-          network_info: model.NetworkInfo, policy: str) -> None:
+          network_info: model.NetworkInfo, required: bool) -> None:
     """Put an offer for every VF port into what goes to the destination."""
+    policy = 'required' if required else 'native'
     data.vifs = migrate_data_objects.VIFMigrateData \
         .create_skeleton_migrate_vifs(copy.deepcopy(list(network_info)))
     for migrate_vif in data.vifs:

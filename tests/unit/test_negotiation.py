@@ -46,7 +46,7 @@ class NegotiationTestCase(base.BaseTestCase):
 
     def offered(self):
         data = objects.LibvirtLiveMigrateData()
-        negotiation.offer(data, self.network_info, 'required')
+        negotiation.offer(data, self.network_info, True)
         return sent(data)
 
     def test_only_vf_ports_of_the_nic_switch_are_offered(self):
@@ -54,7 +54,7 @@ class NegotiationTestCase(base.BaseTestCase):
 
         self.assertEqual(['port-1'], [
             offer.source_vif['id'] for offer in offers])
-        self.assertEqual('required', offers[0].policy)
+        self.assertTrue(offers[0].required)
         for other in (vf_port(vnic_type='direct-physical'),
                       vf_port(type='ovs'), vf_port(profile={}),
                       vf_port(vnic_type='macvtap')):
