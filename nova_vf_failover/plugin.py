@@ -18,21 +18,16 @@ and before it makes its service; that loads every entry point of the group
 driver exists.
 """
 
-import nova.version
 from os_vif.objects import host_info
 from os_vif import plugin
 from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import conf
+from nova_vf_failover import prerequisites
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
-
-# The releases whose live migration was read and whose functional tests ran
-# with this plugin: 2024.1 to 2026.2.
-OLDEST_NOVA = 29
-NEWEST_NOVA = 34
 
 
 class FailoverPlugin(plugin.PluginBase):
@@ -50,10 +45,11 @@ class FailoverPlugin(plugin.PluginBase):
             off.
         """
         conf.register_opts(CONF)
-        refusal = _option_fault()
-        if refusal is None and CONF.vf_failover.enabled:
-            refusal = _install()
-        if refusal is not None:
+        fault = prerequisites.option_fault()
+        if fault is None and CONF.vf_failover.enabled:
+            fault = _install()
+        if fault is not None:
+            refusal = f'nova_vf_failover: {fault}'
             LOG.critical(refusal)
             raise SystemExit(refusal)
         return super().load(plugin_name)
@@ -71,54 +67,23 @@ class FailoverPlugin(plugin.PluginBase):
         raise NotImplementedError()
 
 
-def _option_fault() -> str | None:
-    """The sentence about the first option with a value it cannot have."""
-    for option in conf.ALL_OPTS:
-        try:
-            getattr(CONF.vf_failover, option.dest)
-        except ValueError as error:
-            return (f'nova_vf_failover: [vf_failover] {option.name} in '
-                    f'nova.conf has a wrong value: {error}')
-    return None
-
-
 def _install() -> str | None:
     """Put the failover driver in the place of Nova's libvirt driver.
 
     :returns: the sentence that says why it cannot be done, or None
     """
-    version = nova.version.version_string()
-    if not OLDEST_NOVA <= int(version.split('.')[0]) <= NEWEST_NOVA:
-        return (f'nova_vf_failover: works with Nova {OLDEST_NOVA} to '
-                f'{NEWEST_NOVA} and this is Nova {version}; install a release '
-                'of the plugin that knows it, or set [vf_failover] enabled = '
-                'false.')
+    for find in (prerequisites.nova_fault, prerequisites.signature_fault,
+                 prerequisites.driver_fault,
+                 prerequisites.compute_driver_fault):
+        fault = find()
+        if fault:
+            return fault
     # Not at the top: stevedore swallows an error of the import, and a host
     # on which the plugin is off must not depend on any of this.
     from nova.virt import libvirt
-    from nova.virt.libvirt import driver as libvirt_driver
 
     from nova_vf_failover import driver
-    from nova_vf_failover import registry
-    from nova_vf_failover import signatures
 
-    strangers = signatures.changed(driver.FailoverLibvirtDriver,
-                                   libvirt_driver.LibvirtDriver)
-    if strangers:
-        return (f'nova_vf_failover: Nova {version} has changed '
-                f'{", ".join(strangers)} of its libvirt driver, which this '
-                'plugin overrides; set [vf_failover] enabled = false.')
-    for namespace, name in (
-            (registry.STANDBY, CONF.vf_failover.standby),
-            (registry.CHANNELS, CONF.vf_failover.channel),
-            (registry.STEERING, CONF.vf_failover.steering)):
-        fault = registry.fault(namespace, name)
-        if fault:
-            return f'nova_vf_failover: {fault}'
-    if CONF.compute_driver != 'libvirt.LibvirtDriver':
-        return ('nova_vf_failover: needs compute_driver = '
-                'libvirt.LibvirtDriver and it is '
-                f'{CONF.compute_driver}; set [vf_failover] enabled = false.')
     # load_compute_driver() imports 'nova.virt.libvirt.LibvirtDriver', which
     # is this attribute of the package, not the class in its driver module.
     libvirt.LibvirtDriver = driver.FailoverLibvirtDriver

@@ -1,0 +1,229 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The servers of this host as their libvirt domains show them.
+
+Nova and its database are not asked: what is here is there as well when
+nova-compute does not run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+import dataclasses
+import importlib
+import typing
+
+from lxml import etree
+from oslo_config import cfg
+
+from nova_vf_failover import exception
+from nova_vf_failover import journal
+from nova_vf_failover import moves
+from nova_vf_failover import request
+
+CONF = cfg.CONF
+
+#: every port on its VF
+ON_VF = 'on VF'
+#: a failback has not worked: on the standby, and the network works
+DEGRADED = 'degraded'
+#: in the middle of a move, or left there by a nova-compute that died
+MOVING = 'moving'
+#: the journal cannot be read
+UNKNOWN = 'unknown'
+
+# include/libvirt/libvirt-domain.h: VIR_CONNECT_LIST_DOMAINS_ACTIVE.
+_ACTIVE = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """A NIC that is a VF, or stands in for one.
+
+    :ivar on: the PCI address of a VF, or the host's device behind a standby
+    """
+
+    mac: str
+    role: str
+    on: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server with VFs.
+
+    :ivar fault: why the journal cannot be read; empty if it can
+    """
+
+    uuid: str
+    name: str
+    domain: str
+    nics: tuple[Nic, ...]
+    journal: journal.Journal
+    fault: str
+    last: moves.Last
+    request: request.Request | None
+
+    @property
+    def state(self) -> str:
+        entries = self.journal.entries.values()
+        if self.fault:
+            return UNKNOWN
+        if not entries:
+            return ON_VF
+        if any(entry.degraded for entry in entries):
+            return DEGRADED
+        return MOVING
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Why ports are not back on their VF."""
+        return {entry.port: entry.reason
+                for entry in self.journal.entries.values() if entry.reason}
+
+    def called(self, word: str) -> bool:
+        """Whether an operator can mean this one."""
+        return word in (self.uuid, self.name, self.domain)
+
+
+class Unreachable(Exception):
+    """libvirt cannot be asked; the message says what to do."""
+
+
+class NotHere(Exception):
+    """No server of this host is meant, or more than one."""
+
+
+def connect(read_only: bool = False) -> typing.Any:
+    """A connection to this host's libvirt, where Nova has its own.
+
+    :raises ImportError: libvirt-python is missing
+    :raises libvirt.libvirtError: it cannot be reached
+    """
+    libvirt = importlib.import_module('libvirt')
+    uri = CONF.libvirt.connection_uri or 'qemu:///system'
+    return libvirt.openReadOnly(uri) if read_only else libvirt.open(uri)
+
+
+def domains(read_only: bool = False) -> list[typing.Any]:
+    """The running domains of this host.
+
+    :raises Unreachable: nobody knows
+    """
+    try:
+        return connect(read_only).listAllDomains(_ACTIVE)
+    except ImportError as error:
+        raise Unreachable(
+            'The Python module libvirt is missing. Install libvirt-python '
+            '(Debian: python3-libvirt).') from error
+    except libvirt_errors() as error:
+        raise Unreachable(
+            f'libvirt cannot be reached: {error}. Start libvirtd or '
+            'virtqemud, correct [libvirt] connection_uri, or run this as a '
+            'user who may connect.') from error
+
+
+def all_of(listed: Iterable[typing.Any]) -> list[Server]:
+    """Those of the domains that have VFs, in the order of their names."""
+    servers = []
+    for domain in listed:
+        try:
+            server = of(domain)
+        except libvirt_errors():
+            # It has gone since the domains were listed.
+            continue
+        if server.nics or server.journal.entries or server.fault:
+            servers.append(server)
+    return sorted(servers, key=lambda server: (server.name, server.uuid))
+
+
+def pick(listed: Iterable[typing.Any], word: str) -> typing.Any:
+    """The domain of the server that an operator means.
+
+    :param word: its UUID, its name, or the name of its domain
+    :raises NotHere: there is none, or there are several
+    """
+    found = [domain for domain in listed if of(domain).called(word)]
+    if not found:
+        raise NotHere(f'There is no running server {word} on this host. '
+                      '"openstack server show" says where it is; "list" '
+                      'names those that are here.')
+    if len(found) > 1:
+        raise NotHere(f'{len(found)} servers of this host are called {word}; '
+                      'say which one by its UUID: ' + ', '.join(
+                          domain.UUIDString() for domain in found))
+    return found[0]
+
+
+def of(domain: typing.Any) -> Server:
+    """What a domain says of itself.
+
+    :param domain: a ``virDomain``
+    :raises libvirt.libvirtError: it has gone
+    """
+    tree = etree.fromstring(domain.XMLDesc(0))
+    entries, fault = _journal(tree)
+    away = {entry.mac for entry in entries.entries.values()}
+    return Server(
+        uuid=domain.UUIDString(), name=_name(tree) or domain.name(),
+        domain=domain.name(), nics=tuple(_nics(tree, away)), journal=entries,
+        fault=fault, last=moves.find(tree), request=request.find(tree))
+
+
+def _journal(tree: etree._Element) -> tuple[journal.Journal, str]:
+    element = tree.find(f'./metadata/{{{journal.NAMESPACE}}}journal')
+    if element is None:
+        return journal.Journal(), ''
+    try:
+        return journal.Journal.from_xml(etree.tostring(
+            element, encoding='unicode', with_tail=False)), ''
+    except exception.JournalError as error:
+        return journal.Journal(), str(error)
+
+
+def _name(tree: etree._Element) -> str:
+    """The server's name, which Nova writes beside its own XML namespace."""
+    for element in tree.iterfind('./metadata/*/*'):
+        if (isinstance(element.tag, str)
+                and etree.QName(element).localname == 'name'):
+            return element.text or ''
+    return ''
+
+
+def _nics(tree: etree._Element, away: set[str]) -> Iterable[Nic]:
+    for element in tree.iterfind('./devices/interface'):
+        mac = element.find('mac').get('address', '').lower()
+        if element.get('type') == 'hostdev':
+            yield Nic(mac, 'primary', _address(element))
+        elif element.get('type') == 'direct' and mac in away:
+            target = element.find('target')
+            yield Nic(mac, 'standby',
+                      '' if target is None else target.get('dev', ''))
+
+
+def _address(element: etree._Element) -> str:
+    source = element.find('source/address')
+    if source is None:
+        return ''
+    domain, bus, slot, function = (
+        int(source.get(key, '0'), 0)
+        for key in ('domain', 'bus', 'slot', 'function'))
+    return f'{domain:04x}:{bus:02x}:{slot:02x}.{function:x}'
+
+
+def libvirt_errors() -> tuple[type[Exception], ...]:
+    """What libvirt raises, for an except clause; nothing without libvirt."""
+    try:
+        return (importlib.import_module('libvirt').libvirtError,)
+    except ImportError:
+        return ()

@@ -1,0 +1,364 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``nova-vf-failover check``: each fault is named, with its cure."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.unit.cmd import base  # isort: skip
+
+import dataclasses
+import json
+import shutil
+
+import ddt
+import fixtures
+from lxml import etree
+from nova.virt.libvirt import driver as nova_driver
+
+from nova_vf_failover import journal
+from tests.simulation import paper_agent
+from tests.unit.simulation import contract
+
+Mood = paper_agent.Mood
+
+OK, WARNING, ERROR = 0, 1, 2
+
+
+class CheckTestCase(base.CommandTestCase):
+
+    def check(self, *arguments):
+        """The exit code, and what was found that is not well."""
+        code, out, err = self.run_command('check', '--json', *arguments)
+        self.assertEqual('', err)
+        found = json.loads(out)['checks']
+        self.assertEqual(code, max(one['result'] for one in found))
+        return code, [(one['result'], one['check'], one['details'])
+                      for one in found if one['result'] != OK]
+
+    def assertOnly(self, level, subject, *words):
+        """The one thing that is not well, and what is said of it."""
+        code, found = self.check()
+        self.assertEqual([(level, subject)], [one[:2] for one in found],
+                         found)
+        self.assertEqual(level, code)
+        for word in words:
+            self.assertIn(word, found[0][2])
+
+
+class GoodHostTestCase(CheckTestCase):
+
+    def test_nothing_is_wrong(self):
+        self.boot()
+
+        code, out, err = self.run_command('check')
+
+        self.assertEqual((OK, ''), (code, err))
+        lines = out.splitlines()
+        self.assertEqual({'OK'}, {line.split()[0] for line in lines})
+        for words in ('Nova ', "Nova's libvirt driver ", 'Options ',
+                      'Drivers ', 'Compute driver ', 'libvirt ', 'QEMU ',
+                      'Privileges ', 'PF alphapf0 ', 'vfio-pci ',
+                      f'Server web-1 ({base.UUID}) '):
+            self.assertTrue([line for line in lines
+                             if line[9:].startswith(words)], words)
+        self.assertIn('enabled = false: nothing is swapped until', out)
+
+    def test_the_same_as_json(self):
+        code, out, _ = self.run_command('check', '--json')
+
+        document = json.loads(out)
+        self.assertEqual(OK, code)
+        self.assertEqual('nova-vf-failover check', document['name'])
+        self.assertEqual({OK}, {one['result'] for one in document['checks']})
+        self.assertIn('None with VFs runs on this host.',
+                      [one['details'] for one in document['checks']])
+
+    def test_a_guest_is_not_asked_if_that_is_wanted(self):
+        self.boot()
+        self.agent.mood = Mood.MISSING
+
+        self.assertEqual((OK, []), self.check('--skip-guests'))
+
+    def test_channel_metadata_with_its_own_privileges(self):
+        self.config['vf_failover']['channel'] = 'metadata'
+        self.boot()
+        self.agent.mood = Mood.MISSING
+
+        code, out, _ = self.run_command('check')
+
+        self.assertEqual(OK, code)
+        self.assertIn('to hear guests on their standby NICs', out)
+        self.assertIn('cannot be asked beforehand', out)
+
+
+class SoftwareTestCase(CheckTestCase):
+
+    def test_unknown_nova(self):
+        self.useFixture(fixtures.MockPatch(
+            'nova.version.version_string', return_value='35.0.0'))
+
+        self.assertOnly(ERROR, 'Nova', 'Works with Nova 29 to 34',
+                        'this is Nova 35.0.0', 'install a release')
+
+    def test_changed_method_of_nova(self):
+        self.useFixture(fixtures.MockPatchObject(
+            nova_driver.LibvirtDriver, 'live_migration',
+            new=lambda self, context: None))
+
+        self.assertOnly(ERROR, "Nova's libvirt driver",
+                        'has changed live_migration')
+
+    def test_wrong_value(self):
+        self.config['vf_failover']['failback_timeout'] = 'soon'
+
+        self.assertOnly(ERROR, 'Options', 'failback_timeout', 'soon',
+                        'Correct it.')
+
+    def test_option_that_is_none(self):
+        self.config['vf_failover']['failback_timout'] = '10'
+
+        self.assertOnly(WARNING, 'Options', 'failback_timout in ',
+                        'nova.conf is no option',
+                        'meant to be failback_timeout')
+
+    def test_unknown_driver(self):
+        self.config['vf_failover']['channel'] = 'pigeon'
+
+        self.assertOnly(ERROR, 'Drivers', 'channel = pigeon is no driver',
+                        'there is: metadata, qga')
+
+    def test_unknown_standby_driver(self):
+        self.config['vf_failover']['standby'] = 'bridge'
+
+        self.assertOnly(ERROR, 'Drivers', 'standby = bridge', 'macvtap')
+
+    def test_other_compute_driver(self):
+        self.config['DEFAULT']['compute_driver'] = 'fake.FakeDriver'
+
+        self.assertOnly(ERROR, 'Compute driver', 'fake.FakeDriver',
+                        'compute_driver = libvirt.LibvirtDriver')
+
+    def test_libvirt_is_not_reached(self):
+        def refuse(uri):
+            raise self.libvirt.libvirtError(
+                'Failed to connect socket to /var/run/libvirt/libvirt-sock')
+
+        self.libvirt.open = refuse
+
+        self.assertOnly(ERROR, 'libvirt', 'Failed to connect socket',
+                        'Start libvirtd or virtqemud')
+
+    def test_libvirt_python_is_missing(self):
+        self.libvirt.open = self.missing
+
+        self.assertOnly(ERROR, 'libvirt', 'Install libvirt-python')
+
+    @staticmethod
+    def missing(uri):
+        raise ImportError('libvirt')
+
+    def test_old_libvirt(self):
+        self.connection.fakeLibVersion = 7000000
+        self.useFixture(fixtures.MockPatchObject(
+            nova_driver, 'MIN_LIBVIRT_VERSION', (8, 0, 0)))
+
+        self.assertOnly(ERROR, 'libvirt', '7.0.0 is too old', 'needs 8.0.0',
+                        'Upgrade it')
+
+    def test_other_hypervisor(self):
+        self.config['libvirt'] = {'virt_type': 'lxc'}
+
+        self.assertOnly(ERROR, 'libvirt', 'virt_type is lxc',
+                        'Only kvm and qemu')
+
+    def test_q35_without_ports(self):
+        self.config['libvirt'] = {'hw_machine_type': 'x86_64=q35'}
+
+        self.assertOnly(WARNING, 'PCI slots', 'q35',
+                        'Set [libvirt] num_pcie_ports')
+
+
+class PrivilegesTestCase(CheckTestCase):
+
+    def test_no_rootwrap_conf(self):
+        self.rootwrap.unlink()
+
+        self.assertOnly(ERROR, 'Privileges', f'{self.rootwrap} cannot be '
+                        'read', 'correct rootwrap_config')
+
+    def test_helper_is_where_rootwrap_does_not_look(self):
+        self.rootwrap.write_text(self.rootwrap.read_text().replace(
+            f'exec_dirs={self.root}/bin', 'exec_dirs=/nonexistent'))
+
+        self.assertOnly(ERROR, 'Privileges', 'privsep-helper is in none of '
+                        'the exec_dirs', '/nonexistent',
+                        'Add the directory')
+
+    def test_helper_that_no_filter_lets_in(self):
+        self.config['vf_failover']['channel'] = 'metadata'
+        self.config['nova_vf_failover_net_raw'] = {
+            'helper_command':
+                'sudo nova-rootwrap {root}/etc/nova/rootwrap.conf my-helper'}
+
+        self.assertOnly(ERROR, 'Privileges', 'to hear guests',
+                        'no filter in', '"my-helper', 'Let it in there')
+
+    def test_rootwrap_conf_that_is_none(self):
+        self.rootwrap.write_text('[DEFAULT]\n')
+
+        self.assertOnly(ERROR, 'Privileges', 'is wrong', 'filters_path')
+
+    def test_no_sudo(self):
+        (self.root / 'bin' / 'sudo').unlink()
+
+        self.assertOnly(ERROR, 'Privileges', 'there is no sudo',
+                        'Install sudo')
+
+    def test_helper_of_the_operator_is_missing(self):
+        self.config['nova_sys_admin'] = {'helper_command': '/opt/helper'}
+
+        self.assertOnly(ERROR, 'Privileges', 'no program /opt/helper',
+                        'correct helper_command')
+
+
+@ddt.ddt
+class HardwareTestCase(CheckTestCase):
+
+    @ddt.data(
+        ({'up': False}, 'is down', 'ip link set alphapf0 up'),
+        ({'carrier': False}, 'has no carrier', 'cable'),
+        ({'master': 'br-ex', 'master_kind': 'bridge'},
+         'is a port of the bridge br-ex', 'Take alphapf0 out of br-ex'))
+    @ddt.unpack
+    def test_pf(self, fault, words, cure):
+        links = self.plane.links
+        links['alphapf0'] = dataclasses.replace(links['alphapf0'], **fault)
+
+        self.assertOnly(ERROR, 'PF alphapf0', f'PF alphapf0 {words}', cure)
+
+    def test_no_iommu(self):
+        for address in base.VFS:
+            shutil.rmtree(self.devices / address / 'iommu_group')
+
+        self.assertOnly(ERROR, 'PF alphapf0', '0000:81:00.1 and 1 more have '
+                        'no IOMMU group', 'intel_iommu=on')
+
+    def test_no_vfio(self):
+        self.modules.write_text('kernel/drivers/vfio/vfio.ko:\n')
+
+        self.assertOnly(ERROR, 'vfio-pci', 'has no driver vfio-pci',
+                        'Install')
+
+    def test_vfio_is_loaded(self):
+        self.modules.unlink()
+        (self.drivers / 'vfio-pci').mkdir()
+
+        self.assertEqual((OK, []), self.check())
+
+    def test_ice_before_it_could_share(self):
+        self.useFixture(fixtures.MockPatch(
+            'platform.release', return_value='5.15.0-91-generic'))
+        (self.drivers / 'vfio-pci').mkdir()
+
+        self.assertOnly(ERROR, 'PF alphapf0', '5.15.0-91-generic',
+                        'Use Linux 5.19')
+
+    def test_driver_that_nobody_has_read(self):
+        self.set_driver('qede')
+
+        self.assertOnly(WARNING, 'PF alphapf0', 'Nobody has read what qede',
+                        'test server')
+
+    def test_switchdev(self):
+        path = self.root / 'sys' / 'class' / 'net' / 'alphapf0'
+        path.mkdir(parents=True)
+        (path / 'phys_switch_id').write_text('0a1b2c\n')
+
+        self.assertOnly(WARNING, 'PF alphapf0', 'switchdev',
+                        f'devlink dev eswitch set pci/{base.PF} mode legacy')
+
+    @ddt.data('{"vendor_id": "15b3", "physical_network": "physnet4"}',
+              '{"vendor_id": "8086", "product_id": "1515"}')
+    def test_no_vf_for_neutron(self, spec):
+        self.config['pci']['device_spec'] = spec
+
+        self.assertOnly(WARNING, 'VFs', 'device_spec',
+                        'with a physical_network', 'name them there')
+
+    def test_device_spec_that_is_none(self):
+        self.config['pci']['device_spec'] = '{"vendor_id": "many"}'
+
+        self.assertOnly(ERROR, 'VFs', 'cannot be understood', 'many',
+                        'Correct it.')
+
+
+SUBJECT = f'Server web-1 ({base.UUID})'
+
+
+@ddt.ddt
+class GuestTestCase(CheckTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.config['vf_failover']['check_timeout'] = '1'
+
+    @ddt.data(
+        (Mood.MISSING, 'cannot do guest-exec', 'hw_qemu_guest_agent=yes'),
+        (Mood.SILENT, 'has not answered within', 'The image needs'),
+        (Mood.REFUSING, 'eth0 is a port of bridge br0', 'Mend that'))
+    @ddt.unpack
+    def test_agent(self, mood, words, cure):
+        self.boot()
+        self.agent.mood = mood
+
+        self.assertOnly(WARNING, SUBJECT, words, cure)
+
+    def test_it_is_an_error_where_a_swap_is_required(self):
+        self.config['vf_failover']['policy'] = 'required'
+        self.boot()
+        self.agent.mood = Mood.REFUSING
+
+        self.assertOnly(ERROR, SUBJECT, 'br0')
+
+    def test_image_without_qemu_guest_agent(self):
+        self.boot(channel='org.example.other.0')
+
+        self.assertOnly(WARNING, SUBJECT, 'QEMU guest agent is not '
+                        'configured', 'hw_qemu_guest_agent=yes')
+
+    def test_no_slot_is_free(self):
+        self.boot(ports=1)
+
+        self.assertOnly(WARNING, SUBJECT, 'It has 0 free PCI slots',
+                        'num_pcie_ports')
+
+    def test_degraded(self):
+        domain = self.boot()
+        entries = journal.Journal(7)
+        for state in (journal.State.ATTACHING, journal.State.SWITCHING,
+                      journal.State.DETACHING, journal.State.STANDBY):
+            entries = entries.moved('port', contract.MAC, state, 'no VF')
+        self.write(domain, entries.to_xml())
+
+        self.assertOnly(WARNING, SUBJECT, 'degraded: no VF',
+                        f'nova-vf-failover show {base.UUID}')
+
+    def test_journal_that_cannot_be_read(self):
+        domain = self.boot()
+        self.write(domain, '<journal/>')
+
+        self.assertOnly(ERROR, SUBJECT, 'cannot be read', 'hard reboot')
+
+    def write(self, domain, xml):
+        domain.setMetadata(contract.ELEMENT, xml, journal.PREFIX,
+                           journal.NAMESPACE, contract.LIVE)
+        self.assertIsNotNone(etree.fromstring(domain.XMLDesc(0)))
