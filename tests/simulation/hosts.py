@@ -18,9 +18,7 @@ the PCI addresses of PFs differ from host to host, so that a process with
 several compute services can tell them apart.
 """
 
-import sys
 import typing
-from unittest import mock
 
 import fixtures
 from nova import exception
@@ -33,6 +31,7 @@ from nova_vf_failover.steering import functions
 from tests.simulation import dataplane
 from tests.simulation import guest_agent
 from tests.simulation import hypervisor
+from tests.simulation import modules
 from tests.simulation import paper
 from tests.simulation import paper_agent
 
@@ -142,10 +141,8 @@ class SimulatedHosts(fixtures.Fixture):
         self.agents: dict[str, paper_agent.PaperAgent] = {}
 
     def _setUp(self) -> None:
-        modules = mock.patch.dict(
-            sys.modules, {'libvirt_qemu': guest_agent.libvirt_qemu()})
-        modules.start()
-        self.addCleanup(modules.stop)
+        self.useFixture(modules.StandIn(
+            'libvirt_qemu', guest_agent.libvirt_qemu()))
         self.useFixture(fixtures.MonkeyPatch(
             'nova.pci.utils.get_ifname_by_pci_address',
             self.functions.interface))

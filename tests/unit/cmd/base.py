@@ -25,11 +25,9 @@ import io
 import os
 import pathlib
 import platform
-import sys
 import tempfile
 import types
 import typing
-from unittest import mock
 
 import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -39,6 +37,7 @@ from oslotest import base
 from nova_vf_failover.cmd import hardware
 from nova_vf_failover.cmd import main
 from tests.simulation import hosts
+from tests.simulation import modules
 from tests.unit.simulation import contract
 from tests.unit.simulation import test_hypervisor
 
@@ -85,9 +84,7 @@ class CommandTestCase(base.BaseTestCase):
             open=lambda uri: self.connection,
             openReadOnly=lambda uri: self.connection,
             libvirtError=fakelibvirt.libvirtError)
-        modules = mock.patch.dict(sys.modules, libvirt=self.libvirt)
-        modules.start()
-        self.addCleanup(modules.stop)
+        self.useFixture(modules.StandIn('libvirt', self.libvirt))
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.guest.libvirt', fakelibvirt))
         self.connection.fakeLibVersion = 10000000
