@@ -14,7 +14,7 @@
 
 project = 'nova_vf_failover'
 copyright = 'the authors of nova_vf_failover'
-extensions = ['openstackdocstheme']
+extensions = ['openstackdocstheme', 'oslo_config.sphinxext']
 html_theme = 'openstackdocs'
 openstackdocs_auto_name = False
 openstackdocs_use_storyboard = False
