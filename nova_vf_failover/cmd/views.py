@@ -55,6 +55,11 @@ def page(server: servers.Server) -> str:
                        f'{entry.state.value} since {_moment(entry.since)}'])
         if entry.reason:
             lines.add_row(['reason', entry.reason])
+        if entry.attempts:
+            lines.add_row(['attempts', f'{entry.attempts}, the next one '
+                           + (f'at {_moment(entry.next_attempt)}'
+                              if entry.next_attempt else 'if it is asked '
+                              'for')])
     if server.fault:
         lines.add_row(['journal', server.fault])
     if server.request:
@@ -78,7 +83,9 @@ def document(server: servers.Server) -> dict[str, typing.Any]:
             'fault': server.fault or None,
             'ports': [{'id': entry.port, 'mac': entry.mac,
                        'state': entry.state.value,
-                       'reason': entry.reason or None, 'since': entry.since}
+                       'reason': entry.reason or None, 'since': entry.since,
+                       'attempts': entry.attempts,
+                       'next_attempt_at': entry.next_attempt or None}
                       for entry in server.journal.entries.values()],
         },
         'requested_at': server.request.at if server.request else None,

@@ -72,10 +72,12 @@ class ServersTestCase(base.CommandTestCase):
         self.assertEqual((code, ''), (ended, err))
         return json.loads(out)
 
-    def write(self, domain, *states, reason=''):
+    def write(self, domain, *states, reason='', attempt=None):
         entries = journal.Journal(7)
         for state in states:
             entries = entries.moved(PORT, contract.MAC, state, reason)
+        if attempt is not None:
+            entries = entries.tried([PORT], attempt)
         domain.setMetadata(
             contract.ELEMENT, entries.to_xml() if states else None,
             journal.PREFIX, journal.NAMESPACE, contract.LIVE)
@@ -198,6 +200,18 @@ class ShowTestCase(ServersTestCase):
         for words in (f'{PORT} ({contract.MAC}): standby since 20', 'no VF',
                       'asked for | 2025-11-25 07:12:20Z'):
             self.assertIn(words, out)
+
+    def test_attempts_of_recovery(self):
+        domain = self.degrade()
+        for attempt, words in ((1764054740.0, '1, the next one at '
+                                '2025-11-25 07:12:20Z'),
+                               (0.0, '1, the next one if it is asked for')):
+            self.write(domain, *DEGRADED, reason='no VF', attempt=attempt)
+
+            self.assertIn(words, self.run_command('show', 'web-1')[1])
+            port, = self.json('show', 'web-1')['journal']['ports']
+            self.assertEqual((1, attempt or None), (
+                port['attempts'], port['next_attempt_at']))
 
     def test_nobody_of_that_name(self):
         self.boot()
