@@ -14,29 +14,46 @@
 
 from collections.abc import Callable
 import contextlib
+import fcntl
 import os
+import re
 import subprocess
 import threading
 import typing
 import uuid
 
 import pyroute2
+from pyroute2 import config
 from pyroute2 import netns
 
-PREFIX = 'vff'
+# Of this form are the names of ours, and nobody else's.
+_NAME = re.compile(r'vff-(\d+)-.+-[0-9a-f]{6}')
+
+# Seconds for a process that pyroute2 forks; two of them, which is what it
+# allows for, are too few on a machine that has other work to do.
+config.default_communicate_timeout = 60
 
 Result = typing.TypeVar('Result')
 
 
+def unique_name(role: str) -> str:
+    """A name that nobody else has.
+
+    :param role: what it is for
+    """
+    return f'vff-{os.getpid()}-{role}-{uuid.uuid4().hex[:6]}'
+
+
 class Namespace:
-    """A network namespace with a name that nobody else has."""
+    """A network namespace."""
 
     def __init__(self, role: str) -> None:
-        self.name = f'{PREFIX}-{os.getpid()}-{role}-{uuid.uuid4().hex[:6]}'
+        self.name = unique_name(role)
         netns.create(self.name)
+        self._descriptor = _opened(self.name)
+        # Tells a sweep that somebody has it.
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
         self.netlink = pyroute2.NetNS(self.name)
-        self._descriptor = os.open(f'/var/run/netns/{self.name}',
-                                   os.O_RDONLY | os.O_CLOEXEC)
         self.netlink.link('set', index=1, state='up')
 
     def close(self) -> None:
@@ -113,10 +130,29 @@ class Namespace:
 def sweep() -> None:
     """Remove the namespaces of runs whose process is gone."""
     for name in netns.listnetns():
-        prefix, _, rest = name.partition('-')
-        pid = rest.partition('-')[0]
-        if (prefix == PREFIX and pid.isdigit()
-                and not os.path.exists(f'/proc/{pid}')):
-            # Another run may be at it as well.
-            with contextlib.suppress(FileNotFoundError):
+        # Another run may be at it as well.
+        with contextlib.suppress(FileNotFoundError):
+            if _abandoned(name):
                 netns.remove(name)
+
+
+def _abandoned(name: str) -> bool:
+    """Whether its owner is gone: no process has its number, or holds it.
+
+    The number alone says nothing where processes are counted from 1 anew.
+    """
+    found = _NAME.fullmatch(name)
+    if not found or os.path.exists(f'/proc/{found.group(1)}'):
+        return False
+    descriptor = _opened(name)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _opened(name: str) -> int:
+    return os.open(f'/var/run/netns/{name}', os.O_RDONLY | os.O_CLOEXEC)

@@ -16,12 +16,12 @@ import os
 import unittest
 
 import nova.privsep
-from oslo_utils import uuidutils
 from oslotest import base
 import pyroute2
 from pyroute2 import netns
 
 from nova_vf_failover.standby import links
+from tests.simulation.fabric import namespace
 
 
 @unittest.skipUnless(os.geteuid() == 0, 'network namespaces need root')
@@ -30,7 +30,7 @@ class HostLinksTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        name = f'vff-{uuidutils.generate_uuid()[:8]}'
+        name = namespace.unique_name('links')
         netns.create(name)
         self.addCleanup(netns.remove, name)
         netns.pushns(name)

@@ -20,7 +20,6 @@ from unittest import mock
 import fixtures
 import nova.exception
 import nova.privsep
-from oslo_utils import uuidutils
 from oslotest import base
 import pyroute2
 from pyroute2.netlink import exceptions
@@ -29,6 +28,7 @@ from pyroute2 import netns
 
 from nova_vf_failover import exception
 from nova_vf_failover.steering import functions
+from tests.simulation.fabric import namespace
 
 VF = functions.Function('0000:81:00.2', 'pf0', 1)
 
@@ -122,7 +122,7 @@ class KernelTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        name = f'vff-{uuidutils.generate_uuid()[:8]}'
+        name = namespace.unique_name('functions')
         netns.create(name)
         self.addCleanup(netns.remove, name)
         netns.pushns(name)
