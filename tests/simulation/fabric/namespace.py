@@ -29,8 +29,13 @@ from pyroute2 import netns
 # Of this form are the names of ours, and nobody else's.
 _NAME = re.compile(r'vff-(\d+)-.+-[0-9a-f]{6}')
 
-# Seconds for a process that pyroute2 forks; two of them, which is what it
-# allows for, are too few on a machine that has other work to do.
+# pyroute2 makes a namespace, and a socket in one, in a process that it forks,
+# and ends that with SIGTERM as soon as it has the result. With a handler of
+# ours that process would go on as if it were this one, and clean up: remove
+# the namespaces of this one, and close what the two share.
+config.disable_mp_signal = True
+# Seconds for such a process; two of them, which is what pyroute2 allows for,
+# are too few on a machine that has other work to do.
 config.default_communicate_timeout = 60
 
 Result = typing.TypeVar('Result')

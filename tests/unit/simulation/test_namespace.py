@@ -14,6 +14,8 @@
 import fcntl
 import os
 import subprocess
+import sys
+import textwrap
 import unittest
 
 from oslotest import base
@@ -68,3 +70,30 @@ class SweepTestCase(base.BaseTestCase):
     def test_a_number_that_is_no_process_says_nothing(self):
         # A name made of random digits, some of which are decimal only.
         self.assertFalse(self._is_swept(self._create('vff-99999999')))
+
+
+@unittest.skipUnless(os.geteuid() == 0, 'network namespaces need root')
+class HandlerTestCase(base.BaseTestCase):
+    """In a process that cleans up when it is told to end."""
+
+    def test_only_the_process_itself_cleans_up(self):
+        told = textwrap.dedent("""
+            import os
+            import signal
+            import sys
+
+            from tests.simulation.fabric import namespace
+
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+            try:
+                for _ in range(10):
+                    namespace.Namespace('guest').close()
+            finally:
+                os.write(1, b'%d ' % os.getpid())
+        """)
+
+        process = subprocess.Popen([sys.executable, '-c', told],
+                                   stdout=subprocess.PIPE, text=True)
+        cleaned, _ = process.communicate()
+
+        self.assertEqual([process.pid], [int(pid) for pid in cleaned.split()])
