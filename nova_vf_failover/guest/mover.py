@@ -339,6 +339,8 @@ class Mover:
     def _adopt(self, nic: links.Nic,
                standby: links.Nic) -> outfit.Document:
         worn, = outfit.take(self._kernel, [standby])
+        # The guest's own programs may have configured the VF already.
+        outfit.forget_ways(worn, nic.index)
         worn['name'] = self._kept.names.get(nic.mac, nic.name)
         self._kept.outfits[nic.mac] = worn
         self._kept.write()

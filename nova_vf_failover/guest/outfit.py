@@ -72,6 +72,13 @@ def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
     }
 
 
+def forget_ways(worn: Document, index: int) -> None:
+    """Leave out of the routes of an outfit what leads over another NIC."""
+    for key in ('leading', 'routes'):
+        worn[key] = netlink.to_text(routes.without(
+            netlink.from_text(worn[key]), index))
+
+
 # -- on a standby -------------------------------------------------------------
 
 def put_on_standby(kernel: netlink.Netlink, nic: links.Nic,

@@ -51,6 +51,8 @@ _NEVER_GIVEN_BACK = frozenset([_TABLE, _CACHEINFO])
 # Family and number.
 Table = typing.Tuple[int, int]
 Indexes = typing.Dict[int, int]
+# Of a multipath route: length, flags, weight, index, attributes.
+Hop = typing.Tuple[int, int, int, int, bytes]
 # Routes, and the seconds since they were printed.
 Part = typing.Tuple[typing.Iterable[bytes], float]
 
@@ -253,10 +255,9 @@ def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
             elif kind in (_GATEWAY, _VIA):
                 hops.append((index, kind, value))
             elif kind == _MULTIPATH:
-                hops += [
-                    (hop[3],) + its for hop in _hops(value)
-                    for its in netlink.attributes(hop[4], 0)
-                    if its[0] in (_GATEWAY, _VIA)]
+                hops += [(hop[3],) + its for hop in _hops(value)
+                         for its in netlink.attributes(hop[4], 0)
+                         if its[0] in (_GATEWAY, _VIA)]
         for its, kind, value in hops:
             its = its or index
             family = body[0]
@@ -326,16 +327,17 @@ def _has_siblings(body: bytes) -> bool:
 
 
 def _multipath(value: bytes, indexes: Indexes, kept: int) -> bytes:
-    made = b''
-    for length, flags, weight, index, rest in _hops(value):
-        hop = _HOP.pack(length, flags & kept, weight,
-                        indexes.get(index, index)) + rest
-        made += hop + b'\0' * (-len(hop) % 4)
-    return made
+    return b''.join(
+        _hop((length, flags & kept, weight, indexes.get(index, index), rest))
+        for length, flags, weight, index, rest in _hops(value))
 
 
-def _hops(value: bytes) -> typing.Iterator[
-        typing.Tuple[int, int, int, int, bytes]]:
+def _hop(hop: Hop) -> bytes:
+    made = _HOP.pack(*hop[:4]) + hop[4]
+    return made + b'\0' * (-len(made) % 4)
+
+
+def _hops(value: bytes) -> typing.Iterator[Hop]:
     offset = 0
     while offset + _HOP.size <= len(value):
         length, flags, weight, index = _HOP.unpack_from(value, offset)
@@ -357,6 +359,28 @@ def _devices(body: bytes,
         elif kind == _MULTIPATH:
             index = [hop[3] for hop in _hops(value)]
     return index
+
+
+def without(bodies: typing.Iterable[bytes],
+            index: int) -> typing.Iterator[bytes]:
+    """Routes without those of their hops that lead over a NIC.
+
+    IPv6 makes one route of those to one place with one metric, whoever has
+    put them (net/ipv6/ip6_fib.c, fib6_add_rt2node).
+    """
+    for body in bodies:
+        made, header = b'', list(_HEADER.unpack_from(body))
+        for kind, value in netlink.attributes(body, _HEADER.size):
+            hops = [hop for hop in _hops(value)
+                    if hop[3] != index] if kind == _MULTIPATH else []
+            if len(hops) == 1:
+                header[8] |= hops[0][1] & _ONLINK
+                made += netlink.numeric(_OIF, hops[0][3]) + _hop(
+                    hops[0])[_HOP.size:]
+            else:
+                made += netlink.attribute(
+                    kind, b''.join(map(_hop, hops)) or value)
+        yield _HEADER.pack(*header) + made
 
 
 def next_hops(bodies: typing.Iterable[bytes]) -> typing.Set[bytes]:

@@ -124,6 +124,44 @@ class RebootTestCase(base.GuestTestCase):
         self.return_to_vf(2, attach=True)
         self.move_again()
 
+    def test_on_the_standby_and_its_vf_is_configured_first(self):
+        port, = self.ports
+        self.fail_over()
+        self.reboot()
+        standby, = self.named(True)
+        self.configure(standby)
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+
+        with self.agent.held_up():
+            self.attach_vf('alpha', port, 2)
+            vf, = self.named(False)
+            self.configure_beside(vf)
+        self.done(intent)
+        self.detach_standby('alpha', port)
+
+        self.assertReachable()
+        vf, = self.named(False)
+        for own, peer in zip((port.v4, port.v6), port.peers):
+            default, = json.loads(self.guest.run(
+                'ip', '-json', f'-{own.version}', 'route', 'show', 'default'))
+            self.assertEqual((str(peer.ip), vf), (
+                default.get('gateway'), default.get('dev')), default)
+        self.move_again()
+
+    def configure_beside(self, name):
+        """As systemd-networkd does, for which the two NICs are alike.
+
+        IPv6 makes one route over both NICs of two with one metric.
+        """
+        port, = self.ports
+        self.guest.set(name, state='up')
+        for own, peer in zip((port.v4, port.v6), port.peers):
+            self.guest.run('ip', 'address', 'add', str(own), 'dev', name,
+                           *['nodad'] * (own.version == 6))
+            self.guest.run('ip', f'-{own.version}', 'route', 'append',
+                           'default', 'via', str(peer.ip), 'dev', name)
+
     def test_between_the_attach_of_the_vf_and_the_switch(self):
         port, = self.ports
         self.fail_over()

@@ -12,10 +12,12 @@
 
 """The real ``vf-failover-agent`` in the namespace of a guest."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -84,6 +86,15 @@ class Agent:
         """End the service as a crash would."""
         self._service.kill()
         self._service.wait()
+
+    @contextlib.contextmanager
+    def held_up(self) -> Iterator[None]:
+        """A time in which others come first."""
+        self._service.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._service.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         if self._service and self._service.poll() is None:
