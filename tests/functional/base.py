@@ -289,8 +289,8 @@ class FailoverTestCase(sriov._PCIServersTestBase):
                 if port['id'] in found]
 
     def told(self, *kinds: str) -> list[dict[str, typing.Any]]:
-        """The payloads of our notifications of these kinds."""
-        return [notification['payload'] for notification
+        """What our notifications of these kinds say."""
+        return [notification['payload']['nova_object.data'] for notification
                 in self.notifier.versioned_notifications
                 if notification['event_type'] in [
                     f'vf_failover.{kind}' for kind in kinds]]
