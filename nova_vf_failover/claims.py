@@ -231,8 +231,9 @@ class ServerClaims:
         self._network_api.setup_instance_network_on_host(
             self._context, self._instance, self._host,
             provider_mappings=_providers(self._instance.get_network_info()))
-        for new in self._network_api.get_instance_nw_info(
-                self._context, self._instance):
+        ports: list[VIF] = self._network_api.get_instance_nw_info(
+            self._context, self._instance)
+        for new in ports:
             if new['id'] == vif['id']:
                 return new
         raise exception.CannotSwap(

@@ -159,9 +159,8 @@ class Domain:
             if element.get('type') == 'pci']
         used = {(int(address.get('bus', '0'), 0),
                  int(address.get('slot', '0'), 0))
-                for address in self._tree(False).iterfind('./devices//address')
-                if address.get('type') == 'pci'
-                and address.getparent().tag != 'source'}
+                for address in self._devices(False, '*/address')
+                if address.get('type') == 'pci'}
         models = {element.get('model') for element in controllers}
         if 'pcie-root' in models:
             busy = {bus for bus, _slot in used}

@@ -54,7 +54,10 @@ Context: typing.TypeAlias = typing.Any
 MigrateData: typing.TypeAlias = typing.Any
 
 
-class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
+# Nova has no type hints for mypy (no py.typed): what we inherit is Any.
+class FailoverLibvirtDriver(
+    libvirt_driver.LibvirtDriver,  # type: ignore[misc]
+):
     """Nova's libvirt driver that keeps the network of VF servers alive."""
 
     def init_host(self, host: str) -> None:
@@ -78,7 +81,9 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
         this task, and what the standbys left goes once they are.
         """
         self._recovery.sweep()
-        return super().get_available_resource(nodename)
+        resources: dict[str, typing.Any] = super().get_available_resource(
+            nodename)
+        return resources
 
     def update_provider_tree(
         self, provider_tree: typing.Any, nodename: str,
@@ -401,7 +406,9 @@ class FailoverLibvirtDriver(libvirt_driver.LibvirtDriver):
 
 
 def _precheck_error(refusal: exception.CannotSwap) -> Exception:
-    return nova_exception.MigrationPreCheckError(reason=str(refusal))
+    error: Exception = nova_exception.MigrationPreCheckError(
+        reason=str(refusal))
+    return error
 
 
 def _without(network_info: model.NetworkInfo,

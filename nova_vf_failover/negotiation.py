@@ -68,7 +68,7 @@ class Offer:
     @property
     def declined(self) -> str:
         """Why the destination wants it done without a standby, or empty."""
-        return self._terms.get('declined', '')
+        return str(self._terms.get('declined', ''))
 
     def destination_vif(self) -> model.VIF:
         """The port with its binding on the destination."""
@@ -98,7 +98,8 @@ class Offer:
 
     @property
     def _terms(self) -> dict[str, typing.Any]:
-        return self.source_vif['meta'][KEY]
+        terms: dict[str, typing.Any] = self.source_vif['meta'][KEY]
+        return terms
 
     def _say(self, **terms: str) -> None:
         # Nova sends on only what has been set.

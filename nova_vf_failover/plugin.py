@@ -30,7 +30,8 @@ LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 
 
-class FailoverPlugin(plugin.PluginBase):
+# os-vif has no type hints for mypy (no py.typed): its class is Any.
+class FailoverPlugin(plugin.PluginBase):  # type: ignore[misc]
     """An os-vif plugin that plugs nothing and installs the compute driver."""
 
     CONFIG_OPTS = ()
@@ -52,7 +53,8 @@ class FailoverPlugin(plugin.PluginBase):
             refusal = f'nova_vf_failover: {fault}'
             LOG.critical(refusal)
             raise SystemExit(refusal)
-        return super().load(plugin_name)
+        loaded: FailoverPlugin = super().load(plugin_name)
+        return loaded
 
     def describe(self) -> host_info.HostPluginInfo:
         return host_info.HostPluginInfo(

@@ -10,16 +10,26 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What this package does with privileges that Nova's own context lacks.
+"""What this package does with privileges.
 
-Nova's ``nova.privsep.sys_admin_pctxt`` has no CAP_NET_RAW, and whoever adds it
+Nova's own context, ``nova.privsep.sys_admin_pctxt``, is enough for most of it:
+what an operator has allowed nova-compute to start with privileges stays as it
+is. It takes functions of every module whose name begins with "nova".
+
+That one has no CAP_NET_RAW, and whoever adds it
 there gives it to everything that Nova does with privileges. A context of our
 own has that one and nothing else. It needs a line in rootwrap's filters, see
 ``etc/nova/rootwrap.d/nova-vf-failover.filters``.
 """
 
+from collections.abc import Callable
+import typing
+
+import nova.privsep
 from oslo_privsep import capabilities
 from oslo_privsep import priv_context
+
+_Function = typing.TypeVar('_Function', bound=Callable[..., typing.Any])
 
 SECTION = 'nova_vf_failover_net_raw'
 CAPABILITIES = [capabilities.CAP_NET_RAW]
@@ -30,3 +40,9 @@ net_raw = priv_context.PrivContext(
     pypath=__name__ + '.net_raw',
     capabilities=CAPABILITIES,
 )
+
+
+def sys_admin(function: _Function) -> _Function:
+    """Have a function run with the privileges of Nova's own context."""
+    return typing.cast(
+        _Function, nova.privsep.sys_admin_pctxt.entrypoint(function))

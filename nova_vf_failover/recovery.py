@@ -187,7 +187,8 @@ class Recovery:
     @staticmethod
     def _nearest(now: float) -> float:
         """The times for which this look is nearer than the next one."""
-        return now + CONF.vf_failover.recovery_interval / 2
+        interval: int = CONF.vf_failover.recovery_interval
+        return now + interval / 2
 
     def _complain(self, server: str, text: str) -> None:
         if self._complaints.get(server) != text:

@@ -164,9 +164,10 @@ class Reporter:
             'ports': list(ports), 'attempt': attempt})
 
     def _event(self, name: str) -> typing.ContextManager[typing.Any]:
-        return compute_utils.EventReporter(
+        event: typing.ContextManager[typing.Any] = compute_utils.EventReporter(
             self._context, name, self._host, self._instance.uuid,
             graceful_exit=True)
+        return event
 
     def _end_step(self, ports: list[str], step: moves.Step) -> None:
         LOG.info('%(step)s of %(count)d port(s) %(outcome)s after '

@@ -84,7 +84,9 @@ class Workbench:
 
     def guests(self) -> list[libvirt_guest.Guest]:
         """The running domains of this host."""
-        return self._driver._host.list_guests(only_running=True)
+        guests: list[libvirt_guest.Guest] = self._driver._host.list_guests(
+            only_running=True)
+        return guests
 
     def devices(self) -> set[str]:
         """The host's network devices that these domains have."""
@@ -100,7 +102,8 @@ class Workbench:
 
     def power_state(self, instance: objects.Instance) -> int:
         """Nova's power state of a server."""
-        return self.guest(instance).get_power_state(self._driver._host)
+        return int(
+            self.guest(instance).get_power_state(self._driver._host))
 
     def domain(self, instance: objects.Instance) -> vf_domain.Domain:
         """The domain of a server as we see it."""

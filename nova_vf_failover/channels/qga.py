@@ -120,7 +120,8 @@ class QemuGuestAgentChannel(base.Channel):
               program: str) -> dict[str, typing.Any]:
         """What ``guest-exec-status`` says once the program has ended."""
         def status() -> dict[str, typing.Any]:
-            answer = _command(guest, 'guest-exec-status', {'pid': pid})
+            answer: dict[str, typing.Any] = _command(
+                guest, 'guest-exec-status', {'pid': pid})
             if not answer.get('exited'):
                 raise _StillRunning()
             return answer

@@ -126,8 +126,8 @@ def _print_json(document: typing.Any) -> None:
 def _add_commands(parsers: typing.Any) -> None:
     def add(name: str, action: Callable[[], int],
             description: str) -> argparse.ArgumentParser:
-        parser = parsers.add_parser(name, help=description,
-                                    description=description)
+        parser: argparse.ArgumentParser = parsers.add_parser(
+            name, help=description, description=description)
         parser.add_argument('--json', action='store_true',
                             help='print JSON for programs')
         parser.set_defaults(action_fn=action)
@@ -171,7 +171,8 @@ def main(arguments: list[str] | None = None) -> int:
     """The console script."""
     _prepare(sys.argv[1:] if arguments is None else arguments)
     try:
-        return CONF.command.action_fn()
+        action: Callable[[], int] = CONF.command.action_fn
+        return action()
     except (servers.NotHere, servers.Unreachable) as error:
         print(error, file=sys.stderr)
         return UNUSABLE

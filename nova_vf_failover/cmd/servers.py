@@ -121,7 +121,8 @@ def domains(read_only: bool = False) -> list[typing.Any]:
     :raises Unreachable: nobody knows
     """
     try:
-        return connect(read_only).listAllDomains(_ACTIVE)
+        listed: list[typing.Any] = connect(read_only).listAllDomains(_ACTIVE)
+        return listed
     except ImportError as error:
         raise Unreachable(
             'The Python module libvirt is missing. Install libvirt-python '
@@ -200,9 +201,14 @@ def _name(tree: etree._Element) -> str:
     return ''
 
 
+def _mac(interface: etree._Element) -> str:
+    element = interface.find('mac')
+    return '' if element is None else element.get('address', '').lower()
+
+
 def _nics(tree: etree._Element, away: set[str]) -> Iterable[Nic]:
     for element in tree.iterfind('./devices/interface'):
-        mac = element.find('mac').get('address', '').lower()
+        mac = _mac(element)
         if element.get('type') == 'hostdev':
             yield Nic(mac, 'primary', _address(element))
         elif element.get('type') == 'direct' and mac in away:

@@ -96,7 +96,7 @@ def _checksum(data: bytes) -> int:
     """RFC 1071."""
     if len(data) % 2:
         data += b'\0'
-    total = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    total: int = sum(struct.unpack('!%dH' % (len(data) // 2), data))
     while total >> 16:
         total = (total & 0xffff) + (total >> 16)
     return ~total & 0xffff

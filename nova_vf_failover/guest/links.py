@@ -251,4 +251,5 @@ def _ask_driver(name: str) -> str:
             if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
                 return ''
             raise
-    return _DRVINFO.unpack(answer.tobytes())[1].split(b'\0')[0].decode()
+    driver: bytes = _DRVINFO.unpack(answer.tobytes())[1]
+    return driver.split(b'\0')[0].decode()

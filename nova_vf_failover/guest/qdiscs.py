@@ -71,7 +71,7 @@ def put(bodies: typing.Iterable[bytes],
 
 def _is(body: bytes, index: int) -> bool:
     _, its, handle, _, _ = _HEADER.unpack_from(body)
-    return its == index and handle != 0
+    return bool(its == index and handle)
 
 
 def _kind(body: bytes) -> str:

@@ -16,9 +16,10 @@ import dataclasses
 import errno
 import typing
 
-import nova.privsep
 import pyroute2
 from pyroute2.netlink import exceptions
+
+from nova_vf_failover import privileges
 
 # Flags of struct ifinfomsg: "administratively up" and "takes in every
 # multicast group", see include/uapi/linux/if.h.
@@ -128,17 +129,14 @@ def _lower(message: typing.Any, messages: dict[int, typing.Any]) -> str | None:
     return lower and lower.get_attr('IFLA_IFNAME')
 
 
-# Nova's own context: what an operator has allowed nova-compute to start with
-# privileges stays as it is. The context takes functions of every module whose
-# name begins with "nova".
-@nova.privsep.sys_admin_pctxt.entrypoint
+@privileges.sys_admin
 def _set_alias(name: str, alias: str) -> None:
     with pyroute2.IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=name):
             netlink.link('set', index=index, ifalias=alias)
 
 
-@nova.privsep.sys_admin_pctxt.entrypoint
+@privileges.sys_admin
 def _receive_all_groups(name: str) -> None:
     with pyroute2.IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=name):
@@ -146,7 +144,7 @@ def _receive_all_groups(name: str) -> None:
                          change=_IFF_ALLMULTI)
 
 
-@nova.privsep.sys_admin_pctxt.entrypoint
+@privileges.sys_admin
 def _delete(name: str) -> None:
     with pyroute2.IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=name):

@@ -165,8 +165,8 @@ class MacvtapStandby(base.Standby):
         """The name of the PF of the VIF's VF."""
         address = vif['profile']['pci_slot']
         try:
-            return nova.pci.utils.get_ifname_by_pci_address(
-                address, pf_interface=True)
+            return str(nova.pci.utils.get_ifname_by_pci_address(
+                address, pf_interface=True))
         except nova.exception.PciDeviceNotFoundById as error:
             raise exception.CannotSwap(
                 vif['id'], f'VF {address} has no PF with a network interface '

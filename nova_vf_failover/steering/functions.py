@@ -18,10 +18,10 @@ import typing
 
 import nova.exception
 import nova.pci.utils
-import nova.privsep
 import pyroute2
 
 from nova_vf_failover import exception
+from nova_vf_failover import privileges
 
 # Asks for what the PF says of its VFs, without their statistics, which may be
 # more than fits into an attribute: include/uapi/linux/rtnetlink.h,
@@ -138,14 +138,14 @@ def _macs(link: typing.Any) -> typing.Iterator[tuple[int, str]]:
             yield told['vf'], told['mac'][:17].lower()
 
 
-@nova.privsep.sys_admin_pctxt.entrypoint
+@privileges.sys_admin
 def _set_mac(pf: str, number: int, mac: str) -> None:
     with pyroute2.IPRoute() as netlink:
         index, = netlink.link_lookup(ifname=pf)
         netlink.link('set', index=index, vf={'vf': number, 'mac': mac})
 
 
-@nova.privsep.sys_admin_pctxt.entrypoint
+@privileges.sys_admin
 def _down_and_up(device: str) -> bool:
     with pyroute2.IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=device):
