@@ -54,7 +54,8 @@ def write(target: str) -> int:
                 os.utime(os.path.join(where, name), (_WHEN, _WHEN))
         zipapp.create_archive(
             folder, target, interpreter=_INTERPRETER, compressed=True)
-    os.chmod(target, 0o755)
+    # A program for everybody.
+    os.chmod(target, 0o755)  # nosec B103
     return os.path.getsize(target)
 
 

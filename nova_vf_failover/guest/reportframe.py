@@ -43,8 +43,10 @@ def build(mac: str, own: typing.List[typing.Tuple[int, str]],
     """
     addresses = [address for family, address in own
                  if family == socket.AF_INET]
+    # In an ARP frame; no socket is bound to it.
+    nobody = '0.0.0.0'  # nosec B104
     announced = frames.announcement(
-        socket.AF_INET, mac, addresses[0] if addresses else '0.0.0.0')
+        socket.AF_INET, mac, addresses[0] if addresses else nobody)
     known = report.ports.get(mac, {})
     return announced + _REPORT.pack(
         _MAGIC, _VERSION, report.generation, _USES[report.use or ''],

@@ -33,7 +33,7 @@ ADDR_GEN_MODE = 'ipv6/conf:addr_gen_mode'
 ARP_IGNORE = 'ipv4/conf:arp_ignore'
 ARP_NOTIFY = 'ipv4/conf:arp_notify'
 NDISC_NOTIFY = 'ipv6/conf:ndisc_notify'
-STABLE_SECRET = 'ipv6/conf:stable_secret'
+STABLE_SECRET = 'ipv6/conf:stable_secret'  # nosec B105: a sysctl's name
 
 # The MTU has a message of its own.
 _LEFT_OUT = frozenset(['ipv6/conf:mtu'])

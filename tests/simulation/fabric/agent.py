@@ -97,8 +97,14 @@ class Agent:
             self._service.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
+        """End the service, if it is there, as an init would."""
         if self._service and self._service.poll() is None:
-            self.kill()
+            self._service.terminate()
+            try:
+                self._service.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise
         self._folder.cleanup()
 
     def command(self, *arguments: str, given: str = '',
