@@ -14,7 +14,13 @@
 
 project = 'nova_vf_failover'
 copyright = 'the authors of nova_vf_failover'
-extensions = ['openstackdocstheme', 'oslo_config.sphinxext']
+extensions = ['openstackdocstheme', 'oslo_config.sphinxext',
+              'sphinx.ext.autodoc']
+# What the described modules import, and the documentation does not need.
+autodoc_mock_imports = ['lxml', 'nova', 'oslo_log', 'oslo_privsep',
+                        'oslo_serialization', 'pyroute2']
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'signature'
 html_theme = 'openstackdocs'
 openstackdocs_auto_name = False
 openstackdocs_use_storyboard = False
