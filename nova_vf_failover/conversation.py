@@ -71,13 +71,8 @@ class Conversation:
         """
         report = self._ask(intents.Use.STANDBY, ports,
                            CONF.vf_failover.failover_timeout)
-        if report.stayed:
-            raise exception.GuestRefused(
-                f'The guest stays where it is: {report.message}')
-        if not report.finished:
-            raise exception.ChannelError(
-                'The guest has not moved to its standby NICs in time: '
-                f'{report.message or report.state.value}.')
+        _require(report, report.finished, 'The guest stays where it is',
+                 'The guest has not moved to its standby NICs in time')
         return [port for port in ports if port.id in report.overlap]
 
     def arm(self, ports: list[Port]) -> None:
@@ -91,13 +86,9 @@ class Conversation:
         """
         report = self._channel.tell(self._guest, self._ledger.intent(
             intents.Use.PRIMARY, ports, CONF.vf_failover.failback_timeout))
-        if report.stayed:
-            raise exception.GuestRefused(
-                f'The guest will not go back to its VFs: {report.message}')
-        if not report.accepted:
-            raise exception.ChannelError(
-                'The guest has not said that it waits for its VFs: '
-                f'{report.message or report.state.value}')
+        _require(report, report.accepted,
+                 'The guest will not go back to its VFs',
+                 'The guest has not said that it waits for its VFs')
 
     def await_primary(self, ports: list[Port]) -> None:
         """Wait until the guest uses its VFs.
@@ -107,13 +98,9 @@ class Conversation:
         """
         report = self._ask(intents.Use.PRIMARY, ports,
                            CONF.vf_failover.failback_timeout)
-        if report.stayed:
-            raise exception.GuestRefused(
-                f'The guest stays on its standby NICs: {report.message}')
-        if not report.finished:
-            raise exception.ChannelError(
-                'The guest has not moved to its VFs in time: '
-                f'{report.message or report.state.value}.')
+        _require(report, report.finished,
+                 'The guest stays on its standby NICs',
+                 'The guest has not moved to its VFs in time')
 
     def _ask(self, use: intents.Use, ports: list[Port],
              timeout: int) -> intents.Report:
@@ -121,3 +108,17 @@ class Conversation:
             self._guest, self._ledger.intent(use, ports, timeout), timeout)
         self._heard(report)
         return report
+
+
+def _require(report: intents.Report, fulfilled: bool, refused: str,
+             unknown: str) -> None:
+    """See that a guest has done what it was told.
+
+    :param refused: what a guest says that stays on the NIC that it uses
+    :param unknown: what is known of one that says neither
+    """
+    if report.stayed:
+        raise exception.GuestRefused(f'{refused}: {report.message}')
+    if not fulfilled:
+        raise exception.ChannelError(
+            f'{unknown}: {report.message or report.state.value}')

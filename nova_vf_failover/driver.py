@@ -26,15 +26,14 @@ import functools
 import threading
 import typing
 
-from nova.compute import power_state
 from nova.compute import task_states
-from nova import exception as nova_exception
 from nova.network import model
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from nova_vf_failover import admission
 from nova_vf_failover import exception
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
@@ -45,8 +44,6 @@ from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
-
-REQUIRED = modes.Mode.REQUIRED
 
 # Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
 # fields no type checker sees.
@@ -65,7 +62,7 @@ class FailoverLibvirtDriver(
         self._bench = workbench.Workbench(self, self.virtapi._compute, host)
         self._operations = self._bench.operations
         self._standby = self._bench.standby
-        self._claims = self._bench.claims
+        self._admission = admission.Admission(self._bench)
         self._recovery = recovery.Recovery(self._bench)
         self._recovery.start()
 
@@ -108,16 +105,7 @@ class FailoverLibvirtDriver(
         """On the source: offer to swap, if every VF port could be."""
         data = super().check_can_live_migrate_source(
             context, instance, dest_check_data, block_device_info)
-        network_info = instance.get_network_info()
-        if (any(negotiation.is_vf(vif) for vif in network_info)
-                and not self._left_to_nova(instance)):
-            mode = modes.of(instance)
-            try:
-                self._check_swap(context, instance, network_info)
-            except exception.CannotSwap as refusal:
-                self._refuse_or_go_native(instance, refusal, mode)
-            else:
-                negotiation.offer(data, network_info, mode is REQUIRED)
+        self._admission.offer(context, instance, data)
         return data
 
     def check_source_migrate_data_at_dest(
@@ -128,14 +116,7 @@ class FailoverLibvirtDriver(
         """On the destination: see whether its PFs could carry a standby."""
         data = super().check_source_migrate_data_at_dest(
             ctxt, instance, migrate_data, migration, limits, allocs)
-        for offer in negotiation.offers(data):
-            try:
-                self._standby.check(offer.destination_profile())
-            except exception.CannotSwap as refusal:
-                if offer.required:
-                    self._claims.release(ctxt, instance)
-                    raise _precheck_error(refusal)
-                offer.decline(str(refusal))
+        self._admission.weigh(ctxt, instance, data)
         return data
 
     def pre_live_migration(
@@ -303,41 +284,6 @@ class FailoverLibvirtDriver(
 
     # -- what the hooks share ------------------------------------------------
 
-    def _check_swap(self, context: Context, instance: objects.Instance,
-                    network_info: model.NetworkInfo) -> None:
-        """:raises exception.CannotSwap: this server stays with Nova's way"""
-        if self._bench.power_state(instance) != power_state.RUNNING:
-            raise exception.CannotSwap(
-                instance.uuid, 'the server is not running, so its guest '
-                'cannot change NICs.', 'Unpause or resume it first.')
-        try:
-            with self._operations.begin(instance.uuid):
-                self._bench.swap(context, instance).check(
-                    self._bench.ports(network_info))
-        except exception.Busy as busy:
-            raise exception.CannotSwap(instance.uuid, str(busy), '') from busy
-
-    def _left_to_nova(self, instance: objects.Instance) -> bool:
-        """Whether the server is not to be swapped.
-
-        A server that is degraded has to be, whatever it asks for: Nova would
-        rewrite the standby as a VF and try to migrate that.
-        """
-        return (modes.of(instance) is modes.Mode.OFF and not
-                self._bench.domain(instance).read_journal().entries)
-
-    def _refuse_or_go_native(self, instance: objects.Instance,
-                             refusal: exception.CannotSwap,
-                             mode: modes.Mode) -> None:
-        if mode is REQUIRED:
-            raise _precheck_error(refusal)
-        degraded = self._bench.domain(instance).read_journal().entries
-        if degraded:
-            # Nova would rewrite the standby as a VF and try to migrate that.
-            raise _precheck_error(refusal)
-        LOG.warning('The live migration will interrupt the network of the '
-                    'server: %s', refusal, instance=instance)
-
     def _failover(self, context: Context, instance: objects.Instance,
                   migrate_data: MigrateData) -> None:
         answered = [offer for offer in negotiation.offers(migrate_data)
@@ -347,7 +293,7 @@ class FailoverLibvirtDriver(
             stranded = swapped.ledger.away() - {
                 offer.source_vif['id'] for offer in answered}
             if (CONF.vf_failover.peer_without_plugin == 'abort'
-                    or modes.chosen(instance) is REQUIRED):
+                    or modes.chosen(instance) is modes.Mode.REQUIRED):
                 stranded |= negotiation.unanswered(migrate_data)
             if stranded:
                 raise exception.CannotSwap(
@@ -403,12 +349,6 @@ class FailoverLibvirtDriver(
             # turn its migration into an error.
             LOG.exception('What the standby of the server has left on this '
                           'host cannot be removed', instance=instance)
-
-
-def _precheck_error(refusal: exception.CannotSwap) -> Exception:
-    error: Exception = nova_exception.MigrationPreCheckError(
-        reason=str(refusal))
-    return error
 
 
 def _without(network_info: model.NetworkInfo,

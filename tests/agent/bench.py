@@ -26,11 +26,9 @@ import bisect
 import functools
 import json
 import os
-import select
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import typing
 
@@ -40,22 +38,18 @@ from rich import progress
 from rich import table
 
 from nova_vf_failover.guest import bundle
-from nova_vf_failover.guest import links
-from nova_vf_failover.guest import netlink
 from nova_vf_failover.steering import base as steerings
 from nova_vf_failover.steering import none
 from nova_vf_failover.steering import placeholder
 from nova_vf_failover.steering import refilter
 from tests.agent import pythons
 from tests.agent import stream
+from tests.agent import watch
 from tests.guest import base
 from tests.simulation.fabric import host as hosts
 from tests.simulation.fabric import nic as nics
 from tests.simulation.fabric import traffic
 
-RTM_NEWLINK, RTM_DELRULE = 16, 33
-# RTMGRP_IPV4_RULE and the bit of RTNLGRP_IPV6_RULE
-_RULES = 0x80 | 1 << 18
 # Seconds for which packets are watched after a step.
 _REST = 0.3
 
@@ -98,46 +92,6 @@ class Bench(base.Stage, fixtures.Fixture):
     def back(self) -> None:
         self.detach_vf('alpha', self.ports[0], 1)
         self.come_back('alpha', {self.ports[0]: 1})
-
-
-class Watch(threading.Thread):
-    """Notes when the VF has appeared, and when the last rule has gone."""
-
-    def __init__(self, bench: Bench) -> None:
-        super().__init__(daemon=True)
-        # The standby has the VF's MAC, and changes as well.
-        self._known = {link['index']
-                       for link in bench.guest.netlink.get_links()}
-        self._kernel = bench.guest.inside(
-            lambda: netlink.Netlink(links.CHANGES | _RULES))
-        self._over = threading.Event()
-        self.appeared: float | None = None
-        self.switched: float | None = None
-        self.start()
-
-    def run(self) -> None:
-        while not self._over.is_set():
-            if select.select([self._kernel.socket], [], [], 0.05)[0]:
-                self._note(self._kernel.socket.recv(65536))
-
-    def _note(self, data: bytes) -> None:
-        kind = int.from_bytes(data[4:6], sys.byteorder)
-        if kind == RTM_NEWLINK and self.appeared is None:
-            # Behind the header: family, type, index.
-            index = int.from_bytes(data[20:24], sys.byteorder)
-            if index not in self._known:
-                self.appeared = time.monotonic()
-        elif kind == RTM_DELRULE:
-            self.switched = time.monotonic()
-
-    def stop(self) -> float:
-        """Seconds from the one to the other."""
-        self._over.set()
-        self.join()
-        self._kernel.close()
-        if self.appeared is None or self.switched is None:
-            raise RuntimeError('the kernel did not tell of the failback')
-        return self.switched - self.appeared
 
 
 def measure_failover(switches: int, rate: float, shown: progress.Progress,
@@ -292,9 +246,9 @@ def measure_failback(times: int, shown: progress.Progress) -> Figures:
             bench.attach()
             bench.switch()
             bench.detach_vf('alpha', bench.ports[0], 1)
-            watch = Watch(bench)
+            watching = watch.Watch(bench.guest)
             bench.come_back('alpha', {bench.ports[0]: 1})
-            found.append(watch.stop() * 1e3)
+            found.append(watching.stop() * 1e3)
     return {'median': statistics.median(found), 'max': max(found), 'n': times}
 
 

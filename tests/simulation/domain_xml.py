@@ -174,3 +174,50 @@ def _pci_address(device: etree._Element) -> str | None:
 def _alias(device: etree._Element) -> str | None:
     alias = device.find('alias')
     return None if alias is None else alias.get('name')
+
+
+def definition(tree: etree._Element) -> etree._Element:
+    """What is stored of XML that is to be defined: no names of a run."""
+    stored = copy.deepcopy(tree)
+    add_controllers(stored)
+    for device in stored.find('devices'):
+        alias = device.find('alias')
+        if alias is not None and not alias.get('name').startswith('ua-'):
+            device.remove(alias)
+        if device.tag == 'interface':
+            add_address(stored, device)
+            target = device.find('target')
+            if target is not None:
+                device.remove(target)
+    return stored
+
+
+def set_metadata(tree: etree._Element, metadata: str | None, key: str,
+                 uri: str) -> None:
+    """virDomainDefSetMetadata: one element a namespace, replaced whole."""
+    holder = tree.find('metadata')
+    if holder is None:
+        holder = etree.SubElement(tree, 'metadata')
+    for child in holder:
+        if etree.QName(child).namespace == uri:
+            holder.remove(child)
+    if metadata is None:
+        return
+    given = etree.fromstring(metadata)
+    name = etree.QName(given).localname
+    stored = etree.SubElement(holder, f'{{{uri}}}{name}', nsmap={key: uri})
+    stored.attrib.update(given.attrib)
+    stored.text = given.text
+    for child in given:
+        _store(child, stored, uri)
+
+
+def _store(given: etree._Element, parent: etree._Element, uri: str) -> None:
+    """libvirt puts elements without a namespace into the one of the key."""
+    name = etree.QName(given)
+    namespace = name.namespace or uri
+    stored = etree.SubElement(parent, f'{{{namespace}}}{name.localname}')
+    stored.attrib.update(given.attrib)
+    stored.text = given.text
+    for child in given:
+        _store(child, stored, uri)

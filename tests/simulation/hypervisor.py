@@ -20,9 +20,7 @@ that the guest has to consent to and that ends with an event; a migration that
 takes time, can be aborted and moves the domain.
 """
 
-from collections.abc import Callable
 import copy
-import dataclasses
 import threading
 import time
 import typing
@@ -34,33 +32,10 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from tests.simulation import dataplane
 from tests.simulation import domain_xml
 from tests.simulation import errors
+from tests.simulation import migrations
 
 # What a guest does when it is asked to let a device go.
 RELEASES, IGNORES, REFUSES = 'releases', 'ignores', 'refuses'
-
-
-@dataclasses.dataclass
-class Migrations:
-    """How the migrations of a world go.
-
-    :ivar copy_seconds: how long the memory copy takes
-    :ivar downtime_seconds: how long the guest stands still
-    :ivar proceed: cleared, the copy goes on until it is set or aborted
-    :ivar failure: what QEMU says, if the copy is to fail
-    :ivar observer: called with ``copy`` or ``stop`` and ``start`` or ``end``
-    """
-
-    copy_seconds: float = 0.0
-    downtime_seconds: float = 0.0
-    proceed: threading.Event = dataclasses.field(
-        default_factory=threading.Event)
-    failure: str | None = None
-    running: threading.Event = dataclasses.field(
-        default_factory=threading.Event)
-    observer: Callable[[str, str], None] = lambda step, phase: None
-
-    def __post_init__(self) -> None:
-        self.proceed.set()
 
 
 class World:
@@ -68,7 +43,7 @@ class World:
 
     def __init__(self) -> None:
         self.connections: dict[str, 'Connection'] = {}
-        self.migrations = Migrations()
+        self.migrations = migrations.Migrations()
         #: by domain UUID: what answers for the QEMU guest agent
         self.guest_agents: dict[str, typing.Any] = {}
         #: what guests do about a detach, by the type of the interface
@@ -88,7 +63,7 @@ class Domain(fakelibvirt.Domain):
         self._lock = threading.RLock()
         definition = etree.fromstring(xml)
         self._config: etree._Element | None = (
-            None if transient else _definition(definition))
+            None if transient else domain_xml.definition(definition))
         self._live: etree._Element | None = (
             domain_xml.make_live(definition) if running else None)
         self._unplugging: set[str] = set()
@@ -99,7 +74,7 @@ class Domain(fakelibvirt.Domain):
     def redefine(self, xml: str) -> None:
         """A new persistent definition; what runs goes on as it is."""
         with self._lock:
-            self._config = _definition(etree.fromstring(xml))
+            self._config = domain_xml.definition(etree.fromstring(xml))
             self._def = self._parse_definition(xml)
             self._transient = False
 
@@ -252,7 +227,7 @@ class Domain(fakelibvirt.Domain):
             for affected, tree in ((live, self._live),
                                    (config, self._config)):
                 if affected:
-                    _set_metadata(tree, metadata, key, uri)
+                    domain_xml.set_metadata(tree, metadata, key, uri)
 
     # -- migration -----------------------------------------------------------
 
@@ -285,36 +260,36 @@ class Domain(fakelibvirt.Domain):
             flags & fakelibvirt.VIR_MIGRATE_UNDEFINE_SOURCE))
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_COMPLETED
 
-    def _copy(self, migrations: Migrations) -> None:
-        migrations.observer('copy', 'start')
-        migrations.running.set()
+    def _copy(self, how: migrations.Migrations) -> None:
+        how.observer('copy', 'start')
+        how.running.set()
         try:
-            if self._abort.wait(migrations.copy_seconds):
+            if self._abort.wait(how.copy_seconds):
                 raise self._aborted()
-            while not migrations.proceed.wait(0.05):
+            while not how.proceed.wait(0.05):
                 if self._abort.is_set():
                     raise self._aborted()
-            if migrations.failure:
+            if how.failure:
                 raise errors.internal(
                     f'QEMU unexpectedly closed the monitor: '
-                    f'{migrations.failure}')
+                    f'{how.failure}')
         finally:
-            migrations.running.clear()
-            migrations.observer('copy', 'end')
+            how.running.clear()
+            how.observer('copy', 'end')
 
     def _aborted(self) -> Exception:
         return errors.aborted('migration out job: canceled by client')
 
-    def _switch_over(self, incoming: 'Domain', migrations: Migrations,
+    def _switch_over(self, incoming: 'Domain', how: migrations.Migrations,
                      undefine: bool) -> None:
         uuid = self.UUIDString()
-        migrations.observer('stop', 'start')
+        how.observer('stop', 'start')
         macvtaps = [nic for nic in self.nics() if nic.is_macvtap]
         for nic in macvtaps:
             self._connection.data_plane.disconnect_macvtap(uuid, nic, True)
-        time.sleep(migrations.downtime_seconds)
+        time.sleep(how.downtime_seconds)
         incoming.take_over()
-        migrations.observer('stop', 'end')
+        how.observer('stop', 'end')
         for nic in macvtaps:
             self._connection.data_plane.unplug_macvtap(uuid, nic)
         with self._lock:
@@ -420,50 +395,3 @@ class Connection(fakelibvirt.Connection):
         if event in self._event_callbacks:
             callback, opaque = self._event_callbacks[event]
             callback(self, domain, alias, opaque)
-
-
-def _definition(tree: etree._Element) -> etree._Element:
-    """What is stored of XML that is to be defined: no names of a run."""
-    definition = copy.deepcopy(tree)
-    domain_xml.add_controllers(definition)
-    for device in definition.find('devices'):
-        alias = device.find('alias')
-        if alias is not None and not alias.get('name').startswith('ua-'):
-            device.remove(alias)
-        if device.tag == 'interface':
-            domain_xml.add_address(definition, device)
-            target = device.find('target')
-            if target is not None:
-                device.remove(target)
-    return definition
-
-
-def _set_metadata(tree: etree._Element, metadata: str | None, key: str,
-                  uri: str) -> None:
-    """virDomainDefSetMetadata: one element a namespace, replaced whole."""
-    holder = tree.find('metadata')
-    if holder is None:
-        holder = etree.SubElement(tree, 'metadata')
-    for child in holder:
-        if etree.QName(child).namespace == uri:
-            holder.remove(child)
-    if metadata is None:
-        return
-    given = etree.fromstring(metadata)
-    name = etree.QName(given).localname
-    stored = etree.SubElement(holder, f'{{{uri}}}{name}', nsmap={key: uri})
-    stored.attrib.update(given.attrib)
-    stored.text = given.text
-    for child in given:
-        _store(child, stored, uri)
-
-
-def _store(given: etree._Element, parent: etree._Element, uri: str) -> None:
-    """libvirt puts elements without a namespace into the one of the key."""
-    name = etree.QName(given)
-    namespace = name.namespace or uri
-    stored = etree.SubElement(parent, f'{{{namespace}}}{name.localname}')
-    stored.attrib.update(given.attrib)
-    stored.text = given.text
-    for child in given:
-        _store(child, stored, uri)

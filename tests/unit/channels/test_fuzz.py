@@ -15,21 +15,17 @@
 import base64
 import json
 import struct
-import sys
-import types
 from unittest import mock
 
 import hypothesis
 from hypothesis import strategies
-from nova.tests.fixtures import libvirt as fakelibvirt
-from nova.virt.libvirt import guest as libvirt_guest
 from oslotest import base
 
 from nova_vf_failover.channels import frames
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover.channels import qga
-from nova_vf_failover import conf
 from nova_vf_failover import exception
+from tests.unit.channels import guest_agent
 
 ANYTHING = strategies.recursive(
     strategies.none() | strategies.booleans() | strategies.integers()
@@ -73,21 +69,12 @@ class ChannelFuzzTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        conf.register_opts(qga.CONF)
-        self.answers = []
-        module = types.ModuleType('libvirt_qemu')
-        module.qemuAgentCommand = (
-            lambda domain, command, timeout, flags: self.answers.pop(0))
-        for patch in (mock.patch.dict(sys.modules, libvirt_qemu=module),
-                      mock.patch.object(libvirt_guest, 'libvirt',
-                                        fakelibvirt)):
-            patch.start()
-            self.addCleanup(patch.stop)
+        self.answers = self.useFixture(guest_agent.Answers())
 
     @hypothesis.settings(max_examples=300, deadline=None)
     @hypothesis.given(ANSWERS)
     def test_guest_agent(self, said):
-        self.answers[:] = map(json.dumps, said)
+        self.answers.said[:] = map(json.dumps, said)
         try:
             report = qga.QemuGuestAgentChannel().check(mock.Mock(), INTENT)
         except exception.ChannelError as error:

@@ -12,20 +12,16 @@
 
 """A QEMU guest agent that answers what no QEMU guest agent answers."""
 
-import sys
-import types
 from unittest import mock
 
 import ddt
-from nova.tests.fixtures import libvirt as fakelibvirt
-from nova.virt.libvirt import guest as libvirt_guest
 from oslo_serialization import jsonutils
 from oslotest import base
 
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover.channels import qga
-from nova_vf_failover import conf
 from nova_vf_failover import exception
+from tests.unit.channels import guest_agent
 
 PID = jsonutils.dumps({'return': {'pid': 7}})
 INTENT = intents.Intent(5, intents.Use.STANDBY, 30.0,
@@ -37,16 +33,7 @@ class NonsenseTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        conf.register_opts(qga.CONF)
-        self.answers: list[str] = []
-        module = types.ModuleType('libvirt_qemu')
-        module.qemuAgentCommand = (
-            lambda domain, command, timeout, flags: self.answers.pop(0))
-        for patch in (mock.patch.dict(sys.modules, libvirt_qemu=module),
-                      mock.patch.object(libvirt_guest, 'libvirt',
-                                        fakelibvirt)):
-            patch.start()
-            self.addCleanup(patch.stop)
+        self.answers = self.useFixture(guest_agent.Answers())
 
     @ddt.named_data(
         ['no_json', ['{'], 'nonsense'],
@@ -64,7 +51,7 @@ class NonsenseTestCase(base.BaseTestCase):
          "exit code 127 and said nothing; on its standard error: 'no'"],
     )
     def test_is_an_error_of_the_channel(self, answers, words):
-        self.answers = list(answers)
+        self.answers.said[:] = answers
 
         error = self.assertRaises(
             exception.ChannelError, qga.QemuGuestAgentChannel().check,

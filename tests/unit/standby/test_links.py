@@ -15,13 +15,11 @@ import nova.tests.functional  # noqa: F401 isort: skip
 import os
 import unittest
 
-import nova.privsep
 from oslotest import base
 import pyroute2
-from pyroute2 import netns
 
 from nova_vf_failover.standby import links
-from tests.simulation.fabric import namespace
+from tests.unit import kernel
 
 
 @unittest.skipUnless(os.geteuid() == 0, 'network namespaces need root')
@@ -30,22 +28,11 @@ class HostLinksTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        name = namespace.unique_name('links')
-        netns.create(name)
-        self.addCleanup(netns.remove, name)
-        netns.pushns(name)
-        self.addCleanup(netns.popns)
-        # Calls what needs privileges in this thread, and so in the namespace.
-        nova.privsep.sys_admin_pctxt.set_client_mode(False)
-        self.addCleanup(nova.privsep.sys_admin_pctxt.set_client_mode, True)
+        self.pf = self.useFixture(kernel.OwnNetwork()).pf
         with pyroute2.IPRoute() as netlink:
-            netlink.link('add', ifname='pf0', kind='veth', peer='wire')
             netlink.link('add', ifname='switch', kind='bridge')
-            self.pf, = netlink.link_lookup(ifname='pf0')
-            wire, = netlink.link_lookup(ifname='wire')
             self.switch, = netlink.link_lookup(ifname='switch')
-            netlink.link('set', index=wire, state='up')
-            netlink.link('set', index=self.pf, state='up', mtu=1400)
+            netlink.link('set', index=self.pf, mtu=1400)
         self.links = links.HostLinks()
 
     def test_what_netlink_says(self):

@@ -19,16 +19,14 @@ from unittest import mock
 
 import fixtures
 import nova.exception
-import nova.privsep
 from oslotest import base
 import pyroute2
 from pyroute2.netlink import exceptions
 from pyroute2.netlink.rtnl import ifinfmsg
-from pyroute2 import netns
 
 from nova_vf_failover import exception
 from nova_vf_failover.steering import functions
-from tests.simulation.fabric import namespace
+from tests.unit import kernel
 
 VF = functions.Function('0000:81:00.2', 'pf0', 1)
 
@@ -122,17 +120,7 @@ class KernelTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        name = namespace.unique_name('functions')
-        netns.create(name)
-        self.addCleanup(netns.remove, name)
-        netns.pushns(name)
-        self.addCleanup(netns.popns)
-        nova.privsep.sys_admin_pctxt.set_client_mode(False)
-        self.addCleanup(nova.privsep.sys_admin_pctxt.set_client_mode, True)
-        with pyroute2.IPRoute() as netlink:
-            netlink.link('add', ifname='pf0', kind='veth', peer='wire')
-            self.pf, = netlink.link_lookup(ifname='pf0')
-            netlink.link('set', index=self.pf, state='up')
+        self.pf = self.useFixture(kernel.OwnNetwork()).pf
 
     def test_device_without_vfs_refuses(self):
         error = self.assertRaises(

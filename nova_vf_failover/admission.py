@@ -1,0 +1,123 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Which servers are swapped, which are left to Nova, and which stay.
+
+Each host answers for its part before a live migration begins.
+"""
+
+from __future__ import annotations
+
+import typing
+
+from nova.compute import power_state
+from nova import exception as nova_exception
+from nova.network import model
+from nova import objects
+from oslo_log import log as logging
+
+from nova_vf_failover import exception
+from nova_vf_failover import modes
+from nova_vf_failover import negotiation
+from nova_vf_failover import workbench
+
+LOG = logging.getLogger(__name__)
+
+# Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
+# fields no type checker sees.
+Context: typing.TypeAlias = typing.Any
+MigrateData: typing.TypeAlias = typing.Any
+
+
+class Admission:
+    """Asked on the source and on the destination before a live migration.
+
+    :param bench: what there is on this host
+    """
+
+    def __init__(self, bench: workbench.Workbench) -> None:
+        self._bench = bench
+
+    def offer(self, context: Context, instance: objects.Instance,
+              data: MigrateData) -> None:
+        """On the source: offer to swap, if every VF port could be.
+
+        :raises nova.exception.MigrationPreCheckError: it has to be swapped
+            and cannot be
+        """
+        network_info = instance.get_network_info()
+        if (not any(negotiation.is_vf(vif) for vif in network_info)
+                or self._left_to_nova(instance)):
+            return
+        mode = modes.of(instance)
+        try:
+            self._check(context, instance, network_info)
+        except exception.CannotSwap as refusal:
+            self._refuse_or_go_native(instance, refusal, mode)
+        else:
+            negotiation.offer(data, network_info,
+                              mode is modes.Mode.REQUIRED)
+
+    def weigh(self, context: Context, instance: objects.Instance,
+              data: MigrateData) -> None:
+        """On the destination: see whether its PFs could carry a standby.
+
+        :raises nova.exception.MigrationPreCheckError: one could not, and the
+            server has to be swapped
+        """
+        for offer in negotiation.offers(data):
+            try:
+                self._bench.standby.check(offer.destination_profile())
+            except exception.CannotSwap as refusal:
+                if offer.required:
+                    self._bench.claims.release(context, instance)
+                    raise _error(refusal)
+                offer.decline(str(refusal))
+
+    def _check(self, context: Context, instance: objects.Instance,
+               network_info: model.NetworkInfo) -> None:
+        """:raises exception.CannotSwap: this server stays with Nova's way"""
+        if self._bench.power_state(instance) != power_state.RUNNING:
+            raise exception.CannotSwap(
+                instance.uuid, 'the server is not running, so its guest '
+                'cannot change NICs.', 'Unpause or resume it first.')
+        try:
+            with self._bench.operations.begin(instance.uuid):
+                self._bench.swap(context, instance).check(
+                    self._bench.ports(network_info))
+        except exception.Busy as busy:
+            raise exception.CannotSwap(instance.uuid, str(busy), '') from busy
+
+    def _left_to_nova(self, instance: objects.Instance) -> bool:
+        """Whether the server is not to be swapped.
+
+        A server that is degraded has to be, whatever it asks for: Nova would
+        rewrite the standby as a VF and try to migrate that.
+        """
+        return (modes.of(instance) is modes.Mode.OFF and not
+                self._bench.domain(instance).read_journal().entries)
+
+    def _refuse_or_go_native(self, instance: objects.Instance,
+                             refusal: exception.CannotSwap,
+                             mode: modes.Mode) -> None:
+        # A standby Nova would rewrite as a VF, and try to migrate that.
+        if (mode is modes.Mode.REQUIRED
+                or self._bench.domain(instance).read_journal().entries):
+            raise _error(refusal)
+        LOG.warning('The live migration will interrupt the network of the '
+                    'server: %s', refusal, instance=instance)
+
+
+def _error(refusal: exception.CannotSwap) -> Exception:
+    error: Exception = nova_exception.MigrationPreCheckError(
+        reason=str(refusal))
+    return error
