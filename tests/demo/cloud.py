@@ -149,7 +149,8 @@ class Cloud(base.FailoverTestCase):
             self.api_fixture.app(), tokens)))
         others = self.useFixture(doors.Door(doors.OtherDoors(
             tokens, compute.url, self._images, self._networks,
-            lambda: [_shown(port) for port in self.ports], self._make_port)))
+            lambda: [_shown(port) for port in self.ports], self._make_port,
+            self._remove_port)))
         return command_line.OpenStack(f'{others.url}/identity')
 
     def _images(self) -> list[dict[str, typing.Any]]:
@@ -168,6 +169,10 @@ class Cloud(base.FailoverTestCase):
         self._port = network.Port(1, port['mac_address'])
         self.net.add_port(self._port)
         return _shown(port)
+
+    def _remove_port(self, port_id: str) -> None:
+        self.ports = [port for port in self.ports if port['id'] != port_id]
+        self.neutron._ports.pop(port_id, None)
 
     # -- the guest -----------------------------------------------------------
 

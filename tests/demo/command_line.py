@@ -30,10 +30,11 @@ class OpenStack:
     """Runs commands against one cloud.
 
     :param identity: the URL of Keystone
+    :ivar environment: the variables that lead there
     """
 
     def __init__(self, identity: str) -> None:
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items()
                if not name.startswith('OS_')},
             'OS_AUTH_TYPE': 'v3password', 'OS_AUTH_URL': f'{identity}/v3',
@@ -57,7 +58,7 @@ class OpenStack:
                 'There is no openstack command beside this Python; install '
                 'demo-requirements.txt.')
         done = subprocess.run(
-            [self._program, *arguments], env=self._environment, text=True,
+            [self._program, *arguments], env=self.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if done.returncode:
             raise CommandFailed(

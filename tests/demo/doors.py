@@ -93,16 +93,19 @@ class OtherDoors:
     :param networks: finds all networks
     :param ports: finds all ports
     :param add_port: makes a port from the body of a request
+    :param remove_port: removes the port of an id
     """
 
     def __init__(self, tokens: Tokens, compute: str,
                  images: Callable[[], list[Document]],
                  networks: Callable[[], list[Document]],
                  ports: Callable[[], list[Document]],
-                 add_port: Callable[[Document], Document]) -> None:
+                 add_port: Callable[[Document], Document],
+                 remove_port: Callable[[str], None]) -> None:
         self._tokens = tokens
         self._compute = compute
         self._add_port = add_port
+        self._remove_port = remove_port
         self._collections: dict[tuple[str, str], typing.Any] = {
             ('image', 'images'): images,
             ('network', 'extensions'): lambda: [],
@@ -123,6 +126,9 @@ class OtherDoors:
                 request.method == 'POST'):
             return _answer({'port': self._add_port(request.json['port'])},
                            status=201)
+        if request.method == 'DELETE':
+            self._remove_port(path[-1])
+            return webob.Response(status=204)
         return self._look(request, service, path[1:])
 
     def _identity(self, request: webob.Request,
