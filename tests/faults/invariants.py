@@ -1,0 +1,363 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What must be true of servers with VFs, whatever has happened to them.
+
+Two of them hold at every moment, a third of every server that nobody works
+upon, and the others of a cloud that has come to rest. Nothing here raises for
+what it finds: each question is answered with the violations that there are.
+"""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+import nova.tests.functional  # noqa: F401 isort: skip
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+import threading
+import typing
+
+from lxml import etree
+from nova import objects
+from nova.objects import fields
+from nova.tests.fixtures import libvirt as fakelibvirt
+
+from nova_vf_failover import journal
+from tests.simulation import dataplane
+
+#: the guest reaches its peer through at least one NIC, always
+NETWORK = 'network'
+#: two NICs of one MAC only where the journal says so, always
+ONE_NIC = 'one_nic'
+#: tracker, Placement, bindings, domain and host's interfaces say the same
+AGREEMENT = 'agreement'
+#: the status of the migration and the state of the server are so
+TRUTH = 'truth'
+#: no thread, device, VF or allocation belongs to nobody
+LEAKS = 'leaks'
+
+NAMES = (NETWORK, ONE_NIC, AGREEMENT, TRUTH, LEAKS)
+
+# Migrations that go on, as nova.objects.MigrationList has them.
+_IN_PROGRESS = frozenset({
+    'accepted', 'queued', 'preparing', 'pre-migrating', 'migrating',
+    'running', 'post-migrating', 'finished', 'reverting', 'confirming'})
+
+_HELD = (fields.PciDeviceStatus.ALLOCATED, fields.PciDeviceStatus.CLAIMED)
+
+
+@dataclasses.dataclass(frozen=True)
+class Violation:
+    """Something that is not as it must be.
+
+    :ivar invariant: one of NAMES
+    :ivar subject: the server or the host that it is true of
+    """
+
+    invariant: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f'{self.invariant}: {self.subject}: {self.text}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Server:
+    """A server and the MACs of its VF ports, by the id of the port."""
+
+    uuid: str
+    macs: dict[str, str]
+
+    @classmethod
+    def of(cls, uuid: str,
+           ports: Iterable[dict[str, typing.Any]]) -> 'Server':
+        """A server with ports as Neutron shows them."""
+        return cls(uuid, {port['id']: port['mac_address'].lower()
+                          for port in ports})
+
+
+class Invariants:
+    """Looks at a cloud of :class:`tests.functional.base.FailoverTestCase`.
+
+    :param cloud: that test case, with ``remember_hosts`` called
+    """
+
+    def __init__(self, cloud: typing.Any) -> None:
+        self._cloud = cloud
+        self._threads = set(threading.enumerate())
+
+    # -- at every moment -----------------------------------------------------
+
+    def network(self, server: Server) -> list[Violation]:
+        """The guest is reached through a NIC of each of its ports.
+
+        While a guest stands still in a stop-and-copy it is not asked; see
+        :class:`tests.faults.watch.Watch`.
+        """
+        planes = self._cloud.hosts.planes
+        return [Violation(NETWORK, server.uuid,
+                          f'{mac} is not reached: its guest '
+                          f'{self._nics(server, mac)}')
+                for mac in server.macs.values()
+                if not any(plane.reaches(server.uuid, mac)
+                           for plane in planes.values())]
+
+    def one_nic(self, server: Server) -> list[Violation]:
+        """A port outside the journal has its VF and nothing else.
+
+        As the journal is written before the act, this holds at each step.
+        """
+        found = []
+        for host, domain in self._domains(server):
+            away = _journal(domain)
+            for port, mac in server.macs.items():
+                kinds = sorted(nic.kind for nic in _nics(domain)
+                               if nic.mac == mac)
+                if port not in away and kinds != ['hostdev']:
+                    found.append(Violation(
+                        ONE_NIC, server.uuid, f'port {port} is not in the '
+                        f'journal on {host} and its NICs are {kinds}'))
+        return found
+
+    # -- at rest -------------------------------------------------------------
+
+    def at_rest(self, servers: Iterable[Server]) -> list[Violation]:
+        """Everything, of a cloud with these servers and no others."""
+        servers = list(servers)
+        found = []
+        for server in servers:
+            found += self.network(server) + self.one_nic(server)
+            found += self.agreement(server) + self.truth(server)
+        return found + self.leaks(servers)
+
+    def degraded(self, server: Server) -> set[str]:
+        """The ports that are not plainly on their VFs."""
+        return {port for _host, domain in self._domains(server)
+                for port in _journal(domain)}
+
+    def where(self, server: Server) -> str | None:
+        """The host on which the guest runs, if it is one."""
+        hosts = [host for host, _domain in self._domains(server)]
+        return hosts[0] if len(hosts) == 1 else None
+
+    def agreement(self, server: Server) -> list[Violation]:
+        """Everybody who knows of a server and its VFs says the same."""
+        host = self.where(server)
+        shown = self._cloud.api.get_server(server.uuid)
+        if host is None or shown['OS-EXT-SRV-ATTR:host'] != host:
+            running = [name for name, _domain in self._domains(server)]
+            return [Violation(
+                AGREEMENT, server.uuid, f'its domain is on {running} and '
+                f'Nova has it on {shown["OS-EXT-SRV-ATTR:host"]}')]
+        texts = list(self._placement(server, host))
+        away = self.degraded(server)
+        for port in server.macs:
+            texts += self._binding(server, port, host)
+            if port not in away:
+                texts += self._on_vf(server, port, host)
+        return [Violation(AGREEMENT, server.uuid, text) for text in texts]
+
+    def truth(self, server: Server) -> list[Violation]:
+        """The server's state and its migrations' status are so."""
+        shown = self._cloud.api.get_server(server.uuid)
+        state = (shown['status'], shown['OS-EXT-STS:task_state'])
+        texts = []
+        if state != ('ACTIVE', None):
+            texts.append(f'it is {state} although its guest runs')
+        migrations = sorted(self._cloud.api.api_get(
+            f'/os-migrations?instance_uuid={server.uuid}'
+        ).body['migrations'], key=lambda each: each['id'])
+        texts += [f'migration {migration["id"]} is {migration["status"]}'
+                  for migration in migrations
+                  if migration['status'] in _IN_PROGRESS]
+        if migrations and not texts:
+            texts += _untrue(migrations[-1], self.where(server))
+        return [Violation(TRUTH, server.uuid, text) for text in texts]
+
+    def leaks(self, servers: Iterable[Server]) -> list[Violation]:
+        """Nothing on the hosts is nobody's, and no thread goes on."""
+        servers = list(servers)
+        found = [Violation(LEAKS, thread.name, 'this thread goes on')
+                 for thread in self.new_threads()]
+        for name, plane in self._cloud.hosts.planes.items():
+            here = [server for server in servers
+                    if self.where(server) == name]
+            found += [Violation(LEAKS, name, text) for text in [
+                *self._foreign_vfs(name, plane, here),
+                *self._foreign_links(name, plane, here)]]
+        return found
+
+    def new_threads(self) -> list[threading.Thread]:
+        """Those that work, which were not there at first.
+
+        The workers of pools wait for work, and one more of them is no leak.
+        """
+        return [thread for thread in threading.enumerate()
+                if thread not in self._threads
+                and thread.is_alive() and not _is_worker(thread)]
+
+    # -- what each of them is made of ----------------------------------------
+
+    def _domains(self, server: Server) -> Iterator[tuple[str, typing.Any]]:
+        """The running domains of a server, by the name of the host."""
+        for host, connection in self._cloud.hosts.world.connections.items():
+            for domain in list(connection._vms.values()):
+                if (domain.UUIDString() == server.uuid
+                        and domain._live is not None):
+                    yield host, domain
+
+    def _nics(self, server: Server, mac: str) -> str:
+        guest = self._cloud.hosts.guests.get(server.uuid)
+        if guest is None:
+            return 'has never run'
+        return (f'uses {guest.uses.get(mac)} and has '
+                f'{sorted(guest.nics.get(mac, ()))}')
+
+    def _placement(self, server: Server, host: str) -> Iterator[str]:
+        uuids = self._cloud.compute_rp_uuids
+        held = set(self._cloud._get_allocations_by_server_uuid(server.uuid))
+        wanted = {uuids[host]}
+        if held & set(uuids.values()) != wanted:
+            yield (f'it is on {host} and holds allocations of '
+                   f'{_hosts(held, uuids)}')
+        for migration in self._cloud.api.api_get(
+                f'/os-migrations?instance_uuid={server.uuid}'
+        ).body['migrations']:
+            held = set(self._cloud._get_allocations_by_server_uuid(
+                migration['uuid']))
+            if held:
+                yield (f'migration {migration["id"]} is over '
+                       f'({migration["status"]}) and holds allocations of '
+                       f'{_hosts(held, uuids)}')
+
+    def _binding(self, server: Server, port: str, host: str) -> Iterator[str]:
+        neutron = self._cloud.neutron
+        bindings = {name: binding['status'] for name, binding
+                    in neutron._port_bindings[port].items()}
+        if bindings and bindings != {host: 'ACTIVE'}:
+            yield f'port {port} has the bindings {bindings}, not of {host}'
+        shown = neutron.show_port(port)['port']
+        binding = (shown['binding:vnic_type'], shown['binding:vif_type'],
+                   shown['binding:host_id'])
+        if binding != ('direct', 'hw_veb', host):
+            yield f'port {port} is bound as {binding}, not on {host}'
+
+    def _on_vf(self, server: Server, port: str, host: str) -> Iterator[str]:
+        """That a port's VF is one and the same for everybody."""
+        mac = server.macs[port]
+        address = self._cloud.neutron.show_port(port)['port'][
+            'binding:profile'].get('pci_slot')
+        domain = dict(self._domains(server))[host]
+        for what, nics in (('live', _nics(domain)),
+                           ('persistent', _nics(domain, persistent=True))):
+            vfs = [(nic.kind, nic.vf) for nic in nics if nic.mac == mac]
+            if vfs != [('hostdev', address)]:
+                yield (f'port {port} is bound to VF {address} and the {what} '
+                       f'domain has {vfs}')
+        vf = self._cloud.hosts.planes[host].vfs.get(address)
+        if vf is None or (vf.owner, vf.mac) != (server.uuid, mac):
+            yield f'VF {address} of port {port} is {vf} on {host}'
+        for what, devices in self._trackers(host):
+            owners = [device.instance_uuid for device in devices
+                      if device.address == address
+                      and device.status == fields.PciDeviceStatus.ALLOCATED]
+            if owners != [server.uuid]:
+                yield (f'VF {address} of port {port} is of {owners} in '
+                       f'the {what} of {host}')
+
+    def _trackers(
+        self, host: str,
+    ) -> Iterator[tuple[str, list[objects.PciDevice]]]:
+        cloud = self._cloud
+        yield 'tracker', list(
+            cloud.computes[host].manager.rt.pci_tracker.pci_devs)
+        yield 'database', list(objects.PciDeviceList.get_by_compute_node(
+            cloud.ctxt, objects.ComputeNode.get_by_nodename(
+                cloud.ctxt, host).id))
+
+    def _foreign_vfs(self, host: str, plane: typing.Any,
+                     servers: list[Server]) -> Iterator[str]:
+        """VFs that are held for other ports than those that are here."""
+        expected = sorted(
+            self._cloud.neutron.show_port(port)['port'][
+                'binding:profile'].get('pci_slot') or ''
+            for server in servers for port in server.macs)
+        for what, devices in self._trackers(host):
+            held = sorted(device.address for device in devices
+                          if device.dev_type == 'type-VF'
+                          and device.status in _HELD)
+            if held != expected:
+                yield (f'its {what} holds the VFs {held}, and those of its '
+                       f'servers are {expected}')
+        owners = sorted(server.uuid for server in servers
+                        for port in server.macs
+                        if port not in self.degraded(server))
+        owned = sorted(vf.owner or f'nobody with the MAC {vf.mac}'
+                       for vf in plane.vfs.values() if vf.owner or vf.mac)
+        if owned != owners:
+            yield f'its VFs are of {owned} and should be of {owners}'
+
+    def _foreign_links(self, host: str, plane: typing.Any,
+                       servers: list[Server]) -> Iterator[str]:
+        """Macvtaps and VLAN devices that no degraded port uses."""
+        now = plane.snapshot()
+        wanted = sorted(server.macs[port] for server in servers
+                        for port in self.degraded(server))
+        macvtaps = sorted(mac for _source, mac, _flowing in now['macvtaps'])
+        if not set(macvtaps) <= set(wanted):
+            yield f'its macvtaps are {macvtaps}, and {wanted} are degraded'
+        links = {*self._cloud.clean[host]['links'], *(
+            source for source, _mac, _flowing in now['macvtaps'])}
+        if not set(now['links']) <= links:
+            yield f'its links {sorted(set(now["links"]) - links)} are left'
+
+
+def _journal(domain: typing.Any) -> dict[str, journal.Entry]:
+    element = etree.fromstring(domain.XMLDesc(0)).find(
+        f'./metadata/{{{journal.NAMESPACE}}}journal')
+    if element is None:
+        return {}
+    return journal.Journal.from_xml(
+        etree.tostring(element, encoding='unicode')).entries
+
+
+def _nics(domain: typing.Any,
+          persistent: bool = False) -> list[dataplane.Nic]:
+    flags = fakelibvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
+    return [dataplane.Nic.from_element(element) for element
+            in etree.fromstring(domain.XMLDesc(flags)).iterfind(
+                './devices/interface')]
+
+
+def _untrue(migration: dict[str, typing.Any],
+            host: str | None) -> Iterator[str]:
+    """What is not so of the last migration of a server that is on a host."""
+    arrived = migration['status'] in ('completed', 'confirmed', 'done')
+    place = migration['dest_compute' if arrived else 'source_compute']
+    if place != host:
+        yield (f'migration {migration["id"]} from '
+               f'{migration["source_compute"]} to '
+               f'{migration["dest_compute"]} is {migration["status"]} and '
+               f'the guest is on {host}')
+
+
+def _hosts(providers: Iterable[str], uuids: dict[str, str]) -> list[str]:
+    names = {uuid: host for host, uuid in uuids.items()}
+    return sorted(names.get(provider, provider) for provider in providers)
+
+
+def _is_worker(thread: threading.Thread) -> bool:
+    """Whether a thread is of a pool, or listens to the message bus."""
+    return (type(thread).__module__.startswith('futurist')
+            or thread.name.startswith('ThreadPoolExecutor')
+            or thread.name.endswith('(_runner)'))
