@@ -1,0 +1,86 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A live migration with every fault at every point: ``tox -e faults``."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+
+from rich import console
+from rich import progress
+
+from tests.faults import campaign
+from tests.faults import crew
+from tests.faults import table
+
+
+def main() -> int:
+    # Nova's tests have it write into a log that nobody reads.
+    sys.excepthook = sys.__excepthook__
+    arguments = _parser().parse_args()
+    screen = console.Console()
+    workers = crew.Crew(arguments.jobs)
+    runs: campaign.Campaign | None = None
+    with progress.Progress(
+            progress.TextColumn('{task.description}'), progress.BarColumn(),
+            progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(), console=screen) as bar:
+        task = bar.add_task('recording', total=None)
+
+        def told(results: campaign.Results, planned: int) -> None:
+            bar.update(
+                task, total=planned, description=(
+                    f'{len(results.violated)} with violations'),
+                completed=len(results.outcomes) + len(results.unanswered))
+
+        runs = campaign.Campaign(
+            workers, arguments.vfs, arguments.only, told)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            runs.run()
+        except KeyboardInterrupt:
+            screen.print('Interrupted; this is what there is so far.')
+        finally:
+            workers.dismiss()
+    results = runs.results
+    document = results.document()
+    table.show(screen, document)
+    if arguments.json:
+        with open(arguments.json, 'w', encoding='utf-8') as file:
+            json.dump(document, file, indent=1)
+    bad = document['violations'] or document['missed'] or results.unanswered
+    return 1 if bad or not results.outcomes else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='tox -e faults --', description=__doc__)
+    parser.add_argument(
+        '--json', metavar='FILE', help='write the results there as well')
+    parser.add_argument(
+        '--only', metavar='PATTERN', action='append', default=[],
+        help='only points whose name is like that, e.g. "source:libvirt:*"; '
+        'may be repeated')
+    parser.add_argument(
+        '--vfs', metavar='N', type=int, nargs='+', default=[1, 3],
+        help='the numbers of VFs of the server (1 3)')
+    parser.add_argument(
+        '--jobs', metavar='N', type=int, default=os.cpu_count() or 1,
+        help='processes at the same time (one for each core)')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

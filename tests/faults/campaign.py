@@ -1,0 +1,201 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""All faults at all points, and what came of them."""
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterable
+import dataclasses
+import fnmatch
+import statistics
+import typing
+
+from tests.faults import crew
+from tests.faults import invariants
+from tests.faults import points
+from tests.faults import trial as trials
+
+Document = dict[str, typing.Any]
+
+
+@dataclasses.dataclass
+class Results:
+    """What came of the runs so far.
+
+    :ivar recorded: by the number of VFs, those that were recorded
+    :ivar nova: the runs whose violations plain Nova has as well
+    """
+
+    recorded: dict[int, list[points.Point]] = dataclasses.field(
+        default_factory=dict)
+    outcomes: list[trials.Outcome] = dataclasses.field(default_factory=list)
+    nova: list[trials.Outcome] = dataclasses.field(default_factory=list)
+    unanswered: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def violated(self) -> list[trials.Outcome]:
+        """The runs with violations that are ours."""
+        lost = [id(outcome) for outcome in self.nova]
+        return [outcome for outcome in self.outcomes
+                if outcome.violations and id(outcome) not in lost]
+
+    @property
+    def missed(self) -> list[trials.Outcome]:
+        """The runs that did not come by their point."""
+        return [outcome for outcome in self.outcomes if not outcome.hit]
+
+    def document(self) -> Document:
+        """What ``--json`` writes."""
+        times = [outcome.recovery_s for outcome in self.outcomes
+                 if outcome.recovery_s is not None]
+        ended = collections.Counter(
+            outcome.ended for outcome in self.outcomes)
+        lost = collections.Counter(outcome.ended for outcome in self.nova)
+        return {
+            'points': len({point for found in self.recorded.values()
+                           for point in found}),
+            'faults': len({outcome.trial.fault for outcome in self.outcomes}),
+            'runs': len(self.outcomes),
+            'violations': [_shown(outcome) for outcome in self.violated],
+            'no_network': sum(
+                any(violation.invariant == invariants.NETWORK
+                    for violation in outcome.violations)
+                for outcome in self.outcomes),
+            'ended': {name: ended[name] for name in (
+                trials.PRIMARY, trials.STANDBY, trials.UNDONE)},
+            'recovered': len(times),
+            'recovery_s': {
+                'median': round(statistics.median(times), 1),
+                'max': round(max(times), 1)} if times else {
+                    'median': None, 'max': None},
+            'nova': [_shown(outcome) for outcome in self.nova],
+            'nova_ended': dict(lost),
+            'missed': [str(outcome.trial) for outcome in self.missed],
+            'unanswered': self.unanswered,
+            'by_kind': self._by_kind(),
+            'seconds_a_run': round(statistics.mean(
+                [outcome.seconds for outcome in self.outcomes] or [0]), 2),
+        }
+
+    def _by_kind(self) -> dict[str, dict[str, int]]:
+        table: dict[str, dict[str, int]] = {}
+        for outcome in self.outcomes:
+            assert outcome.trial.point and outcome.trial.fault
+            row = table.setdefault(
+                f'{outcome.trial.point.role} {outcome.trial.point.kind}',
+                collections.Counter())
+            row['runs'] += 1
+            row[outcome.ended] += 1
+            row['recovered'] += outcome.recovery_s is not None
+            row['violations'] += outcome in self.violated
+            row['nova'] += any(outcome is lost for lost in self.nova)
+        return {name: dict(row) for name, row in sorted(table.items())}
+
+
+def _shown(outcome: trials.Outcome) -> Document:
+    return {'run': str(outcome.trial), 'ended': outcome.ended,
+            'violations': [str(violation)
+                           for violation in outcome.violations]}
+
+
+class Campaign:
+    """Plans the runs and has a crew do them.
+
+    :param only: patterns of the names of points, all if there are none
+    :param told: called after each run
+    """
+
+    def __init__(self, workers: crew.Crew, vfs: Iterable[int],
+                 only: Iterable[str],
+                 told: Callable[[Results, int], None]) -> None:
+        self._workers = workers
+        self._vfs = list(vfs)
+        self._only = list(only)
+        self._told = told
+        self.results = Results()
+
+    def run(self) -> Results:
+        """All of it: recorded, tried, and compared with plain Nova."""
+        self._record()
+        plan = self.plan()
+        self._workers.work(plan, lambda piece, answer: self._note(
+            piece, answer, len(plan)))
+        self._compare()
+        return self.results
+
+    def plan(self) -> list[Document]:
+        """What is tried, in the order of the points."""
+        return [
+            {'vfs': vfs, 'plugin': True, 'point': str(point),
+             'fault': fault.value}
+            for vfs in self._vfs for point in self.results.recorded[vfs]
+            if self._chosen(point, vfs) for fault in point.faults()]
+
+    def _chosen(self, point: points.Point, vfs: int) -> bool:
+        return not self._only or any(
+            fnmatch.fnmatchcase(str(point), pattern)
+            for pattern in self._only)
+
+    def _record(self) -> None:
+        def note(piece: Document, answer: Document | None) -> None:
+            if answer is None:
+                raise RuntimeError('A migration without a fault fails')
+            self.results.recorded[piece['vfs']] = [
+                points.Point.parse(name) for name in answer['points']]
+        self._workers.work([{'vfs': vfs, 'plugin': True}
+                            for vfs in self._vfs], note)
+
+    def _note(self, piece: Document, answer: Document | None,
+              planned: int) -> None:
+        if answer is None:
+            self.results.unanswered.append(
+                f'{piece["vfs"]} VF(s), {piece["point"]}, {piece["fault"]}')
+        else:
+            self.results.outcomes.append(trials.from_document(answer))
+        self._told(self.results, planned)
+
+    def _compare(self) -> None:
+        """Try with plain Nova what has violations.
+
+        What it loses by itself, with the same fault at the same call, is
+        Nova's: the plugin is not there.
+        """
+        suspects = {
+            (outcome.trial.vfs, str(outcome.trial.point),
+             outcome.trial.fault and outcome.trial.fault.value): outcome
+            for outcome in self.results.violated if outcome.hit}
+
+        def note(piece: Document, answer: Document | None) -> None:
+            ours = suspects[piece['vfs'], piece['point'], piece['fault']]
+            if answer and covers(trials.from_document(answer), ours):
+                self.results.nova.append(ours)
+
+        self._workers.work(
+            [{'vfs': vfs, 'plugin': False, 'point': point, 'fault': fault}
+             for vfs, point, fault in suspects], note)
+
+
+def covers(plain: trials.Outcome, ours: trials.Outcome) -> bool:
+    """Whether plain Nova has violated all that we have.
+
+    A server that Nova has lost for its host cannot be brought back there.
+    """
+    if not plain.hit:
+        return False
+    theirs = set(plain.violations)
+    lost = any(violation.invariant == invariants.AGREEMENT
+               and 'Nova has it on' in violation.text
+               for violation in theirs)
+    return all(violation in theirs
+               or (lost and violation.text == trials.NOT_BACK)
+               for violation in ours.violations)

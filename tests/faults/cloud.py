@@ -1,0 +1,143 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A cloud whose every call can go wrong, and whose processes can die."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.functional import base  # isort: skip
+
+from collections.abc import Callable
+import threading
+import time
+import typing
+
+import fixtures
+from nova import context as nova_context
+
+from tests.faults import boundary
+from tests.faults import invariants
+from tests.faults import points
+from tests.faults import processes
+from tests.faults import watch
+
+# Seconds that a caller waits for an answer here.
+PATIENCE = 2.0
+# Of the periods in which recovery looks, as operators have it.
+INTERVAL = 60
+
+
+class Clock:
+    """The time as recovery sees it; it can be put forward.
+
+    It has what recovery and the journal use of the module ``time``.
+    """
+
+    def __init__(self, module: typing.Any) -> None:
+        self._module = module
+        self._ahead = 0.0
+
+    def forward(self, seconds: float) -> None:
+        self._ahead += seconds
+
+    def time(self) -> float:
+        return self._module.time() + self._ahead
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._module, name)
+
+
+class FaultyCloud(base.FailoverTestCase):
+    """Two hosts whose calls pass a boundary.
+
+    :ivar listener: told of each call
+    """
+
+    def setUp(self) -> None:
+        self.listener: boundary.Listener = points.silent
+        super().setUp()
+        self.flags(rpc_response_timeout=int(PATIENCE),
+                   long_rpc_timeout=2 * int(PATIENCE))
+        # What has to be waited for has its own bounds.
+        self.flags(http_retries=0, group='neutron')
+        self.processes: dict[str, processes.Process] = {}
+        self.duties = self.useFixture(processes.Processes())
+        self.useFixture(boundary.Boundary(
+            self.neutron, lambda *call: self.listener(*call)))
+        self.clock = Clock(time)
+        for module in ('recovery', 'journal'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova_vf_failover.{module}.time', self.clock))
+        self.over = threading.Event()
+        self.start_hosts()
+        self.invariants = invariants.Invariants(self)
+        self.watch = self.useFixture(
+            watch.Watch(self.invariants, self.hosts.world))
+
+    # -- processes -----------------------------------------------------------
+
+    def start_host(self, name: str, *arguments: typing.Any,
+                   **keywords: typing.Any) -> None:
+        self._start(name, lambda: super(FaultyCloud, self).start_host(
+            name, *arguments, **keywords))
+
+    def restart_host(self, name: str) -> None:
+        self._start(name, lambda: super(FaultyCloud, self).restart_host(name))
+
+    def _start(self, name: str, start: Callable[[], None]) -> None:
+        process = processes.Process(name)
+        with processes.running(process):
+            start()
+        self.processes[name] = process
+        self.duties.adopt(self.computes[name].manager, process)
+
+    def restart_dead(self) -> None:
+        """Start anew every process that was killed."""
+        for name, process in self.processes.items():
+            if process.died.is_set():
+                self.restart_host(name)
+
+    def come_to_rest(self, asking: threading.Thread, bound: float) -> bool:
+        """Wait until nobody works any more; whoever died is started anew.
+
+        :param asking: has asked for something, and is part of it
+        :returns: whether that was so in time
+        """
+        until = time.monotonic() + bound
+        while time.monotonic() < until:
+            self.restart_dead()
+            asking.join(0.02)
+            if not asking.is_alive() and self.duties.duty.wait_until_done(
+                    0.2) and not self._anybody_dead():
+                return True
+        return False
+
+    def _anybody_dead(self) -> bool:
+        return any(process.died.is_set()
+                   for process in self.processes.values())
+
+    # -- what happens with time ----------------------------------------------
+
+    def look(self) -> None:
+        """A period goes by: Nova's periodic task, and recovery's look."""
+        self.clock.forward(INTERVAL)
+        context = nova_context.get_admin_context()
+        for name in list(self.computes):
+            with processes.running(self.processes[name]):
+                self.computes[name].manager.update_available_resource(context)
+                if self.PLUGIN:
+                    self.flags(recovery_interval=INTERVAL,
+                               group='vf_failover')
+                    self.recover(name)
+                    self.flags(recovery_interval=0, group='vf_failover')
+
+    def keep(self) -> None:
+        """The test that a cloud outside of a test is made as."""

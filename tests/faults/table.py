@@ -1,0 +1,58 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The results of a campaign, as people read them."""
+
+import typing
+
+from rich import console
+from rich import table
+
+_COLUMNS = ('runs', 'primary', 'standby', 'undone', 'elsewhere', 'recovered',
+            'nova', 'violations')
+
+
+def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
+    """Print the table, and below it what is wrong."""
+    grid = table.Table(title='A live migration with one fault')
+    grid.add_column('calls')
+    for name in _COLUMNS:
+        grid.add_column(name, justify='right')
+    for name, row in document['by_kind'].items():
+        grid.add_row(name, *(str(row.get(column, 0) or '')
+                             for column in _COLUMNS))
+    screen.print(grid)
+    recovery = document['recovery_s']
+    screen.print(
+        f'{document["points"]} points, {document["faults"]} faults, '
+        f'{document["runs"]} runs of {document["seconds_a_run"]} s: '
+        f'{len(document["violations"])} with violations, '
+        f'{document["no_network"]} without a network.')
+    ended = document['ended']
+    screen.print(
+        f'Ended on the VF: {ended["primary"]}, on the standby: '
+        f'{ended["standby"]}, undone: {ended["undone"]}. Back on the VF by '
+        f'recovery: {document["recovered"]}, after {recovery["median"]} s '
+        f'(median), {recovery["max"]} s at most.')
+    for title, runs in (('Violations', document['violations']),
+                        ('As with plain Nova', document['nova'])):
+        if runs:
+            screen.print(f'[bold]{title}[/bold]')
+        for run in runs:
+            screen.print(f'  {run["run"]} ({run["ended"]})', markup=False,
+                         soft_wrap=True)
+            for violation in run['violations']:
+                screen.print(f'    {violation}', markup=False,
+                             soft_wrap=True)
+    for name in ('missed', 'unanswered'):
+        for run in document[name]:
+            screen.print(f'{name}: {run}', markup=False, soft_wrap=True)

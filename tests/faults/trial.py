@@ -1,0 +1,284 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""One live migration with one fault, from its begin to its recovery."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.faults import cloud as clouds  # isort: skip
+
+import dataclasses
+import re
+import threading
+import time
+import typing
+
+from nova.tests.functional.api import client
+
+from tests.faults import faults
+from tests.faults import invariants
+from tests.faults import points
+
+# Seconds until a migration, with all that it waits for, has to be over.
+LONGEST = 90.0
+# Looks of recovery after which a server has to be well.
+MOST_LOOKS = 6
+# Migrations after which a cloud is made anew, for its log grows.
+MOST_MIGRATIONS = 40
+
+# What differs from run to run: PCI addresses, numbers of migrations.
+_PASSING = re.compile(r'[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]'
+                      r'|(?<=migration )\d+')
+
+NOT_BACK = 'its ports are not back on their VFs'
+
+# Where a run ended, before recovery.
+PRIMARY, STANDBY, UNDONE, ELSEWHERE = (
+    'primary', 'standby', 'undone', 'elsewhere')
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """What is tried.
+
+    :ivar point: none for a run without a fault
+    """
+
+    vfs: int
+    point: points.Point | None = None
+    fault: faults.Fault | None = None
+
+    def __str__(self) -> str:
+        return (f'{self.vfs} VF(s), {self.point}, '
+                f'{self.fault and self.fault.value}')
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of it.
+
+    :ivar hit: whether the point was come by
+    :ivar ended: on the VF of the destination, on the standby, undone on the
+        source, or elsewhere; before recovery
+    :ivar recovery_s: how long after the migration a server that was not on
+        its VFs was back on them, by the cloud's clock; None if it never was
+    :ivar violations: what was not as it must be
+    :ivar seconds: how long the run took
+    """
+
+    trial: Trial
+    hit: bool = False
+    ended: str = ELSEWHERE
+    recovery_s: float | None = None
+    violations: list[invariants.Violation] = dataclasses.field(
+        default_factory=list)
+    seconds: float = 0.0
+
+
+class Stage:
+    """A cloud with one server that is migrated to and fro.
+
+    It is made anew when a run has left it in another state than before.
+
+    :param vfs: the number of the server's ports
+    :param plugin: False for plain Nova
+    """
+
+    def __init__(self, vfs: int, plugin: bool = True) -> None:
+        self._vfs = vfs
+        self._plugin = plugin
+        self._cloud: clouds.FaultyCloud | None = None
+        self._migrations = 0
+
+    def close(self) -> None:
+        """Take the cloud down."""
+        if self._cloud:
+            cloud, self._cloud = self._cloud, None
+            cloud.over.set()
+            cloud.doCleanups()
+
+    def record(self) -> list[points.Point]:
+        """The points of a migration, as two migrations have them both.
+
+        What depends on how long something takes is not among them.
+        """
+        first, second = [self._record() for _migration in range(2)]
+        again = set(second)
+        return [point for point in first if point in again]
+
+    def play(self, trial: Trial) -> Outcome:
+        """Migrate the server once, with a fault."""
+        began = time.monotonic()
+        outcome = Outcome(trial)
+        cloud = self._ready()
+        script = self._script(trial)
+        cloud.watch.begin([self._server] if self._plugin else [])
+        destination = self._other(cloud.invariants.where(self._server))
+        over = self._migrate(script, destination)
+        outcome.hit = trial.point is None or script.hit.is_set()
+        degraded = cloud.invariants.degraded(self._server)
+        outcome.ended = self._ended(destination, degraded)
+        left = cloud.clock.time()
+        found = self._recover()
+        if degraded and not cloud.invariants.degraded(self._server):
+            outcome.recovery_s = cloud.clock.time() - left
+        if not over:
+            found.append(invariants.Violation(
+                invariants.LEAKS, self._server.uuid,
+                f'it is not over after {LONGEST} s'))
+        outcome.violations = self._comparable(
+            [*cloud.watch.end(), *found], destination)
+        outcome.seconds = time.monotonic() - began
+        if outcome.violations or not outcome.hit:
+            self.close()
+        return outcome
+
+    # -- the cloud -----------------------------------------------------------
+
+    def _ready(self) -> clouds.FaultyCloud:
+        if self._migrations >= MOST_MIGRATIONS:
+            self.close()
+        if self._cloud is None:
+            self._open()
+        self._migrations += 1
+        assert self._cloud
+        return self._cloud
+
+    def _open(self) -> None:
+        cloud = self._cloud = clouds.FaultyCloud('keep')
+        cloud.PLUGIN = self._plugin
+        cloud.setUp()
+        ports = [cloud.add_port(str(42 + number))
+                 for number in range(self._vfs)]
+        server = cloud.boot(*ports)
+        self._server = invariants.Server.of(server['id'], ports)
+        self._migrations = 0
+        # The first one asks for things that are remembered afterwards.
+        self._migrate(self._script(Trial(self._vfs)), 'beta')
+
+    # -- a migration ---------------------------------------------------------
+
+    def _record(self) -> list[points.Point]:
+        cloud = self._ready()
+        script = self._script(Trial(self._vfs))
+        self._migrate(script, self._other(
+            cloud.invariants.where(self._server)))
+        return script.recorded
+
+    def _script(self, trial: Trial) -> points.Script:
+        assert self._cloud
+        return points.Script(
+            self._cloud.invariants.where(self._server) or '',
+            faults.Calls(clouds.PATIENCE, self._cloud.over),
+            trial.point, trial.fault)
+
+    def _migrate(self, script: points.Script, destination: str) -> bool:
+        """:returns: whether everything that came of it is over"""
+        cloud = self._cloud
+        assert cloud
+        cloud.listener = script
+        try:
+            asking = threading.Thread(
+                target=self._ask_for_it, args=(destination,))
+            asking.start()
+            over = cloud.come_to_rest(asking, LONGEST)
+        finally:
+            cloud.listener = points.silent
+        return over
+
+    def _ask_for_it(self, destination: str) -> None:
+        assert self._cloud
+        try:
+            self._cloud.api.post_server_action(self._server.uuid, {
+                'os-migrateLive': {'host': destination,
+                                   'block_migration': 'auto'}})
+        except client.OpenStackApiException:
+            # The harness makes the API wait for the conductor, whose errors
+            # become the answer; they are in the server's migration as well.
+            return
+
+    def _recover(self) -> list[invariants.Violation]:
+        """Let time go by until all is well.
+
+        :returns: what is not even then
+        """
+        cloud = self._cloud
+        assert cloud
+        for _look in range(MOST_LOOKS):
+            found = self._not_well()
+            if not found:
+                return []
+            cloud.look()
+        return self._not_well()
+
+    def _not_well(self) -> list[invariants.Violation]:
+        assert self._cloud
+        found = self._cloud.invariants.at_rest([self._server])
+        away = self._cloud.invariants.degraded(self._server)
+        if away:
+            found.append(invariants.Violation(
+                invariants.AGREEMENT, self._server.uuid,
+                NOT_BACK))
+        return found
+
+    def _comparable(self, found: list[invariants.Violation],
+                    destination: str) -> list[invariants.Violation]:
+        """The same text for the same thing, whichever run has seen it."""
+        names = {self._server.uuid: 'the server', destination: 'destination',
+                 self._other(destination): 'source'}
+        for number, port in enumerate(self._server.macs, 1):
+            names[port] = f'{number}'
+            names[self._server.macs[port]] = f'MAC {number}'
+
+        def told(text: str) -> str:
+            for name, role in names.items():
+                text = text.replace(name, role)
+            return _PASSING.sub('#', text)
+
+        return list(dict.fromkeys(
+            invariants.Violation(violation.invariant, told(violation.subject),
+                                 told(violation.text))
+            for violation in found))
+
+    def _ended(self, destination: str, degraded: set[str]) -> str:
+        assert self._cloud
+        host = self._cloud.invariants.where(self._server)
+        if host is None:
+            return ELSEWHERE
+        if degraded:
+            return STANDBY
+        return PRIMARY if host == destination else UNDONE
+
+    @staticmethod
+    def _other(host: str | None) -> str:
+        return {'alpha': 'beta', 'beta': 'alpha'}[host or 'beta']
+
+
+def as_document(outcome: Outcome) -> dict[str, typing.Any]:
+    """What a worker tells about a run."""
+    trial = outcome.trial
+    return {
+        'vfs': trial.vfs, 'point': str(trial.point),
+        'fault': trial.fault and trial.fault.value, 'hit': outcome.hit,
+        'ended': outcome.ended, 'recovery_s': outcome.recovery_s,
+        'seconds': round(outcome.seconds, 2),
+        'violations': [dataclasses.asdict(violation)
+                       for violation in outcome.violations]}
+
+
+def from_document(document: dict[str, typing.Any]) -> Outcome:
+    """The reverse of :func:`as_document`."""
+    return Outcome(
+        Trial(document['vfs'], points.Point.parse(document['point']),
+              faults.Fault(document['fault'])),
+        document['hit'], document['ended'], document['recovery_s'],
+        [invariants.Violation(**violation)
+         for violation in document['violations']], document['seconds'])
