@@ -223,13 +223,15 @@ class Recovery:
 
     def sweep(self) -> None:
         """Remove what standbys have left, unless a server is on its way."""
-        if not self._bench.claims.known() or self._bench.claims.pending():
+        if not self._bench.claims.known():
             return
         try:
-            self._bench.standby.sweep(self._bench.devices)
+            if not self._bench.claims.pending(
+                    nova_context.get_admin_context()):
+                self._bench.standby.sweep(self._bench.devices)
         except Exception:
-            # Whatever netlink or privsep raise: Nova's own look must not
-            # fail for it, and the next one comes.
+            # Whatever netlink, privsep or the conductor raise: Nova's own
+            # look must not fail for it, and the next one comes.
             LOG.exception('What standby NICs have left on this host '
                           'cannot be removed')
 

@@ -15,7 +15,13 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.functional import base  # isort: skip
 
+import threading
+
+import fixtures
+from nova.compute import manager
+
 from nova_vf_failover.standby import macvtap
+from tests.functional import crashes
 from tests.simulation import paper
 
 
@@ -66,6 +72,34 @@ class LeftoversTestCase(base.FailoverTestCase):
 
         self.assertEqual(before, self.plane_.snapshot())
         self.assertIn('alphapf0', self.plane_.links)
+
+    def test_a_claim_that_nobody_waits_for_does_not_keep_it(self):
+        server = self.boot(self.add_port('42'))
+        died = threading.Event()
+        prepare = manager.ComputeManager._do_pre_live_migration_from_source
+
+        def die(*arguments):
+            prepare(*arguments)
+            died.set()
+            raise crashes.Killed()
+
+        with fixtures.MonkeyPatch(
+                'nova.compute.manager.ComputeManager.'
+                '_do_pre_live_migration_from_source', die):
+            self.begin_migration(server)
+            self.assertTrue(died.wait(30))
+        self.assertIn('betapf0.42', self.plane('beta').links)
+        self.restart_host('alpha')
+        self._wait_for_state_change(server, 'ACTIVE')
+
+        self.look(2)
+
+        # The migration is "preparing", and the claim stays: Nova has nobody
+        # who would end them.
+        self.assertIn('claimed', {
+            device.status for device
+            in self.computes['beta'].manager.rt.pci_tracker.pci_devs})
+        self.assertNotIn('betapf0.42', self.plane('beta').links)
 
     def test_the_standby_of_a_server_stays(self):
         server = self.boot(self.add_port('42'))
