@@ -174,24 +174,29 @@ class FailoverLibvirtDriver(
 
         From 2025.2 on Nova raises what QEMU said once more after it has
         undone a migration, and the compute manager then puts the server into
-        ERROR. A server that we have swapped is well, on its source.
+        ERROR. A server that we have swapped is well, on its source; or on its
+        destination, where it is the answer of libvirt that was lost.
         """
-        undone = threading.Event()
+        told = threading.Event()
 
-        def recover(*arguments: typing.Any, **keywords: typing.Any) -> None:
-            recover_method(*arguments, **keywords)
-            undone.set()
+        def telling(method: Callable[..., None]) -> Callable[..., None]:
+            def tell(*arguments: typing.Any,
+                     **keywords: typing.Any) -> None:
+                method(*arguments, **keywords)
+                told.set()
+            return tell
 
         try:
-            super().live_migration(context, instance, dest, post_method,
-                                   recover, block_migration, migrate_data)
+            super().live_migration(
+                context, instance, dest, telling(post_method),
+                telling(recover_method), block_migration, migrate_data)
         except Exception as error:
             ours = any(offer.answered
                        for offer in negotiation.offers(migrate_data))
-            if not (ours and undone.is_set()):
+            if not (ours and told.is_set()):
                 raise
-            LOG.warning('The live migration was undone: %s', error,
-                        instance=instance)
+            LOG.warning('The live migration has ended, and libvirt said: %s',
+                        error, instance=instance)
 
     def live_migration_abort(self, instance: objects.Instance) -> None:
         """Also while the VFs are swapped and libvirt has no job to abort."""

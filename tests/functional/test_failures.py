@@ -69,6 +69,20 @@ class UndoneTestCase(base.FailoverTestCase):
 
         self.assertUndone()
 
+    def test_answer_of_libvirt_is_lost(self):
+        migrate = hypervisor.Domain.migrateToURI3
+
+        def lose(*arguments, **keywords):
+            migrate(*arguments, **keywords)
+            raise hypervisor.errors.internal('client socket is closed')
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain.migrateToURI3', lose))
+
+        self.migrate(self.server)
+
+        self.assertWorld(self.server, 'beta')
+
     def test_then_it_works(self):
         self.hosts.world.migrations.failure = 'load of migration failed'
         self.migrate(self.server, 'failed')
