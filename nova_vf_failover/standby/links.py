@@ -14,6 +14,7 @@
 
 import dataclasses
 import errno
+import hashlib
 import typing
 
 import pyroute2
@@ -52,6 +53,11 @@ class Link:
     lower: str | None = None
 
 
+# The first letters of a link that is being made; what follows is different
+# for each name that it will have.
+_UNFINISHED = 'vffnew'
+
+
 class HostLinks:
     """Reads links, and marks and removes those that are ours.
 
@@ -84,6 +90,20 @@ class HostLinks:
             messages = {message['index']: message
                         for message in netlink.get_links()}
         return [_link(message, messages) for message in messages.values()]
+
+    def add_vlan(self, lower: str, name: str, vlan: int, alias: str) -> None:
+        """Make a VLAN device that has an alias from its first moment on.
+
+        The kernel takes no alias with the request that makes a link
+        (net/core/rtnetlink.c, ``rtnl_newlink_create``), so until it has one
+        the link has a name that :meth:`unfinished` knows.
+        """
+        _add(lower, name, alias, kind='vlan', vlan_id=vlan)
+
+    def unfinished(self) -> list[Link]:
+        """The links that :meth:`add_vlan` was making when it was cut off."""
+        return [link for link in self._all()
+                if link.name.startswith(_UNFINISHED)]
 
     def mark(self, name: str, alias: str) -> None:
         """Write an alias onto a link, for :meth:`find` to show."""
@@ -134,6 +154,22 @@ def _set_alias(name: str, alias: str) -> None:
     with pyroute2.IPRoute() as netlink:
         for index in netlink.link_lookup(ifname=name):
             netlink.link('set', index=index, ifalias=alias)
+
+
+@privileges.sys_admin
+def _add(lower: str, name: str, alias: str,
+         **kind: typing.Any) -> None:
+    unfinished = _UNFINISHED + hashlib.sha256(name.encode()).hexdigest()[:8]
+    with pyroute2.IPRoute() as netlink:
+        # One that was cut off has the VLAN of the PF, and there is only one.
+        for index in netlink.link_lookup(ifname=unfinished):
+            netlink.link('del', index=index)
+        for parent in netlink.link_lookup(ifname=lower):
+            netlink.link('add', ifname=unfinished, link=parent, **kind)
+        for index in netlink.link_lookup(ifname=unfinished):
+            netlink.link('set', index=index, ifalias=alias)
+            netlink.link('set', index=index, ifname=name)
+            netlink.link('set', index=index, state='up')
 
 
 @privileges.sys_admin

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 import contextlib
 import copy
 import hashlib
+import threading
 
 import nova.exception
 from nova.network import model
@@ -52,6 +53,8 @@ class MacvtapStandby(base.Standby):
 
     def __init__(self, host_links: links.HostLinks | None = None) -> None:
         self._links = host_links or links.HostLinks()
+        # Held while a VLAN device is looked for and made.
+        self._making = threading.Lock()
         # Macvtaps that no domain had at the last sweep.
         self._orphans: set[tuple[str, int]] = set()
 
@@ -102,16 +105,16 @@ class MacvtapStandby(base.Standby):
 
     @contextlib.contextmanager
     def plugging(self, standby: base.VIF) -> Iterator[None]:
+        # Nova would make the VLAN device by itself; one that it makes is an
+        # operator's until it is marked, and stays where that never happens.
         details = standby['details']
         source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
-        ours = (source != details[model.VIF_DETAILS_PHYS_INTERFACE]
-                and self._links.find(source) is None)
-        try:
-            yield
-        finally:
-            # Nova may have made it before something else went wrong.
-            if ours and self._links.find(source):
-                self._links.mark(source, MARK)
+        lower = details[model.VIF_DETAILS_PHYS_INTERFACE]
+        with self._making:
+            if source != lower and self._links.find(source) is None:
+                self._links.add_vlan(
+                    lower, source, int(details[model.VIF_DETAILS_VLAN]), MARK)
+        yield
 
     def attached(self, device: str) -> None:
         # A macvtap drops groups that it was not told of (drivers/net/
@@ -133,6 +136,9 @@ class MacvtapStandby(base.Standby):
         self._sweep_macvtaps(used)
         for link in self._links.marked(MARK):
             self._remove_unused(link)
+        with self._making:
+            for link in self._links.unfinished():
+                self._links.remove(link.name)
 
     def _sweep_macvtaps(self, used: Callable[[], Collection[str]]) -> None:
         """Remove macvtaps whose guest has gone without libvirt.

@@ -54,6 +54,10 @@ class PaperLinks(links.HostLinks):
                 alias=link.alias, kind='macvtap', lower=link.source)
                 for name, link in self._plane.macvtaps.items()]
 
+    def add_vlan(self, lower: str, name: str, vlan: int, alias: str) -> None:
+        self._plane.add_vlan(lower, name)
+        self._plane.links[name].alias = alias
+
     def mark(self, name: str, alias: str) -> None:
         self._plane.find(name).alias = alias
 

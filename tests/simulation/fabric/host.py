@@ -234,6 +234,10 @@ class FabricLinks(links.HostLinks):
             pyroute2.NetNS, host.namespace.name))
         self._inside = host.namespace.inside
 
+    def add_vlan(self, lower: str, name: str, vlan: int, alias: str) -> None:
+        self._inside(functools.partial(
+            super().add_vlan, lower, name, vlan, alias))
+
     def mark(self, name: str, alias: str) -> None:
         self._inside(functools.partial(super().mark, name, alias))
 

@@ -17,6 +17,7 @@ import unittest
 
 from oslotest import base
 import pyroute2
+from pyroute2.netlink import exceptions
 
 from nova_vf_failover.standby import links
 from tests.unit import kernel
@@ -74,6 +75,46 @@ class HostLinksTestCase(base.BaseTestCase):
             link, = netlink.get_links(standby)
             self.assertTrue(link['flags'] & 0x200)
         self.links.receive_all_groups('one that has gone')
+
+    def add(self, alias):
+        # Where the kernel has no VLANs a macvlan is made by the same steps.
+        links._add('pf0', 'pf0.42', alias, kind='macvlan')
+
+    def test_a_link_that_is_made_is_marked(self):
+        self.add('ours')
+
+        made = self.links.find('pf0.42')
+        self.assertEqual(('macvlan', 'pf0', 'ours', True), (
+            made.kind, made.lower, made.alias, made.up))
+        self.assertEqual([], self.links.unfinished())
+
+    def test_a_link_whose_making_was_cut_off_is_made_anew(self):
+        # IFALIASZ, include/uapi/linux/if.h: the link is there by then.
+        self.assertRaises(exceptions.NetlinkError, self.add, 'too long' * 32)
+        # Nobody has to take it for an operator's.
+        self.assertIsNone(self.links.find('pf0.42'))
+        unfinished, = self.links.unfinished()
+        self.assertEqual(('macvlan', None),
+                         (unfinished.kind, unfinished.alias))
+
+        self.add('ours')
+
+        self.assertEqual('ours', self.links.find('pf0.42').alias)
+        self.assertEqual([], self.links.unfinished())
+
+    def test_a_vlan_device_is_marked(self):
+        with pyroute2.IPRoute() as netlink:
+            try:
+                netlink.link('add', ifname='vlan7', kind='vlan', link=self.pf,
+                             vlan_id=7)
+            except exceptions.NetlinkError as error:
+                self.skipTest(f'the kernel has no 8021q: {error}')
+
+        self.links.add_vlan('pf0', 'pf0.42', 42, 'ours')
+
+        made = self.links.find('pf0.42')
+        self.assertEqual(('vlan', 'pf0', 'ours', True), (
+            made.kind, made.lower, made.alias, made.up))
 
     def test_marks_and_removes(self):
         self.links.mark('pf0', 'ours')

@@ -40,6 +40,15 @@ class PaperLinks(links.HostLinks):
     def mark(self, name, alias):
         self.known[name] = dataclasses.replace(self.known[name], alias=alias)
 
+    def add_vlan(self, lower, name, vlan, alias):
+        self.known[name] = links.Link(
+            name, 9, up=True, carrier=True, mtu=1500, kind='vlan',
+            alias=alias, lower=lower)
+
+    def unfinished(self):
+        return [link for link in self.known.values()
+                if link.name.startswith('vffnew')]
+
     def remove(self, name):
         del self.known[name]
         self.known = {link.name: dataclasses.replace(link, uppers=tuple(
@@ -130,8 +139,7 @@ class MacvtapTestCase(base.BaseTestCase):
         driver = macvtap.MacvtapStandby(host_links)
         standby = driver.describe(self.vif(vlan))
         with driver.plugging(standby):
-            host_links.known.setdefault('ens1f0.42', links.Link(
-                'ens1f0.42', 9, up=True, carrier=True, mtu=1500, kind='vlan'))
+            """Nova finds it and makes none."""
         return driver, standby
 
     def test_a_vlan_device_goes_with_its_last_standby(self):
@@ -158,6 +166,15 @@ class MacvtapTestCase(base.BaseTestCase):
         driver.sweep(set)
 
         self.assertEqual({'ens1f0', 'ens1f0.7'}, set(host_links.known))
+
+    def test_what_was_being_made_when_it_was_cut_off_is_swept(self):
+        host_links = PaperLinks(PF, links.Link(
+            'vffnew01234567', 8, up=False, carrier=False, mtu=1500,
+            kind='vlan'))
+
+        macvtap.MacvtapStandby(host_links).sweep(set)
+
+        self.assertEqual({'ens1f0'}, set(host_links.known))
 
     def macvtap(self, host_links, name, lower, **keywords):
         host_links.known[name] = links.Link(
@@ -215,9 +232,7 @@ class MacvtapTestCase(base.BaseTestCase):
 
         def fail():
             with driver.plugging(standby):
-                host_links.known['ens1f0.42'] = links.Link(
-                    'ens1f0.42', 9, up=True, carrier=True, mtu=1500,
-                    kind='vlan')
+                self.assertIn('ens1f0.42', host_links.known)
                 raise RuntimeError()
 
         self.assertRaises(RuntimeError, fail)
