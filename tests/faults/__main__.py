@@ -17,6 +17,7 @@ import json
 import os
 import signal
 import sys
+import typing
 
 from rich import console
 from rich import progress
@@ -44,9 +45,12 @@ def main() -> int:
                 task, total=planned, description=(
                     f'{len(results.violated)} with violations'),
                 completed=len(results.outcomes) + len(results.unanswered))
+            # A night's work is not to be lost with its last minute.
+            if len(results.outcomes) % 20 == 0:
+                _write(arguments.json, results.document())
 
         runs = campaign.Campaign(
-            workers, arguments.vfs, arguments.only, told)
+            workers, arguments.vfs, arguments.only, told, arguments.reduced)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             runs.run()
@@ -57,11 +61,15 @@ def main() -> int:
     results = runs.results
     document = results.document()
     table.show(screen, document)
-    if arguments.json:
-        with open(arguments.json, 'w', encoding='utf-8') as file:
-            json.dump(document, file, indent=1)
+    _write(arguments.json, document)
     bad = document['violations'] or document['missed'] or results.unanswered
     return 1 if bad or not results.outcomes else 0
+
+
+def _write(path: str | None, document: dict[str, typing.Any]) -> None:
+    if path:
+        with open(path, 'w', encoding='utf-8') as file:
+            json.dump(document, file, indent=1)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -69,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         prog='tox -e faults --', description=__doc__)
     parser.add_argument(
         '--json', metavar='FILE', help='write the results there as well')
+    parser.add_argument(
+        '--reduced', action='store_true',
+        help='one fault at each call of the plugin: what the tests run')
     parser.add_argument(
         '--only', metavar='PATTERN', action='append', default=[],
         help='only points whose name is like that, e.g. "source:libvirt:*"; '

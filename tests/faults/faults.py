@@ -16,6 +16,9 @@ Each kind of call has the errors that it really raises: those of libvirt, of
 the message bus, of the clients of Neutron and Placement, of netlink.
 """
 
+# Before any other module of Nova: it chooses the concurrency mode.
+import nova.tests.functional  # noqa: F401 isort: skip
+
 from collections.abc import Callable
 import enum
 import threading

@@ -1,0 +1,169 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What is made of the runs of a campaign; the runs are those of others."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.faults import trial as trials  # isort: skip
+
+from oslotest import base
+
+from tests.faults import campaign
+from tests.faults import faults
+from tests.faults import invariants
+from tests.faults import points
+
+Fault = faults.Fault
+ATTACH = 'source:libvirt:attachDeviceFlags@attach_interface#1'
+READ = 'source:libvirt:XMLDesc@_attach_standbys#2'
+MIGRATE = 'source:libvirt:migrateToURI3@_live_migration_operation#1'
+
+
+def point(name):
+    return points.Point.parse(name)
+
+
+def outcome(name=ATTACH, fault=Fault.ERROR, *violations, vfs=1, **keywords):
+    keywords.setdefault('hit', True)
+    keywords.setdefault('ended', trials.UNDONE)
+    return trials.Outcome(
+        trials.Trial(vfs, point(name), fault), violations=[
+            invariants.Violation(*violation) for violation in violations],
+        **keywords)
+
+
+NETWORK = (invariants.NETWORK, 'the server', 'MAC 1 is not reached')
+ERROR = (invariants.TRUTH, 'the server', trials.IN_ERROR)
+LOST = (invariants.AGREEMENT, 'the server',
+        "its domain is on ['destination'] and Nova has it on source")
+NOT_BACK = (invariants.AGREEMENT, 'the server', trials.NOT_BACK)
+
+
+class PointTestCase(base.BaseTestCase):
+
+    def test_name_can_be_read_back(self):
+        for name in (ATTACH, READ,
+                     'source:agent:apply --wait@_send_guest_to_standby#1'):
+            self.assertEqual(name, str(point(name)))
+
+    def test_faults_of_what_changes_something(self):
+        self.assertEqual(list(Fault), point(ATTACH).faults())
+        self.assertFalse(point(ATTACH).reads)
+
+    def test_faults_of_what_only_reads(self):
+        self.assertEqual([Fault.ERROR, Fault.HANG], point(READ).faults())
+
+    def test_conductor_is_not_killed(self):
+        self.assertFalse(any(fault.kills for fault in point(
+            'conductor:rpc:live_migration@_execute#1').faults()))
+
+
+class CoversTestCase(base.BaseTestCase):
+    """Whether plain Nova does the same is asked of every violation."""
+
+    def test_all_of_them(self):
+        self.assertTrue(campaign.covers(
+            outcome(ATTACH, Fault.LOST, ERROR, NETWORK),
+            outcome(ATTACH, Fault.LOST, ERROR)))
+
+    def test_not_all_of_them(self):
+        self.assertFalse(campaign.covers(
+            outcome(ATTACH, Fault.LOST, ERROR),
+            outcome(ATTACH, Fault.LOST, ERROR, NETWORK)))
+
+    def test_not_where_plain_nova_did_not_come_by(self):
+        self.assertFalse(campaign.covers(
+            outcome(ATTACH, Fault.LOST, ERROR, hit=False),
+            outcome(ATTACH, Fault.LOST, ERROR)))
+
+    def test_a_server_that_is_lost_cannot_be_brought_back(self):
+        ours = outcome(MIGRATE, Fault.KILLED_AFTER, LOST, NOT_BACK)
+
+        self.assertTrue(campaign.covers(
+            outcome(MIGRATE, Fault.KILLED_AFTER, LOST), ours))
+        self.assertFalse(campaign.covers(
+            outcome(MIGRATE, Fault.KILLED_AFTER, ERROR),
+            outcome(MIGRATE, Fault.KILLED_AFTER, ERROR, NOT_BACK)))
+
+
+class EquivalentTestCase(base.BaseTestCase):
+
+    RECORDED = [point(name) for name in (ATTACH, READ, MIGRATE)]
+
+    def equivalent(self, fault, plain):
+        return campaign.equivalent(
+            trials.Trial(1, point(ATTACH), fault), self.RECORDED,
+            {point(name) for name in plain})
+
+    def test_the_same_call(self):
+        self.assertEqual((1, ATTACH, 'lost'), self.equivalent(
+            Fault.LOST, [ATTACH, MIGRATE]))
+
+    def test_the_next_call_of_one_that_is_killed(self):
+        self.assertEqual((1, MIGRATE, 'killed-before'), self.equivalent(
+            Fault.KILLED_AFTER, [MIGRATE]))
+
+    def test_an_error_of_ours_is_ours(self):
+        self.assertIsNone(self.equivalent(Fault.ERROR, [MIGRATE]))
+
+
+class ResultsTestCase(base.BaseTestCase):
+
+    def test_document(self):
+        results = campaign.Results()
+        results.recorded = {1: [point(ATTACH), point(READ)],
+                            3: [point(ATTACH)]}
+        lost = outcome(MIGRATE, Fault.KILLED_AFTER, LOST,
+                       ended=trials.STANDBY)
+        results.outcomes = [
+            outcome(), outcome(fault=Fault.HANG, ended=trials.PRIMARY),
+            outcome(ATTACH, Fault.LOST, NETWORK, hit=False),
+            outcome(fault=Fault.KILLED_AFTER, ended=trials.STANDBY,
+                    recovery_s=60.5),
+            outcome(fault=Fault.KILLED_BEFORE, ended=trials.STANDBY,
+                    recovery_s=120.5), lost]
+        results.nova = [lost]
+
+        document = results.document()
+
+        self.assertEqual((2, 5, 6, 1, 2), tuple(document[name] for name in (
+            'points', 'faults', 'runs', 'no_network', 'recovered')))
+        self.assertEqual({'primary': 1, 'standby': 3, 'undone': 2},
+                         document['ended'])
+        self.assertEqual({'median': 90.5, 'max': 120.5},
+                         document['recovery_s'])
+        violated, = document['violations']
+        self.assertEqual(['network: the server: MAC 1 is not reached'],
+                         violated['violations'])
+        self.assertEqual(1, len(document['nova']))
+        self.assertEqual(1, len(document['missed']))
+
+    def test_outcome_comes_through_a_pipe(self):
+        told = outcome(ATTACH, Fault.LOST, NETWORK, recovery_s=3.5,
+                       seconds=1.25)
+
+        self.assertEqual(told, trials.from_document(
+            trials.as_document(told)))
+
+
+class ReducedTestCase(base.BaseTestCase):
+
+    def test_takes_no_part_that_nova_loses(self):
+        found = [point(name) for name in (ATTACH, READ, MIGRATE)] * 8
+
+        chosen = campaign.reduced({1: found, 3: found})
+
+        self.assertNotIn(READ, {str(each) for _, each, _ in chosen})
+        self.assertFalse(any(
+            fault.kills for _, each, fault in chosen
+            if str(each) == MIGRATE))
+        self.assertEqual({1, 3}, {vfs for vfs, _, _ in chosen})
