@@ -26,14 +26,20 @@ from __future__ import annotations
 
 import typing
 
+from nova import exception as nova_exception
 from nova import objects
 from nova.objects import fields
 from oslo_log import log as logging
+
+from nova_vf_failover import negotiation
 
 LOG = logging.getLogger(__name__)
 
 # What Nova says of one, and what is said here of one that is being cleared.
 _OVER = ('error', 'failed', 'completed')
+# What Nova goes on saying of one whose nova-compute has died: it ends only
+# those that were "running", and those on the source only.
+_ENDLESS = ('accepted', 'queued', 'preparing', 'running', 'error')
 
 
 class Aftermath:
@@ -47,20 +53,53 @@ class Aftermath:
         self._compute = compute
         self._host = host
 
-    def clear(self, context: typing.Any, instance: objects.Instance) -> None:
+    def abandoned(self, context: typing.Any) -> set[str]:
+        """The servers with VFs that a live migration has left at rest here.
+
+        While one goes on its server has a task; a moment before it begins and
+        after it has ended it may have none, so what is found once is asked
+        for a second time later.
+        """
+        migrations = objects.MigrationList.get_by_filters(context, {
+            'host': self._host, 'status': list(_ENDLESS),
+            'migration_type': fields.MigrationType.LIVE_MIGRATION})
+        return {migration.instance_uuid for migration in migrations
+                if self._rests_here(context, migration.instance_uuid)
+                and self._holds(context, migration)}
+
+    def _rests_here(self, context: typing.Any, server: str) -> bool:
+        try:
+            instance = objects.Instance.get_by_uuid(
+                context, server, expected_attrs=['info_cache'])
+        except nova_exception.InstanceNotFound:
+            return False
+        return (instance.host == self._host and instance.task_state is None
+                and any(negotiation.is_vf(vif)
+                        for vif in instance.get_network_info()))
+
+    def _holds(self, context: typing.Any,
+               migration: objects.Migration) -> bool:
+        """Whether Placement still has an allocation of a migration."""
+        return bool(self._compute.reportclient.get_allocs_for_consumer(
+            context, migration.uuid)['allocations'])
+
+    def clear(self, context: typing.Any, instance: objects.Instance,
+              abandoned: bool = False) -> None:
         """Do it if the server's last live migration ended so.
 
         Such a one still holds an allocation, which is given back last:
         whoever dies before that does all of it once more.
 
+        :param abandoned: whether :meth:`abandoned` has found it, so that one
+            of which Nova says that it goes on does not
         :raises nova.exception.PortBindingDeletionFailed: Neutron refuses
         :raises nova.exception.AllocationMoveFailed: Placement does
         :raises nova.exception.AllocationDeleteFailed: as well
         """
         migration = _last(context, instance)
-        if (migration is None or migration.status not in _OVER
-                or not self._compute.reportclient.get_allocs_for_consumer(
-                    context, migration.uuid)['allocations']):
+        ended = _OVER + _ENDLESS if abandoned else _OVER
+        if (migration is None or migration.status not in ended
+                or not self._holds(context, migration)):
             return
         LOG.info('Clearing what live migration %s has left', migration.uuid,
                  instance=instance)

@@ -106,6 +106,9 @@ class Recovery:
         # By server, what has been said of one that nobody can help. It is said
         # once, and not at each look.
         self._complaints: dict[str, str] = {}
+        # Servers of which the last look has found that nobody goes on with
+        # their migration.
+        self._abandoned: set[str] = set()
 
     # -- the periods ---------------------------------------------------------
 
@@ -156,14 +159,30 @@ class Recovery:
         """Begin an attempt for every server that is due for one."""
         now = time.time()
         unfinished = set()
+        abandoned = self._find_abandoned()
         for guest in self._bench.guests():
             found = self._read(self._bench.domain_of(guest))
             if found is None or found.entries:
                 unfinished.add(guest.uuid)
             if (found and guest.uuid not in self._attempts
-                    and found.due(self._nearest(now))):
-                self._begin_attempt(guest.uuid)
+                    and (found.due(self._nearest(now))
+                         or guest.uuid in abandoned)):
+                self._begin_attempt(guest.uuid, guest.uuid in abandoned)
         self._bench.channel.sweep(self._bench.host, unfinished)
+
+    def _find_abandoned(self) -> set[str]:
+        """The servers whose migration was abandoned at the last look too."""
+        try:
+            now = self._bench.aftermath.abandoned(
+                nova_context.get_admin_context())
+        except Exception as error:
+            # Of the conductor or of Placement. Ports can be brought back
+            # without, and what was found is found again.
+            LOG.warning('Whether live migrations were abandoned cannot be '
+                        'found out for now: %s', error)
+            return set()
+        certain, self._abandoned = now & self._abandoned, now
+        return certain
 
     def settle(self, timeout: float) -> None:
         """Wait until the attempts that have begun are over."""
@@ -196,18 +215,18 @@ class Recovery:
             LOG.error('Server %(server)s is left as it is: %(text)s',
                       {'server': server, 'text': text})
 
-    def _begin_attempt(self, server: str) -> None:
+    def _begin_attempt(self, server: str, abandoned: bool) -> None:
         thread = threading.Thread(
-            target=self._attempt, args=(server,), daemon=True,
+            target=self._attempt, args=(server, abandoned), daemon=True,
             name=f'vf-failover-recovery-{server}')
         self._attempts[server] = thread
         thread.start()
 
-    def _attempt(self, server: str) -> None:
+    def _attempt(self, server: str, abandoned: bool) -> None:
         try:
             with self._places:
                 if not self._stopped:
-                    ServerRecovery(self._bench, server).run()
+                    ServerRecovery(self._bench, server, abandoned).run()
         except exception.Busy as busy:
             LOG.debug('Not now: %s', busy)
         except nova_exception.InstanceNotFound as error:
@@ -240,11 +259,14 @@ class ServerRecovery:
     """One attempt to bring the ports of one server back.
 
     :param server: its UUID
+    :param abandoned: whether nobody goes on with its live migration
     """
 
-    def __init__(self, bench: workbench.Workbench, server: str) -> None:
+    def __init__(self, bench: workbench.Workbench, server: str,
+                 abandoned: bool = False) -> None:
         self._bench = bench
         self._server = server
+        self._abandoned = abandoned
         self._context = nova_context.get_admin_context()
 
     def run(self) -> None:
@@ -284,6 +306,10 @@ class ServerRecovery:
 
     def _try(self, instance: objects.Instance, swapped: swap.Swap) -> None:
         entries = dict(swapped.ledger.entries)
+        if not entries and self._abandoned:
+            self._bench.aftermath.clear(
+                self._context, instance, abandoned=True)
+            return
         if not entries:
             LOG.info('The server is on its VFs; there is nothing to bring '
                      'back', instance=instance)
@@ -309,7 +335,8 @@ class ServerRecovery:
                     swapped: swap.Swap) -> dict[str, str]:
         """:returns: why ports are not back, by their id"""
         try:
-            self._bench.aftermath.clear(self._context, instance)
+            self._bench.aftermath.clear(
+                self._context, instance, self._abandoned)
             network_info = self._bench.network_info(self._context, instance)
             self._abandon_strangers(swapped, network_info)
             swapped.resume(self._bench.ports(network_info))

@@ -169,6 +169,64 @@ class DestinationTestCase(CrashTestCase):
         self.assertRecovered('beta', 'ERROR')
 
 
+class AbandonedTestCase(CrashTestCase):
+    """Nobody goes on with a migration, and no port is in the journal."""
+
+    def setUp(self):
+        super().setUp()
+        # Nothing here waits for a dead one.
+        self.flags(rpc_response_timeout=60, long_rpc_timeout=60)
+
+    def die_in(self, method, host):
+        died = threading.Event()
+        with fixtures.MonkeyPatch(
+                f'nova.compute.manager.ComputeManager.{method}',
+                crashes.dying(died)):
+            self.begin_migration(self.server)
+            self.hosts.world.migrations.proceed.set()
+            self.assertTrue(died.wait(30))
+        self.restart_host(host)
+
+    def migration(self):
+        return self.api.api_get('/os-migrations').body['migrations'][0]
+
+    def test_the_source_ended_before_the_copy(self):
+        self.die_in('_do_live_migration', 'alpha')
+        self._wait_for_state_change(self.server, 'ACTIVE')
+
+        # What one look finds may be about to end by itself.
+        self.recover('alpha')
+        self.assertEqual('queued', self.migration()['status'])
+        self.recover('alpha')
+
+        self.assertEqual('failed', self.migration()['status'])
+        self.assertWorld(self.server, 'alpha')
+
+    def test_the_source_ended_when_the_server_had_left(self):
+        self.die_in('_clean_instance_console_tokens', 'alpha')
+        self._wait_for_server_parameter(
+            self.server, {'OS-EXT-SRV-ATTR:host': 'beta',
+                          'OS-EXT-STS:task_state': None})
+
+        self.recover('beta')
+        self.recover('beta')
+
+        self.assertEqual('completed', self.migration()['status'])
+        self.assertWorld(self.server, 'beta')
+
+    def test_a_server_without_vfs_is_left_to_nova(self):
+        self._delete_server(self.server)
+        self.ports.clear()
+        self.server = self._create_server(networks='none', host='alpha')
+        self.die_in('_do_live_migration', 'alpha')
+        self._wait_for_state_change(self.server, 'ACTIVE')
+
+        for _look in range(3):
+            self.recover('alpha')
+
+        self.assertEqual('queued', self.migration()['status'])
+
+
 class StartTestCase(CrashTestCase):
     """Nobody has to ask for it."""
 
