@@ -93,6 +93,7 @@ class Aftermath:
         :param abandoned: whether :meth:`abandoned` has found it, so that one
             of which Nova says that it goes on does not
         :raises nova.exception.PortBindingDeletionFailed: Neutron refuses
+        :raises nova.exception.PortBindingActivationFailed: as well
         :raises nova.exception.AllocationMoveFailed: Placement does
         :raises nova.exception.AllocationDeleteFailed: as well
         """
@@ -119,6 +120,10 @@ class Aftermath:
 
     def _finish(self, context: typing.Any, instance: objects.Instance,
                 migration: objects.Migration) -> None:
+        # Neutron may have refused it to the source. Nova looks for bindings
+        # of the other host only at ports whose active one is of this host.
+        self._compute.network_api.migrate_instance_start(
+            context, instance, migration)
         self._unbind(context, instance, migration.source_compute)
         _end(migration, 'completed')
         self._compute.reportclient.delete_allocation_for_instance(

@@ -20,6 +20,7 @@ import threading
 import ddt
 import fixtures
 from lxml import etree
+from neutronclient.common import exceptions as neutron_client_exc
 
 from nova_vf_failover import journal
 from tests.functional import crashes
@@ -147,6 +148,16 @@ class DestinationTestCase(CrashTestCase):
         self.assertWorld(self.server, 'beta', status='ERROR')
         # No NIC has gone without another one of its port in its place.
         self.assertEqual([], alone)
+
+    def test_bindings_that_the_source_could_not_activate(self):
+        with fixtures.MockPatchObject(
+                self.neutron, 'activate_port_binding',
+                side_effect=neutron_client_exc.InternalServerError()):
+            self.begin_migration(self.server)
+            self.hosts.world.migrations.proceed.set()
+            self._wait_for_state_change(self.server, 'ERROR')
+
+        self.assertArrives()
 
     def test_ends_before_it_was_told_of_the_arrival(self):
         died = threading.Event()
