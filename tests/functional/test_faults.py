@@ -1,0 +1,171 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A part of ``tox -e faults``, and whether that sees what it looks for."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.faults import trial as trials  # isort: skip
+
+import threading
+
+import fixtures
+from oslotest import base
+
+from nova_vf_failover import driver
+from nova_vf_failover import exception
+from tests.faults import campaign
+from tests.faults import faults
+from tests.faults import invariants
+from tests.faults import points
+
+Fault = faults.Fault
+
+
+class StageTestCase(base.BaseTestCase):
+
+    def stage(self, vfs):
+        stage = trials.Stage(vfs)
+        self.addCleanup(stage.close)
+        return stage
+
+
+class ReducedTestCase(StageTestCase):
+    """One fault at each call with which the plugin changes something."""
+
+    def play(self, vfs, skipped=()):
+        stage = self.stage(vfs)
+        recorded = {number: [] for number in skipped}
+        recorded[vfs] = stage.record()
+        for _vfs, point, fault in campaign.reduced(recorded):
+            outcome = stage.play(trials.Trial(vfs, point, fault))
+            self.assertTrue(outcome.hit, outcome.trial)
+            self.assertEqual(
+                [], [str(violation) for violation in outcome.violations
+                     if not self.is_novas(outcome, violation)],
+                outcome.trial)
+            yield outcome
+
+    def is_novas(self, outcome, violation):
+        """Nova's word for a server whose arrival nobody has confirmed.
+
+        The destination does not answer, for it was killed; recovery.rst.
+        """
+        return (outcome.trial.point.role == points.DESTINATION
+                and outcome.trial.fault.kills
+                and violation.text == trials.IN_ERROR)
+
+    def test_one_vf(self):
+        outcomes = list(self.play(1))
+
+        # All faults, and all ways to end.
+        self.assertEqual(set(Fault), {
+            outcome.trial.fault for outcome in outcomes})
+        self.assertEqual(
+            {trials.PRIMARY, trials.STANDBY, trials.UNDONE},
+            {outcome.ended for outcome in outcomes})
+        self.assertEqual([], [
+            str(outcome.trial) for outcome in outcomes
+            if outcome.ended == trials.STANDBY
+            and outcome.recovery_s is None])
+
+    def test_three_vfs(self):
+        self.assertNotEqual([], list(self.play(3, skipped=[1])))
+
+
+class SeenTestCase(StageTestCase):
+    """The plugin is broken once in the sense of each invariant."""
+
+    def setUp(self):
+        super().setUp()
+        self.stage_ = self.stage(1)
+
+    def broken(self, method, stand_in):
+        self.useFixture(fixtures.MonkeyPatch(
+            f'nova_vf_failover.{method}', stand_in))
+
+    def assertSeen(self, invariant, text, point=None, fault=None):
+        outcome = self.stage_.play(trials.Trial(
+            1, point and points.Point.parse(point), fault))
+        self.assertTrue(outcome.hit)
+        self.assertIn(invariant, {violation.invariant
+                                  for violation in outcome.violations})
+        self.assertIn(text, ' '.join(
+            violation.text for violation in outcome.violations
+            if violation.invariant == invariant))
+
+    def test_nothing_is_seen_where_nothing_is_wrong(self):
+        outcome = self.stage_.play(trials.Trial(1))
+
+        self.assertEqual(([], trials.PRIMARY),
+                         (outcome.violations, outcome.ended))
+
+    def test_network(self):
+        # The VF is taken from a guest that was not told to leave it.
+        self.broken('conversation.Conversation.send_to_standby',
+                    lambda conversation, ports: [])
+
+        self.assertSeen(invariants.NETWORK, 'is not reached')
+
+    def test_one_nic(self):
+        self.broken('domain.Domain.detach_standby', lambda guest, mac: None)
+
+        self.assertSeen(invariants.ONE_NIC, "['direct', 'hostdev']")
+
+    def test_agreement(self):
+        # What a killed source has arranged is not taken back.
+        self.broken('aftermath.Aftermath.clear', lambda *_, **__: None)
+
+        self.assertSeen(
+            invariants.AGREEMENT, "has the bindings",
+            'source:libvirt:detachDeviceFlags@_detach_sync#1',
+            Fault.KILLED_AFTER)
+
+    def test_not_back(self):
+        def fail(swapped, ports):
+            raise exception.Degraded({'port': 'no VF'})
+
+        self.broken('swap.Swap.failback', fail)
+
+        self.assertSeen(invariants.AGREEMENT, trials.NOT_BACK)
+
+    def test_truth(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.driver.FailoverLibvirtDriver._migrate',
+            driver.libvirt_driver.LibvirtDriver.live_migration))
+
+        self.assertSeen(
+            invariants.TRUTH, "it is ('ERROR', None)",
+            'source:libvirt:migrateToURI3@_live_migration_operation#1',
+            Fault.LOST)
+
+    def test_device(self):
+        for method in ('release', 'sweep'):
+            self.broken(f'standby.macvtap.MacvtapStandby.{method}',
+                        lambda *_: None)
+
+        self.assertSeen(invariants.LEAKS, 'are left')
+
+    def test_thread(self):
+        over = threading.Event()
+        self.addCleanup(over.set)
+        # The run is not over while it goes on.
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.faults.trial.LONGEST', 20.0))
+
+        def start_and_forget(standby, device):
+            threading.Thread(target=over.wait, daemon=True,
+                             args=(3600,)).start()
+
+        self.broken('standby.macvtap.MacvtapStandby.attached',
+                    start_and_forget)
+
+        self.assertSeen(invariants.LEAKS, 'goes on')
