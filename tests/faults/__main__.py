@@ -31,7 +31,8 @@ def main() -> int:
     # Nova's tests have it write into a log that nobody reads.
     sys.excepthook = sys.__excepthook__
     arguments = _parser().parse_args()
-    screen = console.Console()
+    screen = console.Console(
+        width=None if sys.stdout.isatty() else 120)
     workers = crew.Crew(arguments.jobs)
     runs: campaign.Campaign | None = None
     with progress.Progress(
