@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         '--json', metavar='FILE', help='write the results there as well')
     parser.add_argument(
         '--reduced', action='store_true',
-        help='one fault at each call of the plugin: what the tests run')
+        help='one fault at some calls of the plugin: what the tests run')
     parser.add_argument(
         '--only', metavar='PATTERN', action='append', default=[],
         help='only points whose name is like that, e.g. "source:libvirt:*"; '

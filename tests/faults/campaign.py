@@ -217,10 +217,10 @@ def reduced(
 ) -> list[tuple[int, points.Point, faults.Fault]]:
     """A part that is worth its time: what the plugin itself does.
 
-    Each call to a host, a guest or a domain that changes something has one
-    fault, each time the next one of them; with several VFs every fifth of
-    those calls has one, and not the same as with one VF. Left out is the end
-    of a source that the guest has left already: Nova loses such a server.
+    Every second call to a host, a guest or a domain that changes something
+    has one fault, each time the next one of them; with several VFs every
+    tenth of those calls has one. Left out is the end of a source that the
+    guest has left already: Nova loses such a server.
     """
     chosen = []
     for turn, (vfs, found) in enumerate(sorted(recorded.items())):
@@ -229,13 +229,14 @@ def reduced(
         left = next((number for number, point in enumerate(acts)
                      if point.call == 'migrateToURI3'), len(acts))
         for number, point in enumerate(acts):
-            if turn and number % 5:
+            place, rest = divmod(number, 10 if turn else 2)
+            if rest:
                 continue
             options = [fault for fault in point.faults() if not (
                 fault.kills and point.role == points.SOURCE
                 and number >= left)]
             chosen.append((vfs, point, options[
-                (number + turn) % len(options)]))
+                (place + turn) % len(options)]))
     return chosen
 
 

@@ -39,7 +39,7 @@ class StageTestCase(base.BaseTestCase):
 
 
 class ReducedTestCase(StageTestCase):
-    """One fault at each call with which the plugin changes something."""
+    """Calls with which the plugin changes something, each with one fault."""
 
     def play(self, vfs, skipped=()):
         stage = self.stage(vfs)
