@@ -299,9 +299,13 @@ def _of_an_owner(line):
 
     That is the table of these types where no other one is named. And none
     there over several NICs: it has no copy, so that of the owner is met
-    first, with its way over the primary, until that has gone.
+    first, with its way over the primary, until that has gone. IPv6 makes one
+    over several of any two through gateways, of one place and one metric
+    (net/ipv6/ip6_fib.c, fib6_add_rt2node): the two NICs of a port share it
+    until the primary has gone.
     """
-    if ' nexthop ' in line or ' nhid ' in line:
+    if (' nexthop ' in line or ' nhid ' in line
+            or line.startswith('ip -6') and ' via ' in line):
         line = line.replace(' table local', ' table 78')
     if ' table local' in line or re.search(
             r' (local|broadcast) ', line) and ' table ' not in line:
