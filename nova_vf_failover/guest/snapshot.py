@@ -79,6 +79,12 @@ class Snapshot:
             file.flush()
             os.fsync(file.fileno())
         os.rename(fresh, self._path)
+        # Or a guest that is reset has the old one.
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
     def _read(self) -> None:
         try:
