@@ -29,8 +29,9 @@ OTHER_MAC = '52:54:00:78:00:11'
 V4, V6 = '10.77.0.11', 'fd77::11'
 GATEWAY_V4, GATEWAY_V6 = '10.77.0.1', 'fd77::1'
 OTHER_V4, OTHER_PEER = '10.78.0.11', '10.78.0.1'
-# Seconds: renewed while a test runs, and long enough for a reboot.
-LEASE = 120
+# Seconds: the fewest that dnsmasq knows, enough for a reboot, and when they are
+# asked for anew.
+LEASE, RENEWAL = 120, 20
 # The host's side of a tap, which says nothing.
 _TAP_MAC = 'fe:00:00:00:00:%02x'
 
@@ -102,6 +103,7 @@ class Segment(fixtures.Fixture):
                     f'--dhcp-leasefile={folder}/leases',
                     f'--dhcp-range=10.77.0.0,static,{LEASE}',
                     f'--dhcp-host={MAC},{V4}',
+                    f'--dhcp-option=option:T1,{RENEWAL}',
                     '--dhcp-authoritative', '--enable-ra',
                     f'--dhcp-range=::,constructor:eth0,ra-only,64,{LEASE}')],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -52,8 +52,16 @@ def recipe(release: str) -> image.Recipe:
                 'systemd-networkd-wait-online.service',
                 'NetworkManager-dispatcher.service', 'ModemManager.service',
                 'wpa_supplicant.service', 'getty@tty1.service',
-                'serial-getty@ttyS0.service', 'systemd-binfmt.service'),
-        commands=('passwd -d root', 'rm -f /etc/network/interfaces'))
+                'serial-getty@ttyS0.service', 'systemd-binfmt.service',
+                'systemd-logind.service', 'systemd-hostnamed.service',
+                'systemd-user-sessions.service', 'ldconfig.service',
+                'systemd-journal-catalog-update.service',
+                'systemd-hwdb-update.service', 'systemd-update-done.service',
+                'systemd-random-seed.service', 'systemd-rfkill.socket'),
+        commands=('passwd -d root', 'rm -f /etc/network/interfaces',
+                  'mkdir -p /etc/systemd/journald.conf.d',
+                  'printf "[Journal]\\nStorage=volatile\\n"'
+                  ' > /etc/systemd/journald.conf.d/lab.conf'))
 
 
 @dataclasses.dataclass(frozen=True)
