@@ -120,8 +120,9 @@ class Guest:
             '$(cat $nic/address) $(basename $(readlink -f '
             '$nic/device/driver)); done; true')
         for line in listed.splitlines():
-            name, mac, its = line.split()
-            if its == driver and mac[2:] == segment.MAC[2:]:
+            # One that gets another name meanwhile has but that.
+            name, *rest = line.split()
+            if rest[1:] == [driver] and rest[0][2:] == segment.MAC[2:]:
                 return name
         return None
 
