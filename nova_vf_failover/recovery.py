@@ -245,9 +245,9 @@ class Recovery:
         if not self._bench.claims.known():
             return
         try:
-            if not self._bench.claims.pending(
-                    nova_context.get_admin_context()):
-                self._bench.standby.sweep(self._bench.devices)
+            self._bench.standby.sweep(
+                self._bench.devices, lambda: self._bench.claims.pending(
+                    nova_context.get_admin_context()))
         except Exception:
             # Whatever netlink, privsep or the conductor raise: Nova's own
             # look must not fail for it, and the next one comes.

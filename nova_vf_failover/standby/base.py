@@ -80,11 +80,15 @@ class Standby(abc.ABC):
         """
 
     @abc.abstractmethod
-    def sweep(self, used: Callable[[], Collection[str]]) -> None:
+    def sweep(self, used: Callable[[], Collection[str]],
+              arriving: Callable[[], bool]) -> None:
         """Remove what standbys have left behind that nobody released.
 
-        Called now and then while no server is on its way to this host.
+        Called now and then.
 
         :param used: finds out which of the host's network devices the domains
             here have; one that is being attached is not among them yet
+        :param arriving: finds out whether a server is on its way to this host,
+            which may need anything. What is plugged after it was asked is of
+            one that it does not know of.
         """

@@ -53,8 +53,13 @@ class MacvtapStandby(base.Standby):
 
     def __init__(self, host_links: links.HostLinks | None = None) -> None:
         self._links = host_links or links.HostLinks()
-        # Held while a VLAN device is looked for and made.
+        # Held while a VLAN device is looked for and made, or removed.
         self._making = threading.Lock()
+        # The VLAN devices on which the standby of a port is to come, with the
+        # port. Nova plugs them long before libvirt makes the macvtap, and as
+        # long as there is none, nothing else tells that they are needed.
+        self._awaited: set[tuple[str, str]] = set()
+        self._plugging: set[tuple[str, str]] = set()
         # Macvtaps that no domain had at the last sweep.
         self._orphans: set[tuple[str, int]] = set()
 
@@ -110,11 +115,20 @@ class MacvtapStandby(base.Standby):
         details = standby['details']
         source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
         lower = details[model.VIF_DETAILS_PHYS_INTERFACE]
+        awaited = source, standby['id']
         with self._making:
-            if source != lower and self._links.find(source) is None:
-                self._links.add_vlan(
-                    lower, source, int(details[model.VIF_DETAILS_VLAN]), MARK)
-        yield
+            self._awaited.add(awaited)
+            self._plugging.add(awaited)
+        try:
+            with self._making:
+                if source != lower and self._links.find(source) is None:
+                    self._links.add_vlan(
+                        lower, source, int(details[model.VIF_DETAILS_VLAN]),
+                        MARK)
+            yield
+        finally:
+            with self._making:
+                self._plugging.remove(awaited)
 
     def attached(self, device: str) -> None:
         # A macvtap drops groups that it was not told of (drivers/net/
@@ -130,13 +144,21 @@ class MacvtapStandby(base.Standby):
         source = details[model.VIF_DETAILS_MACVTAP_SOURCE]
         if source == details[model.VIF_DETAILS_PHYS_INTERFACE]:
             return
-        self._remove_unused(self._links.find(source))
-
-    def sweep(self, used: Callable[[], Collection[str]]) -> None:
-        self._sweep_macvtaps(used)
-        for link in self._links.marked(MARK):
-            self._remove_unused(link)
         with self._making:
+            self._awaited.discard((source, standby['id']))
+            self._remove_unused(self._links.find(source))
+
+    def sweep(self, used: Callable[[], Collection[str]],
+              arriving: Callable[[], bool]) -> None:
+        with self._making:
+            given_up = self._awaited - self._plugging
+        if arriving():
+            return
+        self._sweep_macvtaps(used)
+        with self._making:
+            self._awaited -= given_up
+            for link in self._links.marked(MARK):
+                self._remove_unused(link)
             for link in self._links.unfinished():
                 self._links.remove(link.name)
 
@@ -162,7 +184,8 @@ class MacvtapStandby(base.Standby):
 
     def _remove_unused(self, link: links.Link | None) -> None:
         if (link and link.kind == 'vlan' and link.alias == MARK
-                and not link.uppers):
+                and not link.uppers
+                and link.name not in {name for name, _ in self._awaited}):
             LOG.info('Removing VLAN device %s: the last standby on it has '
                      'gone', link.name)
             self._links.remove(link.name)

@@ -25,6 +25,11 @@ from nova_vf_failover.standby import macvtap
 PF = links.Link('ens1f0', 4, up=True, carrier=True, mtu=1500)
 
 
+def nobody():
+    """No server is on its way to this host."""
+    return False
+
+
 class PaperLinks(links.HostLinks):
     """The links of a host that exists on paper."""
 
@@ -163,7 +168,7 @@ class MacvtapTestCase(base.BaseTestCase):
             alias='theirs'))
         driver, _ = self.plugged(host_links)
 
-        driver.sweep(set)
+        driver.sweep(set, nobody)
 
         self.assertEqual({'ens1f0', 'ens1f0.7'}, set(host_links.known))
 
@@ -172,9 +177,50 @@ class MacvtapTestCase(base.BaseTestCase):
             'vffnew01234567', 8, up=False, carrier=False, mtu=1500,
             kind='vlan'))
 
-        macvtap.MacvtapStandby(host_links).sweep(set)
+        macvtap.MacvtapStandby(host_links).sweep(set, nobody)
 
         self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_a_vlan_device_stays_for_a_standby_that_is_to_come(self):
+        host_links = PaperLinks(PF)
+        driver, standby = self.plugged(host_links)
+        other = dict(standby, id='port-2')
+        with driver.plugging(other):
+            """Its macvtap is made when its server comes."""
+
+        # A server on the same VLAN leaves the host meanwhile.
+        driver.release(standby)
+        self.assertIn('ens1f0.42', host_links.known)
+
+        driver.release(other)
+        self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_what_is_plugged_while_it_is_asked_who_arrives_stays(self):
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+
+        def too_early_to_see_it():
+            with driver.plugging(driver.describe(self.vif('42'))):
+                """It is not told of."""
+            return False
+
+        driver.sweep(set, too_early_to_see_it)
+        self.assertIn('ens1f0.42', host_links.known)
+
+        driver.sweep(set, lambda: True)
+        self.assertIn('ens1f0.42', host_links.known)
+
+        driver.sweep(set, nobody)
+        self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_what_is_just_being_plugged_stays(self):
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+
+        with driver.plugging(driver.describe(self.vif('42'))):
+            driver.sweep(set, nobody)
+
+        self.assertIn('ens1f0.42', host_links.known)
 
     def macvtap(self, host_links, name, lower, **keywords):
         host_links.known[name] = links.Link(
@@ -191,9 +237,9 @@ class MacvtapTestCase(base.BaseTestCase):
         self.macvtap(host_links, 'macvtap1', 'ens1f0')
         driver.attached('macvtap1')
 
-        driver.sweep(set)
+        driver.sweep(set, nobody)
         self.assertLessEqual({'macvtap0', 'macvtap1'}, set(host_links.known))
-        driver.sweep(set)
+        driver.sweep(set, nobody)
 
         self.assertEqual({'ens1f0'}, set(host_links.known))
 
@@ -205,7 +251,7 @@ class MacvtapTestCase(base.BaseTestCase):
         self.macvtap(host_links, 'macvtap2', 'ens1f0', alias='theirs')
 
         for _look in range(3):
-            driver.sweep(lambda: {'macvtap0'})
+            driver.sweep(lambda: {'macvtap0'}, nobody)
 
         self.assertEqual({'ens1f0', 'ens1f0.42', 'macvtap0', 'macvtap1',
                           'macvtap2'}, set(host_links.known))
@@ -214,14 +260,14 @@ class MacvtapTestCase(base.BaseTestCase):
         host_links = PaperLinks(PF)
         driver, _ = self.plugged(host_links)
         self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
-        driver.sweep(set)
+        driver.sweep(set, nobody)
         host_links.remove('macvtap0')
         # The kernel has given the name once more, and not the index.
         self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
         host_links.known['macvtap0'] = dataclasses.replace(
             host_links.known['macvtap0'], index=99)
 
-        driver.sweep(set)
+        driver.sweep(set, nobody)
 
         self.assertIn('macvtap0', host_links.known)
 
