@@ -198,6 +198,9 @@ class GuestAgent:
 
     def _ask(self, command: str, arguments: Arguments) -> typing.Any:
         answer = self._exchange(command, arguments, 60.0)
+        while isinstance(answer.get('return'), int):
+            # To a guest-sync that was not waited for any longer.
+            answer = self._receive()
         if 'error' in answer:
             raise Refusal(f'{command}: {answer["error"]["desc"]}')
         return answer['return']
@@ -218,6 +221,10 @@ class GuestAgent:
         self._socket.settimeout(timeout)
         self._socket.sendall(json.dumps(
             {'execute': command, 'arguments': arguments}).encode() + b'\n')
+        return self._receive()
+
+    def _receive(self) -> Arguments:
+        assert self._socket
         data = b''
         while not data.endswith(b'\n'):
             part = self._socket.recv(65536)

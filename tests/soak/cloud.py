@@ -54,6 +54,7 @@ class SoakCloud(base.FailoverTestCase):
         """
         self.setUp()
         self.flags(max_concurrent_live_migrations=limit)
+        self.flags(instances=-1, cores=-1, ram=-1, group='quota')
         # While all move, a host has its own VFs, and those claimed on it for
         # who comes; a server that is moved alone is one more.
         vfs = {'num_vfs': VFS * (count + 2), 'num_pfs': 1}
