@@ -41,10 +41,10 @@ LOG = logging.getLogger(__name__)
 _NAMING = 5.0
 
 # Seconds that the guest's own programs may take to configure a VF, a lease
-# included; meanwhile the standby carries the traffic. What the agent puts there
-# because they are late is there beside theirs, once they come: systemd-networkd
-# leads its default route of IPv6 through a nexthop object of its own, which to
-# the kernel is another route.
+# included; meanwhile the standby carries the traffic. What the agent puts
+# there because they are late is there beside theirs, once they come:
+# systemd-networkd leads its default route of IPv6 through a nexthop object of
+# its own, which to the kernel is another route.
 _CONFIGURING = 40.0
 # Seconds after which it is looked again how far they are.
 _LOOK_AGAIN = 0.05

@@ -29,8 +29,8 @@ OTHER_MAC = '52:54:00:78:00:11'
 V4, V6 = '10.77.0.11', 'fd77::11'
 GATEWAY_V4, GATEWAY_V6 = '10.77.0.1', 'fd77::1'
 OTHER_V4, OTHER_PEER = '10.78.0.11', '10.78.0.1'
-# Seconds: the fewest that dnsmasq knows, enough for a reboot, and when they are
-# asked for anew.
+# Seconds: the fewest that dnsmasq knows, enough for a reboot, and when they
+# are asked for anew.
 LEASE, RENEWAL = 120, 20
 # The host's side of a tap, which says nothing.
 _TAP_MAC = 'fe:00:00:00:00:%02x'

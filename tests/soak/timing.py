@@ -49,8 +49,8 @@ def moves(notifications: Iterable[dict[str, typing.Any]],
             data = notification['payload']['nova_object.data']
             halves.setdefault(data['server_id'], {})[
                 notification['event_type']] = data
-    return [_move(server, both.values(), work[server]) for server, both in halves.items()
-            if len(both) == len(_HALVES)]
+    return [_move(server, both.values(), work[server])
+            for server, both in halves.items() if len(both) == len(_HALVES)]
 
 
 def _move(server: str, halves: Iterable[dict[str, typing.Any]],
