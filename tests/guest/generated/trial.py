@@ -41,7 +41,7 @@ _NEW = ('mtu 1500 txqueuelen 1000 group default promisc off allmulticast off '
 _FAILED = re.compile(r'^Command failed -:(\d+)$', re.MULTILINE)
 _LIVES = re.compile(r'(valid_lft|preferred_lft|expires) (\d+)(?=sec)')
 # What the kernel counts or numbers for itself.
-_PASSING = re.compile(r'^\d+: |@if\d+|link-netns\S* \S+|  promiscuity .*? '
+_PASSING = re.compile(r'^\d+: |@if\d+|link-netns\S* \S+| promiscuity .*? '
                       r'(?=addrgenmode)|numtxqueues.*$'
                       r'|direct_packets_stat \d+', re.MULTILINE)
 _SYSCTLS = '/proc/sys/net'
