@@ -19,6 +19,7 @@ import threading
 
 import ddt
 import fixtures
+from nova import objects
 from nova.objects import fields
 
 from tests.functional import crashes
@@ -137,7 +138,7 @@ class OtherVFTestCase(ReclaimTestCase):
 
         self.finish()
 
-        instance = base.objects.Instance.get_by_uuid(
+        instance = objects.Instance.get_by_uuid(
             self.ctxt, self.server['id'],
             expected_attrs=['info_cache', 'pci_devices'])
         vif, = instance.get_network_info()
