@@ -60,18 +60,6 @@ class Claims:
         """Whether the tracker exists; it is made in its first update."""
         return self._resource_tracker.pci_tracker is not None
 
-    def pending(self, context: typing.Any) -> bool:
-        """Whether a VF is claimed here for a server that is on its way.
-
-        A server whose nova-compute died before the copy began has no task
-        any more, but its migration goes on for Nova, and its claim with it,
-        until an operator ends it.
-        """
-        return any(_has_task(context, server) for server in {
-            device.instance_uuid for device
-            in list(self._resource_tracker.pci_tracker.pci_devs)
-            if device.status == Status.CLAIMED})
-
     def release(self, context: typing.Any,
                 instance: objects.Instance) -> None:
         """Give back what a refused live migration has claimed here.
@@ -246,14 +234,6 @@ class ServerClaims:
         raise exception.CannotSwap(
             vif['id'], f'server {self._instance.uuid} does not have it any '
             'more.', '')
-
-
-def _has_task(context: typing.Any, server: str) -> bool:
-    try:
-        return objects.Instance.get_by_uuid(
-            context, server, expected_attrs=[]).task_state is not None
-    except nova_exception.InstanceNotFound:
-        return False
 
 
 def _address(vif: VIF) -> str | None:

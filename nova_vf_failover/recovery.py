@@ -36,6 +36,7 @@ from oslo_concurrency import lockutils
 from oslo_config import cfg
 from oslo_log import log as logging
 
+from nova_vf_failover import arrivals
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
@@ -246,8 +247,8 @@ class Recovery:
             return
         try:
             self._bench.standby.sweep(
-                self._bench.devices, lambda: self._bench.claims.pending(
-                    nova_context.get_admin_context()))
+                self._bench.devices, lambda: arrivals.expected(
+                    nova_context.get_admin_context(), self._bench.host))
         except Exception:
             # Whatever netlink, privsep or the conductor raise: Nova's own
             # look must not fail for it, and the next one comes.

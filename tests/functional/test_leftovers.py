@@ -101,6 +101,30 @@ class LeftoversTestCase(base.FailoverTestCase):
             in self.computes['beta'].manager.rt.pci_tracker.pci_devs})
         self.assertNotIn('betapf0.42', self.plane('beta').links)
 
+    def test_the_vlan_device_of_a_server_whose_claim_is_lost_stays(self):
+        server = self.boot(self.add_port('42'))
+        tracker = self.computes['beta'].manager.rt.pci_tracker
+        prepare = manager.ComputeManager._do_pre_live_migration_from_source
+
+        def lose_claim(*arguments):
+            answer = prepare(*arguments)
+            # As an update of the tracker does before the conductor has
+            # written where the server goes.
+            tracker.clean_usage([], [])
+            self.look(1)
+            return answer
+
+        with fixtures.MonkeyPatch(
+                'nova.compute.manager.ComputeManager.'
+                '_do_pre_live_migration_from_source', lose_claim):
+            self.begin_migration(server)
+            self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hosts.world.migrations.proceed.set()
+
+        self._wait_for_migration_status(server, ['completed'])
+        self._wait_for_state_change(server, 'ACTIVE')
+        self.assertWorld(server, 'beta')
+
     def test_the_standby_of_a_server_stays(self):
         server = self.boot(self.add_port('42'))
         self.begin_migration(server)
