@@ -38,6 +38,10 @@ EXAMPLES = {
         'ip -4 route add 10.7.0.0/16 table local nhid 7'],
     'sources without a way back, where nobody filters': [
         'ip -4 route add prohibit 10.6.6.6/32'],
+    'a neighbour of a family that the NIC does not have': [
+        'ip link set eth0 mtu 1000',
+        'ip neighbour replace fd00:1::77 lladdr 02:00:00:00:00:97 dev eth0 '
+        'nud permanent', 'ip -4 route add 10.6.0.0/16 dev eth0'],
     'a discipline that the kernel does not take back': [
         'tc qdisc replace dev eth0 root htb'],
 }

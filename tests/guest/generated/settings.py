@@ -358,14 +358,25 @@ RULES = strategies.one_of(_rule(4), _rule(6))
 
 # -- all of it --------------------------------------------------------------
 
-def _some(strategy, most):
+def _some(strategy, most, differing=None):
     # One family after the other: each change of it is a program to start.
-    return strategies.lists(strategy, max_size=most).map(
+    return strategies.lists(
+        strategy, max_size=most, unique_by=differing).map(
         lambda lines: sorted(lines, key=lambda line: ' -6 ' in line))
 
 
+def _whose(line):
+    """The host of an address.
+
+    None is there twice: of the two routes to it that the kernel then has in
+    its table "local", the one leads whose address was added first, of which
+    nothing tells where one address is a secondary and the other is not.
+    """
+    return line.split()[3].partition('/')[0]
+
+
 SETTINGS = strategies.tuples(
-    _some(LINKS, 3), _some(SYSCTLS, 4), _some(ADDRESSES, 5),
+    _some(LINKS, 3), _some(SYSCTLS, 4), _some(ADDRESSES, 5, _whose),
     _some(NEIGHBOURS, 3), _some(NEXTHOPS, 3), _some(GROUPS, 1),
     _some(ROUTES, 8), _some(RULES, 5), _some(QDISCS, 1), _some(REMOVALS, 1),
 ).map(lambda parts: [line for part in parts for line in part])
