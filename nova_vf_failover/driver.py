@@ -26,7 +26,6 @@ import functools
 import threading
 import typing
 
-from nova.compute import task_states
 from nova.network import model
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
@@ -187,9 +186,10 @@ class FailoverLibvirtDriver(
             return tell
 
         try:
-            super().live_migration(
-                context, instance, dest, telling(post_method),
-                telling(recover_method), block_migration, migrate_data)
+            with self._operations.leaving(instance.uuid):
+                super().live_migration(
+                    context, instance, dest, telling(post_method),
+                    telling(recover_method), block_migration, migrate_data)
         except Exception as error:
             ours = any(offer.answered
                        for offer in negotiation.offers(migrate_data))
@@ -221,7 +221,7 @@ class FailoverLibvirtDriver(
 
     def _detach_swapped(self, context: Context, instance: objects.Instance,
                         vif: model.VIF, swapped: swap.Swap) -> None:
-        if instance.task_state == task_states.MIGRATING:
+        if self._operations.leaves(instance.uuid):
             if not swapped.ledger.on_standby(vif['id']):
                 super().detach_interface(context, instance, vif)
             return

@@ -50,6 +50,7 @@ class Operations:
 
     def __init__(self) -> None:
         self._running: dict[str, Operation] = {}
+        self._leaving: set[str] = set()
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -76,9 +77,32 @@ class Operations:
             if server in self._running:
                 raise exception.Busy(
                     f'Server {server} is being worked upon.')
+            if server in self._leaving:
+                raise exception.Busy(
+                    f'Server {server} is on its way to another host.')
             self._running[server] = operation
         with self._ending(server):
             yield operation
+
+    @contextlib.contextmanager
+    def leaving(self, server: str) -> Iterator[None]:
+        """Nova moves a server to another host, whatever its state says.
+
+        A conductor that was not answered has put it into ERROR by then, and
+        taken its task away.
+        """
+        with self._changed:
+            self._leaving.add(server)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leaving.remove(server)
+
+    def leaves(self, server: str) -> bool:
+        """Whether Nova moves a server to another host."""
+        with self._changed:
+            return server in self._leaving
 
     def mine(self, server: str) -> bool:
         """Whether it is this thread that works upon a server."""

@@ -19,6 +19,7 @@ import threading
 
 import ddt
 import fixtures
+from nova.compute import vm_states
 
 from nova_vf_failover import swap
 from tests.simulation import hypervisor
@@ -130,6 +131,37 @@ class UndoneTestCase(base.FailoverTestCase):
 
 
 @ddt.ddt
+class ConductorLostTestCase(base.FailoverTestCase):
+    """The conductor has given a migration up, and the source has not."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_hosts()
+        self.server = self.boot(self.add_port())
+
+    def test_nova_takes_no_standby_out(self):
+        failover = swap.Swap.failover
+
+        def fail_over(swapped, ports):
+            failover(swapped, ports)
+            instance = swapped._instance
+            instance.task_state = None
+            instance.vm_state = vm_states.ERROR
+            instance.save()
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.swap.Swap.failover', fail_over))
+        self.begin_migration(self.server)
+        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+
+        self.recover('alpha')
+
+        self.assertReachable(self.server, 'alpha')
+        self.hosts.world.migrations.proceed.set()
+        self.until(lambda: self.plane('beta').reaches(
+            self.server['id'], self.ports[0]['mac_address']))
+
+
 class GuestLostTestCase(base.FailoverTestCase):
     """Nobody knows which NIC the guest uses: both stay."""
 

@@ -74,6 +74,20 @@ class OperationsTestCase(base.BaseTestCase):
             with self.operations.begin_yielding('another'):
                 pass
 
+    def test_recovery_leaves_alone_who_is_on_its_way(self):
+        with self.operations.leaving(SERVER):
+            self.assertTrue(self.operations.leaves(SERVER))
+            self.assertRaises(
+                exception.Busy,
+                self.operations.begin_yielding(SERVER).__enter__)
+            # What is undone is part of it.
+            with self.operations.begin(SERVER):
+                pass
+
+        self.assertFalse(self.operations.leaves(SERVER))
+        with self.operations.begin_yielding(SERVER):
+            pass
+
     def test_a_move_is_not_begun_twice(self):
         with self.operations.begin(SERVER):
             self.assertRaises(exception.Busy,
