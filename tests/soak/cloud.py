@@ -25,7 +25,7 @@ import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 from tests.faults import invariants
-from tests.soak import endings
+from tests.functional import endings
 from tests.soak import labour
 from tests.soak import locks
 from tests.soak import timing

@@ -17,6 +17,7 @@ To ask Nova's API for them again and again would take more of the processor
 that all services of this cloud share than the moves themselves.
 """
 
+import collections
 from collections.abc import Callable
 import queue
 import typing
@@ -31,7 +32,8 @@ class Endings(fixtures.Fixture):
     """Hears of each migration whose end is written, once."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._told: dict[str, list[str]] = collections.defaultdict(list)
+        self._known: set[str] = set()
         self._heard: queue.Queue[str] = queue.Queue()
 
     def _setUp(self) -> None:
@@ -47,12 +49,17 @@ class Endings(fixtures.Fixture):
         """
         return self._heard.get(timeout=patience)
 
+    def of(self, server: str) -> list[str]:
+        """How the migrations of a server have ended, in that order."""
+        return list(self._told[server])
+
     def _telling(self, original: typing.Any) -> Callable[..., None]:
         def save(migration: typing.Any) -> None:
             original(migration)
             # It is written through the conductor, which calls this as well.
             if (migration.status in _ENDED
-                    and migration.uuid not in self._told):
-                self._told.add(migration.uuid)
+                    and migration.uuid not in self._known):
+                self._known.add(migration.uuid)
+                self._told[migration.instance_uuid].append(migration.status)
                 self._heard.put(migration.instance_uuid)
         return save
