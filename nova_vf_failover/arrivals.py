@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """Servers that are on their way to a host.
 
 A claim of the PCI tracker does not tell: one that was made while the conductor

@@ -25,6 +25,7 @@ import fixtures
 from tests.simulation import hypervisor
 from tests.simulation import paper
 from tests.simulation import paper_agent
+from tests.simulation import world as worlds
 
 # Whatever of a host, a guest or a domain decides about its network.
 _CHANGES = (
@@ -48,7 +49,7 @@ class Watch(fixtures.Fixture):
     """
 
     def __init__(self, asked: invariants.Invariants,
-                 world: hypervisor.World) -> None:
+                 world: worlds.World) -> None:
         self._invariants = asked
         self._world = world
         self._servers: list[invariants.Server] = []

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """How migrations end, told as they do.
 
 To ask Nova's API for them again and again would take more of the processor

@@ -34,6 +34,7 @@ from tests.simulation import hypervisor
 from tests.simulation import modules
 from tests.simulation import paper
 from tests.simulation import paper_agent
+from tests.simulation import world as worlds
 
 
 class PaperLinks(links.HostLinks):
@@ -136,7 +137,7 @@ class SimulatedHosts(fixtures.Fixture):
     """Everything of a simulated host that is global to the process."""
 
     def __init__(self) -> None:
-        self.world = hypervisor.World()
+        self.world = worlds.World()
         self.functions = Functions()
         self.guests: dict[str, paper.PaperGuest] = {}
         self.planes: dict[str, typing.Any] = {}

@@ -33,24 +33,10 @@ from tests.simulation import dataplane
 from tests.simulation import domain_xml
 from tests.simulation import errors
 from tests.simulation import migrations
+from tests.simulation import world as worlds
 
 # What a guest does when it is asked to let a device go.
 RELEASES, IGNORES, REFUSES = 'releases', 'ignores', 'refuses'
-
-
-class World:
-    """All hypervisors that can migrate to each other."""
-
-    def __init__(self) -> None:
-        self.connections: dict[str, 'Connection'] = {}
-        self.migrations = migrations.Migrations()
-        #: by domain UUID: what answers for the QEMU guest agent
-        self.guest_agents: dict[str, typing.Any] = {}
-        #: what guests do about a detach, by the type of the interface
-        self.releases: dict[str, str] = {}
-        #: cleared, guests do it only once this is set
-        self.answers = threading.Event()
-        self.answers.set()
 
 
 class Domain(fakelibvirt.Domain):
@@ -87,13 +73,21 @@ class Domain(fakelibvirt.Domain):
         super().createWithFlags(flags)
 
     def destroy(self) -> None:
+        self._end()
+        super().destroy()
+
+    def shutdown(self) -> None:
+        """The guest does as it is asked, and its QEMU exits."""
+        self._end()
+        super().shutdown()
+
+    def _end(self) -> None:
         with self._lock:
             if self._live is None:
                 raise errors.invalid('domain is not running')
             for element in self._interfaces():
                 self._unplug(element)
             self._live = None
-        super().destroy()
 
     def isPersistent(self) -> bool:
         return self._config is not None
@@ -347,7 +341,7 @@ class Connection(fakelibvirt.Connection):
     :param data_plane: the network of the host
     """
 
-    def __init__(self, *arguments: typing.Any, world: World,
+    def __init__(self, *arguments: typing.Any, world: worlds.World,
                  data_plane: dataplane.DataPlane,
                  **keywords: typing.Any) -> None:
         super().__init__(*arguments, **keywords)

@@ -24,6 +24,7 @@ from oslotest import base
 from tests.simulation import guest_agent
 from tests.simulation import hypervisor
 from tests.simulation import paper
+from tests.simulation import world as worlds
 from tests.unit.simulation import contract
 
 VFS = {'alpha': '0000:81:00.1', 'beta': '0000:91:00.1'}
@@ -36,7 +37,7 @@ class HypervisorTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.world = hypervisor.World()
+        self.world = worlds.World()
         self.guests: dict[str, paper.PaperGuest] = {}
         self.removed: queue.Queue = queue.Queue()
         for name, vf in VFS.items():
