@@ -171,7 +171,7 @@ class StatefulCloud(cloud.FaultyCloud):
         Its stand-in in Nova's tests keeps that binding (``update_port``).
         """
         for port in self.neutron.list_ports(
-                device_id=server['id'])['ports']:
+                is_admin=True, device_id=server['id'])['ports']:
             bindings = self.neutron._port_bindings[port['id']]
             for host, binding in list(bindings.items()):
                 if binding['status'] == 'INACTIVE':
