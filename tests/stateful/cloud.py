@@ -181,6 +181,8 @@ class StatefulCloud(cloud.FaultyCloud):
         """Have a server start anew elsewhere: its host is taken for dead."""
         service = self.computes[host]
         service.stop()
+        # Nova asks for a host that is off: the guest has gone with it.
+        self.domain(host, server).destroy()
         self.api.put_service(service.service_ref.uuid, {'forced_down': True})
         try:
             self._evacuate_server(server)
