@@ -130,7 +130,6 @@ class UndoneTestCase(base.FailoverTestCase):
         self.assertUndone()
 
 
-@ddt.ddt
 class ConductorLostTestCase(base.FailoverTestCase):
     """The conductor has given a migration up, and the source has not."""
 
@@ -162,6 +161,7 @@ class ConductorLostTestCase(base.FailoverTestCase):
             self.server['id'], self.ports[0]['mac_address']))
 
 
+@ddt.ddt
 class GuestLostTestCase(base.FailoverTestCase):
     """Nobody knows which NIC the guest uses: both stay."""
 

@@ -94,6 +94,10 @@ class PaperGuest:
 
     def remove(self, mac: str, role: str) -> None:
         self.nics[mac].discard(role)
+        if not self.nics[mac]:
+            # It begins anew with the next one, and so does a guest that was
+            # off.
+            self.uses.pop(mac, None)
 
 
 class PaperDataPlane:
