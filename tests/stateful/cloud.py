@@ -79,7 +79,7 @@ class StatefulCloud(cloud.FaultyCloud):
             kB_mem=64 * 1024 * 1024)
         return super()._get_connection(large, *arguments, **keywords)
 
-    # -- what operators do -----------------------------------------------------
+    # -- what operators do ----------------------------------------------------
 
     def create(self, vlans: list[str | None], host: str) -> model.Server:
         """Boot a server with VF ports on these VLANs."""
@@ -207,7 +207,7 @@ class StatefulCloud(cloud.FaultyCloud):
         self.api.post_server_action(server['id'], {'unpause': None})
         self._wait_for_state_change(server, model.ACTIVE)
 
-    # -- what happens ------------------------------------------------------------
+    # -- what happens ---------------------------------------------------------
 
     def lose_free_vf(self, host: str) -> None:
         """Take a VF away that nobody has."""
@@ -235,7 +235,7 @@ class StatefulCloud(cloud.FaultyCloud):
             self.clock.forward(_LONG)
             self.look()
 
-    # -- what is there -----------------------------------------------------------
+    # -- what is there --------------------------------------------------------
 
     def host(self, server: model.Server) -> str | None:
         shown = self.api.get_server(server.uuid)
@@ -274,7 +274,8 @@ class StatefulCloud(cloud.FaultyCloud):
 
 
 def _shown(server: model.Server) -> invariants.Server:
-    return invariants.Server.of(server.uuid, server.ports, server.status, server.since)
+    return invariants.Server.of(
+        server.uuid, server.ports, server.status, server.since)
 
 
 def _leave_disks(driver: nova_driver.LibvirtDriver, context: typing.Any,

@@ -68,7 +68,7 @@ class Life(stateful.RuleBasedStateMachine):
         finally:
             self._end.close()
 
-    # -- servers come and go -----------------------------------------------------
+    # -- servers come and go --------------------------------------------------
 
     @stateful.initialize(vlans=strategies.lists(
         _vlans, min_size=1, max_size=MOST_PORTS))
@@ -99,7 +99,7 @@ class Life(stateful.RuleBasedStateMachine):
         self.cloud.act(server, self.cloud._delete_server)
         self.model.servers.remove(server)
 
-    # -- live migrations ---------------------------------------------------------
+    # -- live migrations ------------------------------------------------------
 
     @stateful.rule(number=_any)
     def live_migrate(self, number: int) -> None:
@@ -165,7 +165,7 @@ class Life(stateful.RuleBasedStateMachine):
     def _note(self, ended: str) -> None:
         self._ended = ended
 
-    # -- what else is done to servers ---------------------------------------------
+    # -- what else is done to servers -----------------------------------------
 
     @stateful.rule(number=_any)
     def soft_reboot(self, number: int) -> None:
@@ -250,7 +250,7 @@ class Life(stateful.RuleBasedStateMachine):
             server.host = self.cloud.host(server)
             self._see('unshelve')
 
-    # -- what happens -------------------------------------------------------------
+    # -- what happens ---------------------------------------------------------
 
     @stateful.rule(host=strategies.sampled_from(model.HOSTS))
     def restart(self, host: str) -> None:
@@ -290,7 +290,7 @@ class Life(stateful.RuleBasedStateMachine):
         self.cloud.set_mood(server, mood)
         server.well = mood is paper_agent.Mood.GOOD
 
-    # -- how it is done -----------------------------------------------------------
+    # -- how it is done -------------------------------------------------------
 
     def _server(self, number: int) -> model.Server | None:
         there = self.model.servers
