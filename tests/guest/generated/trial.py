@@ -42,7 +42,7 @@ _FAILED = re.compile(r'^Command failed -:(\d+)$', re.MULTILINE)
 _LIVES = re.compile(r'(valid_lft|preferred_lft|expires) (\d+)(?=sec)')
 # What the kernel counts or numbers for itself.
 _PASSING = re.compile(r'^\d+: |@if\d+|link-netns\S* \S+| promiscuity .*? '
-                      r'(?=addrgenmode)|numtxqueues.*$'
+                      r'(?=addrgenmode|numtxqueues)|numtxqueues.*$'
                       r'|direct_packets_stat \d+', re.MULTILINE)
 _SYSCTLS = '/proc/sys/net'
 # It never can be read unless it is set.
