@@ -54,6 +54,8 @@ class Domain(fakelibvirt.Domain):
             domain_xml.make_live(definition) if running else None)
         self._unplugging: set[str] = set()
         self._abort = threading.Event()
+        # Up to Nova 33 its domain has a job from the first moment.
+        self._job_type = fakelibvirt.VIR_DOMAIN_JOB_NONE
 
     # -- life --------------------------------------------------------------
 
