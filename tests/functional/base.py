@@ -21,6 +21,7 @@ hypervisor below is :mod:`tests.simulation`.
 import nova.tests.functional  # noqa: F401 isort: skip
 
 import copy
+import sys
 import time
 import typing
 
@@ -67,6 +68,7 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
     def setUp(self) -> None:
         conf.register_opts(CONF)
         super().setUp()
+        self._stay_in_green_threads()
         # A test says when a host looks for what is unfinished.
         self.flags(recovery_interval=0, group='vf_failover')
         self.neutron = self.useFixture(nova_base.LibvirtNeutronFixture(self))
@@ -78,6 +80,19 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         self.buses = {'alpha': 0x81, 'beta': 0x91, 'gamma': 0xa1,
                       'delta': 0xb1}
         self.ports: list[dict[str, typing.Any]] = []
+
+    def _stay_in_green_threads(self) -> None:
+        """Have the simulation called where it can be told to go on.
+
+        Where eventlet is in use Nova calls libvirt in native threads, and an
+        event of patched ``threading`` does not wake one of these.
+        """
+        tpool = sys.modules.get('eventlet.tpool')
+        if tpool:
+            self.useFixture(fixtures.MonkeyPatch(
+                'eventlet.tpool.execute',
+                lambda method, *arguments, **keywords: method(
+                    *arguments, **keywords)))
 
     def make_hosts(self) -> hosts.SimulatedHosts:
         """What runs below Nova's libvirt driver."""

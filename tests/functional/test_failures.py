@@ -159,6 +159,9 @@ class ConductorLostTestCase(base.FailoverTestCase):
         self.hosts.world.migrations.proceed.set()
         self.until(lambda: self.plane('beta').reaches(
             self.server['id'], self.ports[0]['mac_address']))
+        # A host that stops waits for its migrations, and a destination that
+        # has stopped answers no source.
+        self._wait_for_migration_status(self.server, ['completed', 'error'])
 
 
 @ddt.ddt
