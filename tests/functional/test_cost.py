@@ -66,3 +66,11 @@ class CostTestCase(base.FailoverTestCase):
             counts.append(count)
 
         self.assertEqual(*counts)
+
+    def test_looking_at_a_server_is_no_part_of_its_move(self):
+        server = self.boot(self.add_port(), host='gamma')
+
+        with self.counter.counting() as count:
+            self.api.get_server(server['id'])
+            self.api.get_servers(detail=True)
+        self.assertEqual({}, dict(count.neutron))

@@ -22,6 +22,7 @@ import threading
 import typing
 
 import fixtures
+from nova.network import security_group_api
 from oslo_messaging.rpc import client as rpc_client
 from placement import db_api as placement_db
 import sqlalchemy
@@ -32,6 +33,9 @@ _HEARTBEATS = ('UPDATE services ',)
 # Each service asks for it every ten minutes (neutron.extension_sync_interval),
 # whatever it is doing then.
 _NOW_AND_THEN = ('list_extensions',)
+# Nova's API asks it for the security groups of each server that it shows, so
+# how often depends on how often somebody looks whether a server has arrived.
+_LOOK = 'get_instances_security_groups_bindings'
 _WRITES = ('INSERT', 'UPDATE', 'DELETE')
 
 
@@ -41,7 +45,8 @@ class Count:
 
     :ivar rpc: Nova's calls and casts; the conductor's access to the database
         for objects is not among them, its statements are counted below
-    :ivar neutron: requests to Neutron's API
+    :ivar neutron: requests to Neutron's API, but for those that only show a
+        server to somebody
     :ivar db: statements that write into Nova's databases, by verb and table
     """
 
@@ -67,6 +72,7 @@ class Calls(fixtures.Fixture):
         self._neutron = neutron
         self._lock = threading.Lock()
         self._count: Count | None = None
+        self._looking = threading.local()
 
     def _setUp(self) -> None:
         for name in ('call', 'cast'):
@@ -74,6 +80,9 @@ class Calls(fixtures.Fixture):
                 f'oslo_messaging.rpc.client._BaseCallContext.{name}',
                 self._counted_rpc(getattr(rpc_client._BaseCallContext,
                                           name))))
+        self.useFixture(fixtures.MonkeyPatch(
+            f'nova.network.security_group_api.{_LOOK}',
+            self._uncounted(getattr(security_group_api, _LOOK))))
         get_client = self._neutron._get_client
         self.useFixture(fixtures.MonkeyPatch(
             'nova.network.neutron.get_client',
@@ -92,7 +101,21 @@ class Calls(fixtures.Fixture):
         finally:
             self._count = None
 
+    def _uncounted(self, original: Callable[..., typing.Any],
+                   ) -> Callable[..., typing.Any]:
+        @functools.wraps(original)
+        def uncounted(*arguments: typing.Any, **keywords: typing.Any,
+                      ) -> typing.Any:
+            self._looking.on = True
+            try:
+                return original(*arguments, **keywords)
+            finally:
+                self._looking.on = False
+        return uncounted
+
     def _note(self, kind: str, name: str) -> None:
+        if getattr(self._looking, 'on', False):
+            return
         with self._lock:
             if self._count:
                 getattr(self._count, kind)[name] += 1
