@@ -23,6 +23,7 @@ from collections.abc import Iterator
 import concurrent.futures
 import contextlib
 import contextvars
+import sys
 import threading
 import typing
 
@@ -90,6 +91,15 @@ _duty: contextvars.ContextVar['Duty | None'] = contextvars.ContextVar(
     'duty', default=None)
 _outside: contextvars.ContextVar[bool] = contextvars.ContextVar(
     'outside', default=False)
+
+
+def can_be_told_apart() -> bool:
+    """Whether Nova runs in native threads, which take their process along.
+
+    Green ones are started in ways of their own.
+    """
+    patcher = sys.modules.get('eventlet.patcher')
+    return patcher is None or not patcher.is_monkey_patched('thread')
 
 
 def current() -> Process | None:

@@ -26,11 +26,18 @@ from tests.faults import campaign
 from tests.faults import faults
 from tests.faults import invariants
 from tests.faults import points
+from tests.faults import processes
 
 Fault = faults.Fault
 
 
 class StageTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        if not processes.can_be_told_apart():
+            self.skipTest('Under eventlet it is not known which process a '
+                          'thread belongs to.')
 
     def stage(self, vfs):
         stage = trials.Stage(vfs)

@@ -15,6 +15,7 @@
 from collections.abc import Callable
 import http.server
 import json
+import selectors
 import socketserver
 import threading
 import time
@@ -111,6 +112,9 @@ class Application(fixtures.Fixture):
             def log_message(self, *arguments: object) -> None:
                 """Nothing: stderr is the test runner's."""
 
+        # That of before eventlet patched it would not let others run.
+        self.useFixture(fixtures.MonkeyPatch(
+            'socketserver._ServerSelector', selectors.DefaultSelector))
         server = simple_server.make_server(
             '127.0.0.1', 0, self._application, Server, Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
