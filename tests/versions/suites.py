@@ -1,0 +1,145 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What is run on each release."""
+
+from collections.abc import Callable
+import dataclasses
+import pathlib
+import re
+import time
+import typing
+
+from tests.versions import environment
+
+_STESTR = ['-m', 'stestr', '--top-dir', '.', '--test-path']
+_RESULT = re.compile(r'\{\d+\} (?P<test>\S+.*) \[[\d.]+s\] \.\.\. '
+                     r'(?P<result>ok|FAILED|SKIPPED)')
+_TOTAL = re.compile(r' - (?P<kind>Passed|Skipped|Failed): (?P<count>\d+)')
+_ONLY_HERE = re.compile(r'ONLY HERE: (?P<test>.+)')
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """Tests that are run with one command.
+
+    :ivar heading: what it is called in a table
+    :ivar native: whether it wants native threads on every release
+    :ivar eventlet: whether it wants eventlet on every release
+    """
+
+    name: str
+    heading: str
+    arguments: list[str]
+    native: bool = False
+    eventlet: bool = False
+
+    def variables(self, nova: int) -> dict[str, str]:
+        """How Nova is told which threads there are."""
+        native = self.native or (
+            not self.eventlet and nova >= environment.FIRST_NATIVE)
+        return {'OS_NOVA_DISABLE_EVENTLET_PATCHING': str(native).lower()}
+
+
+# Of the unit tests those are left out that know nothing of Nova.
+SUITES = (
+    Suite('unit', 'unit tests', [
+        *_STESTR, './tests/unit', 'run', '--serial', '--exclude-regex',
+        r'tests\.unit\.(demo|devstack|guest|lab|scenario|versions)'], native=True),
+    Suite('functional', 'functional tests', [
+        *_STESTR, './tests/functional', 'run', '--serial']),
+    Suite('nova', "Nova's own SR-IOV and live migration tests",
+          ['-m', 'tests.nova_functional', '--serial'], eventlet=True),
+)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What came of a suite.
+
+    :ivar failures: the tests that failed, for Nova's own those that pass
+        without the plugin
+    """
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    exit_code: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return self.exit_code == 0 and self.passed > 0
+
+    def document(self) -> dict[str, typing.Any]:
+        return dataclasses.asdict(self) | {'good': self.good}
+
+
+class Reader:
+    """Understands what a suite says, line by line."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._failed: list[str] = []
+        self._only_here: list[str] = []
+        self._totals: set[str] = set()
+
+    def read(self, line: str) -> None:
+        result = _RESULT.match(line)
+        if result and not self._totals:
+            self._count(result['test'], result['result'])
+        total = _TOTAL.match(line)
+        # Nova's own tests may run a second time, without the plugin.
+        if total and total['kind'] not in self._totals:
+            self._totals.add(total['kind'])
+            setattr(self._outcome, total['kind'].lower(),
+                    int(total['count']))
+        only_here = _ONLY_HERE.match(line)
+        if only_here:
+            self._only_here.append(only_here['test'])
+
+    def _count(self, test: str, result: str) -> None:
+        kind = {'ok': 'passed', 'FAILED': 'failed', 'SKIPPED': 'skipped'}
+        setattr(self._outcome, kind[result],
+                getattr(self._outcome, kind[result]) + 1)
+        if result == 'FAILED':
+            self._failed.append(test)
+
+    def end(self, exit_code: int, compared: bool) -> None:
+        """Nothing more comes."""
+        self._outcome.exit_code = exit_code
+        self._outcome.failures = (
+            self._only_here if compared else self._failed)
+
+
+def run(suite: Suite, where: environment.Environment, log: pathlib.Path,
+        tell: Callable[[Outcome], None]) -> Outcome:
+    """Run a suite to its end.
+
+    :param log: the file that all of its output goes to
+    :param tell: is called with what is known after each line
+    """
+    began = time.monotonic()
+    outcome = Outcome()
+    reader = Reader(outcome)
+    process = where.start(suite.arguments,
+                          suite.variables(where.release.nova))
+    assert process.stdout is not None
+    with log.open('w', encoding='utf-8') as target:
+        for line in process.stdout:
+            target.write(line)
+            reader.read(line)
+            outcome.seconds = round(time.monotonic() - began, 1)
+            tell(outcome)
+    reader.end(process.wait(), compared=suite.name == 'nova')
+    return outcome
