@@ -141,12 +141,14 @@ def check(standby: standbys.Standby,
 
 def _offered(vfs: list[VirtualFunction]) -> list[VirtualFunction]:
     """Those that ports of Neutron's networks may get."""
-    specs = whitelist.Whitelist(CONF.pci.device_spec)
+    specs = whitelist.Whitelist(CONF.pci.device_spec).specs
     offered = []
     for vf in vfs:
-        spec = specs.device_assignable({
-            'address': vf.address, 'parent_addr': vf.parent,
-            'vendor_id': vf.vendor, 'product_id': vf.product})
+        device = {'address': vf.address, 'parent_addr': vf.parent,
+                  'vendor_id': vf.vendor, 'product_id': vf.product}
+        # The first that matches, which Whitelist.device_assignable() does not
+        # tell before Nova 31.
+        spec = next((each for each in specs if each.match(device)), None)
         if spec and request.PCI_NET_TAG in spec.get_tags():
             offered.append(vf)
     return offered

@@ -155,8 +155,9 @@ def _prepare(arguments: list[str]) -> None:
     CONF.register_cli_opt(cfg.SubCommandOpt(
         'command', title='commands', help='what to do',
         handler=_add_commands))
+    # Nova 29 does not take the name of the program; it is that of the script.
     config.parse_args([sys.argv[0], *arguments], configure_db=False,
-                      init_rpc=False, prog='nova-vf-failover')
+                      init_rpc=False)
     # Nova's log is no place for what one looks at on a terminal.
     CONF.set_override('log_file', None)
     CONF.set_override('log_dir', None)

@@ -42,6 +42,7 @@ from nova_vf_failover import journal
 from tests import api_paste
 from tests.functional import agreement
 from tests.simulation import hosts
+from tests.simulation import pci_devices
 
 CONF = cfg.CONF
 
@@ -136,7 +137,7 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         """
         self._install(self.PLUGIN if plugin is None else plugin)
         self.start_compute(hostname=name, pci_info=(
-            fakelibvirt.HostPCIDevicesInfo(
+            pci_devices.Nics(
                 num_pfs=num_pfs, num_vfs=num_vfs, numa_node=numa_node,
                 bus=self.buses[name])))
         self._hear_events(name)

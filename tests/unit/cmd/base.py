@@ -38,6 +38,7 @@ from nova_vf_failover.cmd import hardware
 from nova_vf_failover.cmd import main
 from tests.simulation import hosts
 from tests.simulation import modules
+from tests.simulation import pci_devices
 from tests.unit.simulation import contract
 from tests.unit.simulation import test_hypervisor
 
@@ -77,7 +78,7 @@ class CommandTestCase(base.BaseTestCase):
     def make_libvirt(self):
         self.hosts = self.useFixture(hosts.SimulatedHosts())
         self.connection = self.hosts.add_host(
-            'alpha', fakelibvirt.HostPCIDevicesInfo(
+            'alpha', pci_devices.Nics(
                 num_pfs=1, num_vfs=len(VFS), bus=0x81))
         self.plane = self.hosts.planes['alpha']
         self.libvirt = types.SimpleNamespace(

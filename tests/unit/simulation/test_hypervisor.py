@@ -18,6 +18,7 @@ import nova.tests.functional  # noqa: F401 isort: skip
 import queue
 import typing
 
+import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
 from oslotest import base
 
@@ -37,6 +38,9 @@ class HypervisorTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
+        # Nova imports libvirt where nothing else is there yet.
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.guest.libvirt', fakelibvirt))
         self.world = worlds.World()
         self.guests: dict[str, paper.PaperGuest] = {}
         self.removed: queue.Queue = queue.Queue()
