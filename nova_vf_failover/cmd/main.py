@@ -155,7 +155,7 @@ def _prepare(arguments: list[str]) -> None:
     CONF.register_cli_opt(cfg.SubCommandOpt(
         'command', title='commands', help='what to do',
         handler=_add_commands))
-    # Nova 29 does not take the name of the program; it is that of the script.
+    # Nova takes no name of the program before 33; it is that of the script.
     config.parse_args([sys.argv[0], *arguments], configure_db=False,
                       init_rpc=False)
     # Nova's log is no place for what one looks at on a terminal.

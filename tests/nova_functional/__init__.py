@@ -25,7 +25,7 @@ import typing
 import unittest
 
 # Before any other module of Nova: it chooses the concurrency mode.
-import nova.tests.functional  # noqa: F401 isort: skip
+from tests import concurrency  # noqa: F401 isort: skip
 
 from nova.tests.fixtures import libvirt as fakelibvirt
 from oslo_config import cfg

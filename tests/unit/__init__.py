@@ -12,6 +12,4 @@
 
 """The unit tests."""
 
-# Before any other module of Nova: it chooses the concurrency mode, and up to
-# Nova 33 eventlet is chosen by whatever uses oslo.service before it.
-import nova.tests.functional  # noqa: F401
+from tests import concurrency  # noqa: F401

@@ -1,0 +1,21 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Nova's tests choose between eventlet and native threads, when imported.
+
+To be imported before any other module of Nova: up to Nova 33 whatever uses
+oslo.service before the choice has chosen eventlet. In Nova 32 the choice is
+made by the unit tests alone, in all others by the functional tests.
+"""
+
+import nova.tests.functional  # noqa: F401 isort: skip
+import nova.tests.unit  # noqa: F401
