@@ -221,13 +221,19 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
                 expected: str = 'completed',
                 host: str | None = None) -> dict[str, typing.Any]:
         """Live migrate through the API and wait for how it ends."""
-        return self._live_migrate(server, expected, host=host)
+        self._ask_for_migration(server, host)
+        self._wait_for_migration_status(server, [expected])
+        return self._wait_for_state_change(server, 'ACTIVE')
+
+    def _ask_for_migration(self, server: dict[str, typing.Any],
+                           host: str | None = None) -> None:
+        self.api.post_server_action(server['id'], {
+            'os-migrateLive': {'host': host, 'block_migration': 'auto'}})
 
     def begin_migration(self, server: dict[str, typing.Any]) -> None:
         """Live migrate, and hold the memory copy where it is."""
         self.hosts.world.migrations.proceed.clear()
-        self.api.post_server_action(server['id'], {
-            'os-migrateLive': {'host': None, 'block_migration': 'auto'}})
+        self._ask_for_migration(server)
 
     def _wait_for_migration_status(
         self, server: dict[str, typing.Any], expected_statuses: list[str],
@@ -257,7 +263,7 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
     def refusal(self, server: dict[str, typing.Any]) -> str:
         """Try to live migrate, and the error that its event shows."""
         try:
-            self._live_migrate(server, 'error')
+            self.migrate(server, 'error')
         except client.OpenStackApiException:
             # The harness makes the API wait for the conductor, so what the
             # conductor runs into becomes the answer.

@@ -54,7 +54,7 @@ class ModesTestCase(base.FailoverTestCase):
 
     def assertRefused(self, server):
         refusal = self.refusal(server)
-        self.assertIn('MigrationPreCheckError', refusal)
+        self.assertIn('Migration pre-check error', refusal)
         self.assertIn('The image needs', refusal)
         self.assertWorld(server, 'alpha')
 

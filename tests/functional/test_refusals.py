@@ -43,7 +43,7 @@ class AgentTestCase(base.FailoverTestCase):
 
         refusal = self.refusal(server)
 
-        self.assertIn('MigrationPreCheckError', refusal)
+        self.assertIn('Migration pre-check error', refusal)
         self.assertIn(self.ports[0]['id'], refusal)
         self.assertIn(cure, refusal)
         self.assertIn(words, self.stdlog.logger.output)
