@@ -109,7 +109,7 @@ def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
     for body in bodies:
         # The scope is for the kernel to find.
         family, _, protocol, flags = _HEADER.unpack_from(body)
-        # As with routes, see routes._changed.
+        # As with routes, see detours._changed.
         if numbers and family != socket.AF_INET:
             flags = 0
         made = _HEADER.pack(family, 0, protocol, flags & _ONLINK)

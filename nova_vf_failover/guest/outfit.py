@@ -24,6 +24,7 @@ import time
 import typing
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import detours
 from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
@@ -75,7 +76,7 @@ def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
 def forget_ways(worn: Document, index: int) -> None:
     """Leave out of the routes of an outfit what leads over another NIC."""
     for key in ('leading', 'routes'):
-        worn[key] = netlink.to_text(routes.without(
+        worn[key] = netlink.to_text(detours.without(
             netlink.from_text(worn[key]), index))
 
 
@@ -148,7 +149,7 @@ def take_off_standby(kernel: netlink.Netlink, nic: links.Nic,
     kernel.ask([links.changed(nic, up=False)])
     addresses.remove(kernel, nic.index)
     mine = routes.Routes(kernel, nexthops.Nexthops(kernel)).over(nic.index)
-    kernel.ask(routes.remove(mine[0] + mine[1]), routes.HARMLESS)
+    kernel.ask(detours.remove(mine[0] + mine[1]), detours.HARMLESS)
 
 
 # -- on a primary -----------------------------------------------------------
@@ -195,15 +196,15 @@ def put_routes(kernel: netlink.Netlink,
              for _, worn in dressed]
     ways = switch.ways_for(objects.values(), indexes)
     for bodies in leading + [bodies for bodies, _ in parts]:
-        its = routes.ways(bodies, indexes)
+        its = detours.ways(bodies, indexes)
         ways |= its | switch.ways_looked_up(its)
     with switch.looking_up([nic for nic, _ in dressed], kernel), (
             gateways.accepted(kernel, ways)):
         kernel.ask(nexthops.put(objects.values(), indexes, {}, present))
-        kernel.ask(routes.put(parts, indexes, {}), routes.HARMLESS)
+        kernel.ask(detours.put(parts, indexes, {}), detours.HARMLESS)
         for bodies in leading:
-            kernel.ask(routes.put_first(bodies, indexes, {}),
-                       routes.HARMLESS)
+            kernel.ask(detours.put_first(bodies, indexes, {}),
+                       detours.HARMLESS)
     _drop_unwanted_routes(kernel, dressed)
 
 
@@ -218,9 +219,9 @@ def _drop_unwanted_routes(
                 for body in netlink.from_text(worn[key])
                 if routes.of_the_kernel(body)}
         leading, others = every.over(nic.index)
-        kernel.ask(routes.remove([
+        kernel.ask(detours.remove([
             body for body in leading + others if routes.of_the_kernel(body)
-            and routes.same_place(body) not in kept]), routes.HARMLESS)
+            and routes.same_place(body) not in kept]), detours.HARMLESS)
 
 
 # -- both -----------------------------------------------------------------

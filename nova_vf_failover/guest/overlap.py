@@ -22,13 +22,13 @@ import os
 import socket
 import typing
 
+from nova_vf_failover.guest import deliveries
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
-from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import wire
@@ -126,7 +126,7 @@ class Overlap:
         return proof.unicast or None
 
     def end_on_standby(self, primary: links.Nic, standby: links.Nic,
-                       tried: wire.Wire, deliveries: routes.Deliveries,
+                       tried: wire.Wire, taken_in: deliveries.Deliveries,
                        report: intents.Report) -> None:
         """Set the primary down, if the standby gets all.
 
@@ -137,7 +137,7 @@ class Overlap:
         worn = self._kept.outfits[mac]
         outfit.let_standby_speak(standby, worn)
         own = self.addresses(mac)
-        if (deliveries.wait(outfit.delivered(worn), _TAKING_OVER)
+        if (taken_in.wait(outfit.delivered(worn), _TAKING_OVER)
                 and wire.answered_on(tried, own, self._asked(mac))):
             self._nics.set(primary, up=False)
             worn['replicated'] = True
@@ -155,9 +155,9 @@ class Overlap:
         if standby and standby.up:
             # What was sent over it has left when an answer comes back.
             wire.answered_on(tried, own, self._asked(mac))
-            with routes.Deliveries(primary.index) as deliveries:
-                deliveries.wait(outfit.delivered(worn) if worn else set(),
-                                _TAKING_OVER)
+            with deliveries.Deliveries(primary.index) as taken_in:
+                taken_in.wait(outfit.delivered(worn) if worn else set(),
+                              _TAKING_OVER)
             self._memberships.leave(standby.index)
             self.park(standby, mac)
         wire.announce(wire.Mouth(primary), mac, own)

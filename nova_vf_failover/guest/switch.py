@@ -25,6 +25,7 @@ import time
 import typing
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import detours
 from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -91,7 +92,7 @@ class Switch:
 
     def throw(self, prepared: Prepared) -> None:
         """From now on the traffic goes another way."""
-        self._kernel.ask(prepared.routes, routes.HARMLESS)
+        self._kernel.ask(prepared.routes, detours.HARMLESS)
         self._kernel.ask(prepared.add, (errno.EEXIST,))
         self._kernel.ask(prepared.remove, _HAS_GONE)
 
@@ -140,20 +141,20 @@ class Switch:
                 its = [([body for body in bodies
                          if routes.needs_its_source(body) == late], elapsed)
                        for bodies, elapsed in parts.get(key, [])]
-                for message in routes.put(its, indexes, numbers, number):
+                for message in detours.put(its, indexes, numbers, number):
                     yield message
 
         ways, late = ways_for(objects.values(), indexes), set()
         for key, number in filled.items():
             for bodies, _ in parts.get(key, []):
-                ways |= routes.ways(bodies, indexes, number)
-                late |= routes.ways(filter(routes.needs_its_source, bodies),
-                                    indexes, number)
+                ways |= detours.ways(bodies, indexes, number)
+                late |= detours.ways(filter(routes.needs_its_source, bodies),
+                                     indexes, number)
         with looking_up([port.standby for port in away], self._kernel), (
                 gateways.accepted(self._kernel, ways)):
             self._kernel.ask(nexthops.put(
                 objects.values(), indexes, numbers, hops.bodies))
-            self._kernel.ask(copied(late=False), routes.HARMLESS)
+            self._kernel.ask(copied(late=False), detours.HARMLESS)
         opened = [gateways.opened(way) for way in sorted(late)]
         return (opened + list(copied(late=True))
                 + [gateways.closed(way) for way in opened])
@@ -162,7 +163,7 @@ class Switch:
                hops: nexthops.Nexthops) -> None:
         for (_, table), bodies in present.tables.items():
             if table in SETS[number].tables:
-                self._kernel.ask(routes.remove(bodies), routes.HARMLESS)
+                self._kernel.ask(detours.remove(bodies), detours.HARMLESS)
         self._kernel.ask(nexthops.remove(
             hops.within(_NEXTHOPS[number])), _HAS_GONE)
 
@@ -232,9 +233,9 @@ def _numbers(away: typing.List[Away], owners: typing.Iterable[rules.Rule],
 
 def _contents(away: typing.List[Away], present: routes.Routes,
               left: typing.Iterable[int],
-              ) -> typing.Dict[routes.Table, typing.List[routes.Part]]:
+              ) -> typing.Dict[routes.Table, typing.List[detours.Part]]:
     """What belongs into the copy of each table."""
-    parts: typing.Dict[routes.Table, typing.List[routes.Part]] = {}
+    parts: typing.Dict[routes.Table, typing.List[detours.Part]] = {}
 
     def add(worn: Document, key: str) -> None:
         tables: typing.Dict[routes.Table, typing.List[bytes]] = {}

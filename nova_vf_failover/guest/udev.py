@@ -30,6 +30,8 @@ _CONTROL = '/run/udev/control'
 _QUEUE = '/run/udev/queue'
 _DATABASE = '/run/udev/data/n%d'
 _EVENT = '/sys/class/net/%s/uevent'
+#: seconds that it may take to name a NIC; then that is used as it is
+NAMING = 5.0
 # Of the end of its work udev tells with no message.
 _LOOK_AGAIN = 0.05
 

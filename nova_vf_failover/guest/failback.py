@@ -1,0 +1,244 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Failback as the guest sees it, step by step: to the primaries."""
+
+import logging
+import typing
+
+from nova_vf_failover.guest import configurators
+from nova_vf_failover.guest import ingress
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import naming
+from nova_vf_failover.guest import neighbours
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import standbys
+from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import udev
+from nova_vf_failover.guest import wire
+
+LOG = logging.getLogger(__name__)
+
+# Seconds that the guest's own programs may take to configure a VF, a lease
+# included; meanwhile the standby carries the traffic. What the agent puts
+# there because they are late is there beside theirs, once they come:
+# systemd-networkd leads its default route of IPv6 through a nexthop object of
+# its own, which to the kernel is another route.
+_CONFIGURING = 40.0
+# Seconds after which it is looked again how far they are.
+_LOOK_AGAIN = 0.05
+
+Wires = typing.Dict[str, wire.Wire]
+
+
+class Failback:
+    """Moves the traffic of ports from their standbys to their primaries.
+
+    :param kernel: the conversation with it
+    :param nics: the NICs of the guest
+    :param kept: what survives a restart
+    :param switched: the way of the traffic
+    :param memberships: in multicast groups
+    :param coming_in: what may come in on primaries
+    :param both: the time in which both NICs of a port are up
+    :param others: the standbys that are in use
+    :param names: of the NICs
+    """
+
+    def __init__(self, kernel: netlink.Netlink, nics: links.Links,
+                 kept: snapshot.Snapshot, switched: switch.Switch,
+                 memberships: multicast.Memberships,
+                 coming_in: ingress.Ingress, both: overlap.Overlap,
+                 others: standbys.Standbys, names: naming.Names) -> None:
+        self._kernel = kernel
+        self._nics = nics
+        self._kept = kept
+        self._switch = switched
+        self._memberships = memberships
+        self._ingress = coming_in
+        self._overlap = both
+        self._standbys = others
+        self._names = names
+
+    def move(self, intent: intents.Intent, report: intents.Report,
+             arrived: typing.Any) -> None:
+        """Move to the primaries, which are there.
+
+        :param arrived: waits for a condition of the NICs, see the service
+        :raises overlap.Failed: traffic stays on the standbys
+        """
+        arrived(lambda: all(nic and udev.settled(nic.index) for nic in (
+            self._nics.primary(port.mac) for port in intent.ports)),
+            udev.NAMING)
+        try:
+            self._come_back(intent, report, arrived)
+        finally:
+            self._ingress.open()
+        macs = {port.mac for port in intent.ports}
+        self._kept.away -= macs
+        self._kept.write()
+        self._switch.tidy()
+
+    def _come_back(self, intent: intents.Intent, report: intents.Report,
+                   arrived: typing.Any) -> None:
+        tried: Wires = {}
+        try:
+            primaries = self._prepare_primaries(intent, report, arrived,
+                                                tried)
+            with overlap.urgently():
+                with report.step('switch'):
+                    self._ingress.open()
+                    self._switch.throw(self._switch.prepare(
+                        self._standbys.all_away(but=set(tried))))
+                with report.step('announce'):
+                    for nic in primaries:
+                        self._overlap.end_on_primary(nic, tried[nic.mac])
+        finally:
+            wire.close_later(tried.values())
+        for nic in primaries:
+            report.ports[nic.mac]['primary'] = self._names.take(nic)
+
+    def _prepare_primaries(
+            self, intent: intents.Intent, report: intents.Report,
+            arrived: typing.Any, tried: Wires) -> typing.List[links.Nic]:
+        """All that has to be done before they can be used.
+
+        :param tried: is given a wire for each
+        :raises overlap.Failed: the traffic stays where it is
+        """
+        try:
+            configured = self._await_configurators(intent, report, arrived)
+            with overlap.urgently():
+                with report.step('dress'):
+                    primaries = [self._dress_primary(port, report, configured)
+                                 for port in intent.ports]
+                with report.step('carrier'):
+                    self._await_carrier(primaries, arrived)
+            tried.update((nic.mac, wire.Wire(nic, nic.mac))
+                         for nic in primaries)
+            with overlap.urgently(), report.step('prove'):
+                for nic in primaries:
+                    self._overlap.prove_primary(nic, tried[nic.mac], report)
+            with report.step('routes'):
+                self._put_routes(primaries)
+        except OSError as error:
+            LOG.exception('The traffic stays on the standbys')
+            raise overlap.Failed(str(error))
+        return primaries
+
+    def _await_configurators(
+            self, intent: intents.Intent, report: intents.Report,
+            arrived: typing.Any) -> bool:
+        """Let the guest's own programs do first what they do to a new NIC.
+
+        :returns: whether they have done something
+        """
+        def busy() -> typing.Dict[str, str]:
+            found = {nic.name: configurators.busy(nic) for nic in [
+                self._primary(port.mac) for port in intent.ports]}
+            return {name: unit for name, unit in found.items() if unit}
+
+        if not busy():
+            return False
+        with report.step('configure'):
+            for port in intent.ports:
+                self._open(self._primary(port.mac))
+            if not arrived(lambda: not busy(), _CONFIGURING, _LOOK_AGAIN):
+                LOG.warning('Still not configured: %s', busy())
+        return True
+
+    def _open(self, nic: links.Nic) -> None:
+        """Bring a VF up that has nothing yet.
+
+        From the moment it is attached a NIC may deliver to it only; what
+        comes in for the addresses of the standby is taken in.
+        """
+        worn = self._kept.outfits.get(nic.mac)
+        if worn:
+            nic = self._names.rename(nic, worn['name'])
+            if worn.get('replicated'):
+                self._ingress.shut(nic)
+            outfit.open_primary(nic, worn)
+        self._nics.set(nic, up=True)
+
+    def _primary(self, mac: str) -> links.Nic:
+        """:raises overlap.Failed: it is not there"""
+        nic = self._nics.primary(mac)
+        if nic is None:
+            raise overlap.Failed('The VF with the MAC %s has gone.' % mac)
+        return nic
+
+    def _dress_primary(
+            self, port: intents.Port, report: intents.Report,
+            configured: bool) -> links.Nic:
+        """Bring the VF up with its addresses before anything else.
+
+        From the moment it is attached a NIC may deliver to it only.
+
+        :param configured: leave what is there as it is
+        """
+        nic = self._primary(port.mac)
+        standby = self._nics.standby(port.mac)
+        worn = self._kept.outfits.get(port.mac)
+        if worn is None and standby and standby.up:
+            # The guest was started anew with nothing but its standby.
+            worn = self._adopt(nic, standby)
+        if worn:
+            nic = self._names.rename(nic, worn['name'])
+            if worn.get('replicated'):
+                # What comes in on it will come in on the standby as well.
+                self._ingress.shut(nic)
+            outfit.put_on_primary(
+                self._kernel, nic, worn, self._neighbours(worn, standby),
+                configured)
+            self._memberships.join(nic.index, worn['groups'])
+        else:
+            self._nics.set(nic, up=True)
+        report.ports[port.mac]['primary'] = nic.name
+        return nic
+
+    def _adopt(self, nic: links.Nic,
+               standby: links.Nic) -> outfit.Document:
+        worn, = outfit.take(self._kernel, [standby])
+        # The guest's own programs may have configured the VF already.
+        outfit.forget_ways(worn, nic.index)
+        worn['name'] = self._kept.names.get(nic.mac, nic.name)
+        self._kept.outfits[nic.mac] = worn
+        self._kept.write()
+        return worn
+
+    def _neighbours(
+            self, worn: outfit.Document,
+            standby: typing.Optional[links.Nic]) -> typing.List[bytes]:
+        """Those known before, and those that the standby knows now."""
+        fresh = (neighbours.of(self._kernel, standby.index)
+                 if standby else [])
+        return neighbours.newest(
+            netlink.from_text(worn['neighbours']), fresh)
+
+    def _await_carrier(self, primaries: typing.List[links.Nic],
+                       arrived: typing.Any) -> None:
+        indexes = {nic.index for nic in primaries}
+        if not arrived(lambda: indexes <= {
+                nic.index for nic in self._nics.all() if nic.carrier}):
+            raise overlap.Failed('No carrier on ' + ', '.join(
+                nic.name for nic in primaries))
+
+    def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
+        outfit.put_routes(self._kernel, [
+            (nic, self._kept.outfits[nic.mac]) for nic in primaries
+            if nic.mac in self._kept.outfits])

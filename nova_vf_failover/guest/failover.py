@@ -1,0 +1,165 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Failover as the guest sees it, step by step: to the standbys."""
+
+import contextlib
+import logging
+import typing
+
+from nova_vf_failover.guest import deliveries
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import standbys
+from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import sysctl
+from nova_vf_failover.guest import udev
+from nova_vf_failover.guest import wire
+
+LOG = logging.getLogger(__name__)
+
+# A primary and its standby, for each port.
+Pairs = typing.List[typing.Tuple[links.Nic, links.Nic]]
+
+
+class Failover:
+    """Moves the traffic of ports from their primaries to their standbys.
+
+    :param kernel: the conversation with it
+    :param nics: the NICs of the guest
+    :param kept: what survives a restart
+    :param switched: the way of the traffic
+    :param memberships: in multicast groups
+    :param both: the time in which both NICs of a port are up
+    :param others: the standbys that are in use
+    """
+
+    def __init__(self, kernel: netlink.Netlink, nics: links.Links,
+                 kept: snapshot.Snapshot, switched: switch.Switch,
+                 memberships: multicast.Memberships, both: overlap.Overlap,
+                 others: standbys.Standbys) -> None:
+        self._kernel = kernel
+        self._nics = nics
+        self._kept = kept
+        self._switch = switched
+        self._memberships = memberships
+        self._overlap = both
+        self._standbys = others
+
+    def move(self, intent: intents.Intent, report: intents.Report,
+             arrived: typing.Any) -> None:
+        """Move to the standbys.
+
+        :param arrived: waits for a condition of the NICs, see the service
+        :raises intents.Refused: nothing was changed
+        :raises overlap.Failed: everything was put back
+        """
+        if not arrived(lambda: all(self._nics.standby(port.mac)
+                                   for port in intent.ports)):
+            raise intents.Refused('There is no standby NIC for each of the '
+                                  'MACs ' + ', '.join(
+                                      port.mac for port in intent.ports))
+        pairs = [self._pair(port, report) for port in intent.ports]
+        arrived(lambda: all(udev.settled(standby.index)
+                            for _, standby in pairs), udev.NAMING)
+        pairs = [self._pair(port, report) for port in intent.ports]
+        self._keep(pairs)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._undress_standbys, pairs)
+            try:
+                self._prepare_standbys(pairs, report)
+            except (OSError, overlap.Failed, intents.Refused) as error:
+                LOG.exception('The traffic stays where it is')
+                raise overlap.Failed(str(error))
+            undo.pop_all()
+        self._kept.write()
+        self._switch.tidy()
+
+    def _prepare_standbys(self, pairs: Pairs, report: intents.Report) -> None:
+        with report.step('dress'):
+            for primary, standby in pairs:
+                self._dress_standby(primary, standby)
+            prepared = self._switch.prepare(self._standbys.all_away())
+        tried = {primary.mac: wire.Wire(standby, primary.mac)
+                 for primary, standby in pairs}
+        other = {primary.mac: wire.Wire(primary, primary.mac)
+                 for primary, _ in pairs}
+        try:
+            with report.step('prove'):
+                for primary, standby in pairs:
+                    self._overlap.prove_standby(
+                        primary, standby, tried[primary.mac],
+                        other[primary.mac], report)
+            with overlap.urgently(), contextlib.ExitStack() as opened:
+                taken_in = {primary.mac: opened.enter_context(
+                    deliveries.Deliveries(standby.index))
+                    for primary, standby in pairs}
+                with report.step('switch'):
+                    for primary, standby in pairs:
+                        outfit.show_standby(
+                            self._kernel, standby, primary.mac,
+                            self._kept.outfits[primary.mac])
+                    self._switch.throw(prepared)
+                with report.step('announce'):
+                    for primary, standby in pairs:
+                        self._overlap.end_on_standby(
+                            primary, standby, tried[primary.mac],
+                            taken_in[primary.mac], report)
+        finally:
+            wire.close_later(list(tried.values()) + list(other.values()))
+
+    def _pair(
+            self, port: intents.Port, report: intents.Report,
+    ) -> typing.Tuple[links.Nic, links.Nic]:
+        primary, standby = self._nics.pair(port.mac)
+        if primary is None or standby is None:
+            raise intents.Refused('A NIC with the MAC %s has gone.' % port.mac)
+        report.ports[port.mac].update(primary=primary.name,
+                                      standby=standby.name)
+        return primary, standby
+
+    def _keep(self, pairs: Pairs) -> None:
+        primaries = [primary for primary, _ in pairs]
+        for primary, worn in zip(primaries,
+                                 outfit.take(self._kernel, primaries)):
+            self._kept.outfits[primary.mac] = worn
+            self._kept.groups[primary.mac] = worn['groups']
+            self._kept.names[primary.mac] = primary.name
+            self._kept.away.add(primary.mac)
+        self._kept.write()
+
+    def _dress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
+        worn = self._kept.outfits[primary.mac]
+        self._overlap.park(standby, primary.mac)
+        outfit.put_on_standby(self._kernel, standby, worn)
+        sysctl.write_changed(primary.name, {
+            sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls'])})
+        self._memberships.join(standby.index, worn['groups'])
+
+    def _undress_standbys(self, pairs: Pairs) -> None:
+        macs = {primary.mac for primary, _ in pairs}
+        self._switch.throw(self._switch.prepare(
+            self._standbys.all_away(but=macs)))
+        for primary, standby in pairs:
+            worn = self._kept.outfits[primary.mac]
+            outfit.take_off_standby(self._kernel, standby, worn)
+            self._memberships.leave(standby.index)
+            self._overlap.park(standby, primary.mac)
+            sysctl.write_changed(primary.name, worn['sysctls'])
+        self._kept.away -= macs
+        self._kept.write()
+        self._switch.tidy()
