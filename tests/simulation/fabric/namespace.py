@@ -37,6 +37,8 @@ config.disable_mp_signal = True
 # Seconds for such a process; two of them, which is what pyroute2 allows for,
 # are too few on a machine that has other work to do.
 config.default_communicate_timeout = 60
+# Seconds until a link whose other end is up has its carrier.
+_CARRIER = 10
 
 Result = typing.TypeVar('Result')
 
@@ -99,6 +101,20 @@ class Namespace:
             'ifname': peer, 'net_ns_fd': other.descriptor})
         self.set(name, state='up')
         other.set(peer, state='up')
+        self._await_carrier(name)
+
+    def _await_carrier(self, name: str) -> None:
+        """Wait until a link that is up sends what it is given.
+
+        The end of a cable that was brought up first gets its queue from a
+        task of the kernel's, net/core/link_watch.c; what is sent before that
+        is lost.
+
+        :raises TimeoutError: it did not in time
+        """
+        self.netlink.poll(
+            self.netlink.link, 'dump', ifname=name, operstate='UP',
+            timeout=_CARRIER, interval=0.01)
 
     def inside(self, function: Callable[[], Result]) -> Result:
         """Call a function in a thread that is in this namespace."""

@@ -33,6 +33,8 @@ class ServiceTestCase(base.BaseTestCase):
         super().setUp()
         self.mover = self.useFixture(fixtures.MockPatchObject(
             mover, 'Mover', autospec=True)).mock.return_value
+        # An attribute that its constructor makes, which no class shows.
+        self.mover.addresses = mock.Mock()
         self.service = service.Service(
             self.useFixture(fixtures.TempDir()).path, frozenset(['tun']))
         threading.Thread(target=self.service._work, daemon=True).start()
