@@ -12,7 +12,7 @@
 
 """Run the tests on every release of Nova, each in its own environment.
 
-Run with tox -e versions -- --requirements CLONE [--nova 33] [--suite unit]
+Run with tox -e versions -- [--requirements CLONE] [--nova 33] [--suite unit]
 [--json FILE] [--readme README.md], where CLONE is one of
 openstack/requirements: it has the upper constraints of each release.
 """
@@ -41,14 +41,15 @@ def main() -> int:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     document = _known(arguments.json)
     screen = console.Console()
-    for release in reversed(releases.RELEASES):
-        if arguments.nova and release.nova not in arguments.nova:
-            continue
-        try:
-            _try(release, arguments, document, screen)
-        except releases.ConstraintsMissing as error:
-            print(error, file=sys.stderr)
-            return 2
+    try:
+        requirements = releases.Requirements.of(
+            arguments.requirements, arguments.folder)
+        for release in reversed(releases.RELEASES):
+            if not arguments.nova or release.nova in arguments.nova:
+                _try(release, requirements, arguments, document, screen)
+    except releases.ConstraintsMissing as error:
+        print(error, file=sys.stderr)
+        return 2
     table.show(screen, document)
     if arguments.readme:
         table.write(document, arguments.readme)
@@ -58,8 +59,10 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='tox -e versions --')
     folder = ROOT / '.cache' / 'versions'
-    parser.add_argument('--requirements', type=pathlib.Path, required=True,
-                        help='a clone of openstack/requirements')
+    parser.add_argument('--requirements', default=releases.UPSTREAM,
+                        metavar='CLONE', help=(
+                            'a clone of openstack/requirements, or where to '
+                            'clone it from (%(default)s)'))
     parser.add_argument('--nova', type=int, action='append', choices=[
         release.nova for release in releases.RELEASES],
         help='only this major version; may be given more than once')
@@ -83,10 +86,15 @@ def _known(target: pathlib.Path) -> table.Document:
     return document
 
 
-def _try(release: releases.Release, arguments: argparse.Namespace,
-         document: table.Document, screen: console.Console) -> None:
-    """Try one release, and keep what came of it after every suite."""
-    result = _begin(release, arguments, document, screen)
+def _try(release: releases.Release, requirements: releases.Requirements,
+         arguments: argparse.Namespace, document: table.Document,
+         screen: console.Console) -> None:
+    """Try one release, and keep what came of it after every suite.
+
+    :raises releases.ConstraintsMissing: of this release
+    """
+    result = _begin(release, requirements.constraints(release), arguments,
+                    document, screen)
     _keep(document, arguments.json)
     if result['refused'] or result['not_installed']:
         return
@@ -100,12 +108,10 @@ def _try(release: releases.Release, arguments: argparse.Namespace,
         _keep(document, arguments.json)
 
 
-def _begin(release: releases.Release, arguments: argparse.Namespace,
-           document: table.Document,
+def _begin(release: releases.Release, constraints: releases.Constraints,
+           arguments: argparse.Namespace, document: table.Document,
            screen: console.Console) -> table.Document:
     """Install a release, and ask the plugin whether it accepts it."""
-    constraints = releases.Requirements(
-        arguments.requirements).constraints(release)
     where = environment.Environment(release, ROOT, arguments.folder)
     before = document.get(str(release.nova), {})
     result: table.Document = {

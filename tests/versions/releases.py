@@ -19,8 +19,12 @@ import subprocess
 UPPER_CONSTRAINTS = 'upper-constraints.txt'
 
 
+#: where OpenStack's constraints are kept
+UPSTREAM = 'https://opendev.org/openstack/requirements'
+
+
 class ConstraintsMissing(Exception):
-    """The clone has no constraints of a release; the message says which."""
+    """There are no constraints of a release; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +80,29 @@ class Requirements:
 
     def __init__(self, clone: pathlib.Path) -> None:
         self._clone = clone
+
+    @classmethod
+    def of(cls, source: str, folder: pathlib.Path) -> 'Requirements':
+        """What is there already, or else a new clone.
+
+        :param source: a clone, or the address of a repository
+        :param folder: where a new clone is put, and brought up to date
+        :raises ConstraintsMissing: there is no repository
+        """
+        if pathlib.Path(source).is_dir():
+            return cls(pathlib.Path(source))
+        clone = folder / 'requirements.git'
+        # A mirror has every branch under its own name, and follows renames.
+        what = ['-C', str(clone), 'remote', 'update', '--prune'] if (
+            clone.exists()) else ['clone', '--mirror', source, str(clone)]
+        done = subprocess.run(['git', *what], text=True,
+                              stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE)
+        if done.returncode:
+            raise ConstraintsMissing(
+                f'{source} cannot be cloned: {done.stderr.strip()} Give '
+                '--requirements a clone of it that is here.')
+        return cls(clone)
 
     def constraints(self, release: Release) -> Constraints:
         """:raises ConstraintsMissing: the clone does not have them"""

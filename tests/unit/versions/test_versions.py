@@ -198,6 +198,37 @@ class RequirementsTestCase(base.BaseTestCase):
             [(each.reference, each.text) for each in found.values()])
         self.assertEqual(3, len({each.commit for each in found.values()}))
 
+    def test_clone_of_a_repository_elsewhere(self):
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        address = self.clone.as_uri()
+        texts = []
+        for text in ('lxml===1\n', 'lxml===2\n'):
+            self._commit(text)
+            self._git('branch', '--force', 'stable/2026.1')
+            texts.append(releases.Requirements.of(
+                address, folder).constraints(releases.RELEASES[4]).text)
+
+        self.assertEqual(['lxml===1\n', 'lxml===2\n'], texts)
+
+    def test_clone_that_is_here_is_used_as_it_is(self):
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+        self._commit('lxml===1\n')
+
+        found = releases.Requirements.of(str(self.clone), folder)
+
+        self.assertEqual('lxml===1\n', found.constraints(
+            releases.RELEASES[5]).text)
+        self.assertEqual([], list(folder.iterdir()))
+
+    def test_nothing_to_clone(self):
+        folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
+
+        error = self.assertRaises(
+            releases.ConstraintsMissing, releases.Requirements.of,
+            f'{folder.as_uri()}/nothing', folder)
+
+        self.assertIn('--requirements', str(error))
+
     def test_missing(self):
         self._commit('lxml===1\n')
 
