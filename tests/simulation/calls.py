@@ -25,7 +25,7 @@ import fixtures
 from nova.network import security_group_api
 from oslo_messaging.rpc import client as rpc_client
 from placement import db_api as placement_db
-import sqlalchemy
+from sqlalchemy import engine
 from sqlalchemy import event
 
 # What every service writes all the time, whatever is going on.
@@ -88,9 +88,9 @@ class Calls(fixtures.Fixture):
             'nova.network.neutron.get_client',
             lambda *arguments, **keywords: _CountedClient(
                 get_client(*arguments, **keywords), self._note)))
-        event.listen(sqlalchemy.Engine, 'before_cursor_execute',
+        event.listen(engine.Engine, 'before_cursor_execute',
                      self._statement)
-        self.addCleanup(event.remove, sqlalchemy.Engine,
+        self.addCleanup(event.remove, engine.Engine,
                         'before_cursor_execute', self._statement)
 
     @contextlib.contextmanager
