@@ -130,6 +130,7 @@ def _begin(release: releases.Release, constraints: releases.Constraints,
         print(error, file=sys.stderr)
         result['not_installed'] = str(error).splitlines()[-1]
         return result
+    result['constraints']['contradicted'] = where.contradicted
     result['nova'] = where.version('nova')
     result['refused'] = where.fault()
     return result

@@ -38,6 +38,8 @@ class Environment:
 
     :param root: the project
     :param folder: where all the environments are
+    :ivar contradicted: the constraints that this Nova forbids, and which were
+        left out
     """
 
     def __init__(self, release: releases.Release, root: pathlib.Path,
@@ -46,6 +48,7 @@ class Environment:
         self.root = root
         self._folder = folder / f'nova-{release.nova}'
         self._python = self._folder / 'bin' / 'python'
+        self.contradicted: list[str] = []
 
     def install(self, constraints: releases.Constraints) -> None:
         """Make it, or bring it up to date.
@@ -55,13 +58,16 @@ class Environment:
         if not self._python.exists():
             venv.create(self._folder, with_pip=True)
         limits = self._folder / releases.UPPER_CONSTRAINTS
-        limits.write_text(constraints.text)
+        nova = f'nova=={self.release.nova}.*'
+        self._pip('--no-deps', nova)
+        kept, self.contradicted = constraints.allowing(self._requirements())
+        limits.write_text(kept)
         # pkg_resources, which some of what belongs to Nova 29 imports, is no
         # part of setuptools 82, and setuptools is not among the constraints.
         self._pip('--constraint', str(limits), 'setuptools<82',
                   '--requirement', 'requirements.txt',
                   '--requirement', 'test-requirements.txt',
-                  f'nova=={self.release.nova}.*',
+                  nova,
                   f'openstack-placement=={self.release.placement}.*')
         self._pip('--no-deps', '--editable', '.')
 
@@ -69,6 +75,12 @@ class Environment:
         done = self.run(['-m', 'pip', 'install', '--quiet', *arguments])
         if done.returncode:
             raise InstallationFailed(done.stderr.strip())
+
+    def _requirements(self) -> list[str]:
+        """What the Nova in it needs, as it says itself."""
+        return self.run(['-c', 'from importlib import metadata; print('
+                         '*metadata.requires("nova"), sep="\\n")'
+                         ]).stdout.splitlines()
 
     def version(self, package: str) -> str:
         """The version of a package that is installed."""

@@ -12,9 +12,13 @@
 
 """The releases of Nova, and what OpenStack has tested each of them with."""
 
+from collections.abc import Iterable
 import dataclasses
 import pathlib
 import subprocess
+
+from packaging import requirements
+from packaging import utils
 
 UPPER_CONSTRAINTS = 'upper-constraints.txt'
 
@@ -73,6 +77,26 @@ class Constraints:
     commit: str
     date: str
     text: str
+
+    def allowing(self, needed: Iterable[str]) -> tuple[str, list[str]]:
+        """Leave out what is too old for what is needed.
+
+        Those of master are so where its clone is older than a release.
+
+        :param needed: requirements as in the metadata of a package
+        :returns: the constraints that are left, and those that are not
+        """
+        wanted = {utils.canonicalize_name(each.name): each.specifier
+                  for each in map(requirements.Requirement, needed)
+                  if each.marker is None}
+        kept, left_out = [], []
+        for line in self.text.splitlines():
+            name, _, version = line.partition(';')[0].partition('===')
+            specifier = wanted.get(utils.canonicalize_name(name.strip()))
+            forbidden = specifier is not None and not specifier.contains(
+                version.strip(), prereleases=True)
+            (left_out if forbidden else kept).append(line)
+        return '\n'.join(kept) + '\n', left_out
 
 
 class Requirements:

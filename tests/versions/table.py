@@ -12,6 +12,7 @@
 
 """The results as a table, for the screen and for the README."""
 
+from collections.abc import Iterator
 import pathlib
 import typing
 
@@ -97,6 +98,17 @@ def write(document: Document, target: pathlib.Path) -> None:
 
 def markdown(document: Document) -> str:
     headings, *rest = rows(document)
-    return ''.join(
+    grid = ''.join(
         f'| {" | ".join(row)} |\n'
         for row in [headings, ['---'] * len(headings), *rest])
+    return f'{grid}\n{" ".join(_limits(document))}\n'
+
+
+def _limits(document: Document) -> Iterator[str]:
+    """With which constraints it was, in sentences."""
+    for release in sorted(document, key=int):
+        limits = document[release]['constraints']
+        without = ', '.join(limits.get('contradicted', []))
+        yield (f'Nova {release}: `{limits["reference"]}` of {limits["date"]}'
+               + (f' without {without}, which it forbids' if without else '')
+               + '.')

@@ -44,6 +44,8 @@ def read(lines, exit_code=0, compared=False):
 def result(**keywords):
     return {'nova': '33.0.2', 'release': '2026.1', 'python': '3.11.7',
             'refused': '', 'not_installed': '',
+            'constraints': {'reference': 'stable/2026.1',
+                            'date': '2026-08-12'},
             'suites': {suite.name: read(GOOD).document()
                        for suite in suites.SUITES}} | keywords
 
@@ -114,7 +116,8 @@ class TableTestCase(base.BaseTestCase):
         self.assertEqual(
             '| 33.0.2 | 2026.1 | 3.11.7 | 2 passed, 1 skipped | 2 passed, '
             '1 skipped | 2 passed, 1 skipped |', lines[4])
-        self.assertEqual([table.END, 'after'], lines[5:])
+        self.assertEqual(['', 'Nova 33: `stable/2026.1` of 2026-08-12.',
+                          table.END, 'after'], lines[5:])
 
     def test_no_markers(self):
         self.file.write_text(f'{table.BEGIN}\n')
@@ -197,6 +200,18 @@ class RequirementsTestCase(base.BaseTestCase):
              ('2024.2-eol', 'lxml===2\n'), ('master', 'lxml===3\n')],
             [(each.reference, each.text) for each in found.values()])
         self.assertEqual(3, len({each.commit for each in found.values()}))
+
+    def test_too_old_for_a_release(self):
+        limits = releases.Constraints('master', 'abc', '2026-08-22', (
+            'keystoneauth1===5.15.0\nlxml===5.0\nOslo.Config===10.0\n'
+            "zipp===3.0;python_version<'3.12'\n"))
+
+        kept, left_out = limits.allowing([
+            'keystoneauth1>=5.16.0', 'lxml>=4.5', 'oslo-config>=9', 'zipp<4',
+            'uWSGI>=9; extra == "api"'])
+
+        self.assertEqual(['keystoneauth1===5.15.0'], left_out)
+        self.assertEqual(limits.text.partition('\n')[2], kept)
 
     def test_clone_of_a_repository_elsewhere(self):
         folder = pathlib.Path(self.useFixture(fixtures.TempDir()).path)
