@@ -140,15 +140,18 @@ def _run(suite: suites.Suite, where: environment.Environment,
          arguments: argparse.Namespace,
          screen: console.Console) -> suites.Outcome:
     name = f'Nova {where.release.nova}, {suite.heading}'
+    log = arguments.folder / f'nova-{where.release.nova}-{suite.name}.log'
+    log.unlink(missing_ok=True)
     with progress.Progress(
             progress.SpinnerColumn(), progress.TimeElapsedColumn(),
             '{task.description}', console=screen) as shown:
         task = shown.add_task(name, total=None)
         outcome = suites.run(
-            suite, where,
-            arguments.folder / f'nova-{where.release.nova}-{suite.name}.log',
+            suite, where, log,
             lambda known: shown.update(task, description=(
                 f'{name}: {known.passed} passed, {known.failed} failed')))
+        if outcome.failures and not suite.compared:
+            suites.try_again(suite, where, log, outcome)
     screen.print(f'{name}: {"good" if outcome.good else "NOT GOOD"} after '
                  f'{outcome.seconds:.0f} s')
     return outcome

@@ -45,6 +45,11 @@ class Suite:
     native: bool = False
     eventlet: bool = False
 
+    @property
+    def compared(self) -> bool:
+        """Whether its failures are tried again without the plugin."""
+        return self.name == 'nova'
+
     def variables(self, nova: int) -> dict[str, str]:
         """How Nova is told which threads there are."""
         native = self.native or (
@@ -69,6 +74,8 @@ class Outcome:
 
     :ivar failures: the tests that failed, for Nova's own those that pass
         without the plugin
+    :ivar second_try: how many have failed at first, and passed when they were
+        run again without the others
     """
 
     passed: int = 0
@@ -77,6 +84,7 @@ class Outcome:
     seconds: float = 0.0
     exit_code: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
+    second_try: int = 0
 
     @property
     def good(self) -> bool:
@@ -123,11 +131,30 @@ class Reader:
             self._only_here if compared else self._failed)
 
 
+def try_again(suite: Suite, where: environment.Environment,
+              log: pathlib.Path, outcome: Outcome) -> None:
+    """Run what has failed once more; a machine may have been too busy for it.
+
+    :param outcome: of the first try; is told of the second
+    """
+    tests = log.with_suffix('.failed')
+    tests.write_text('\n'.join(outcome.failures) + '\n')
+    again = run(dataclasses.replace(suite, arguments=[
+        *suite.arguments, '--load-list', str(tests)]), where, log,
+        lambda known: None)
+    outcome.passed += again.passed
+    outcome.failed -= again.passed
+    outcome.second_try = again.passed
+    outcome.failures = again.failures
+    outcome.exit_code = again.exit_code
+    outcome.seconds += again.seconds
+
+
 def run(suite: Suite, where: environment.Environment, log: pathlib.Path,
         tell: Callable[[Outcome], None]) -> Outcome:
     """Run a suite to its end.
 
-    :param log: the file that all of its output goes to
+    :param log: the file to whose end all of its output goes
     :param tell: is called with what is known after each line
     """
     began = time.monotonic()
@@ -136,11 +163,11 @@ def run(suite: Suite, where: environment.Environment, log: pathlib.Path,
     process = where.start(suite.arguments,
                           suite.variables(where.release.nova))
     assert process.stdout is not None
-    with log.open('w', encoding='utf-8') as target:
+    with log.open('a', encoding='utf-8') as target:
         for line in process.stdout:
             target.write(line)
             reader.read(line)
             outcome.seconds = round(time.monotonic() - began, 1)
             tell(outcome)
-    reader.end(process.wait(), compared=suite.name == 'nova')
+    reader.end(process.wait(), compared=suite.compared)
     return outcome

@@ -56,6 +56,8 @@ def _cell(outcome: Document | None) -> str:
             if outcome[kind]]
     if outcome['failed'] and outcome['good']:
         rest[0] = f'{outcome["failed"]} fail without the plugin too'
+    if outcome.get('second_try'):
+        rest.append(f'{outcome["second_try"]} of them at a second try')
     if not outcome['good'] and not outcome['failed']:
         rest.append(f'exit code {outcome["exit_code"]}')
     return ', '.join([f'{outcome["passed"]} passed', *rest])

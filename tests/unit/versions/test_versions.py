@@ -14,6 +14,7 @@
 
 import pathlib
 import subprocess
+import sys
 
 import fixtures
 from oslotest import base
@@ -85,6 +86,62 @@ class ReaderTestCase(base.BaseTestCase):
 
         self.assertEqual(['tests.a.Case.test_one'], outcome.failures)
         self.assertEqual(1, outcome.failed)
+
+
+class Environment:
+    """One in which a suite says what it is told to."""
+
+    release = releases.RELEASES[0]
+
+    def __init__(self, lines, exit_code):
+        self.lines, self.exit_code = lines, exit_code
+
+    def start(self, arguments, variables):
+        self.arguments = arguments
+        return subprocess.Popen(
+            [sys.executable, '-c',
+             f'print(*{self.lines!r}, sep="\\n"); exit({self.exit_code})'],
+            stdout=subprocess.PIPE, text=True)
+
+
+class SecondTryTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.log = pathlib.Path(
+            self.useFixture(fixtures.TempDir()).path, 'suite.log')
+        self.outcome = read(BAD, exit_code=1)
+
+    def try_again(self, lines, exit_code):
+        where = Environment(lines, exit_code)
+        suites.try_again(suites.SUITES[1], where, self.log, self.outcome)
+        return where
+
+    def test_passes(self):
+        where = self.try_again(
+            ['{0} tests.a.Case.test_one [0.1s] ... ok',
+             ' - Passed: 1', ' - Skipped: 0', ' - Failed: 0'], 0)
+
+        self.assertEqual(
+            'tests.a.Case.test_one\n',
+            pathlib.Path(where.arguments[-1]).read_text())
+        self.assertTrue(self.outcome.good)
+        self.assertEqual([], self.outcome.failures)
+        self.assertIn(
+            '2 passed, 1 of them at a second try',
+            table.rows({'29': result(suites={
+                'unit': self.outcome.document()})})[1])
+
+    def test_fails_again(self):
+        self.try_again(
+            ['{0} tests.a.Case.test_one [0.1s] ... FAILED',
+             ' - Passed: 0', ' - Skipped: 0', ' - Failed: 1'], 1)
+
+        self.assertFalse(self.outcome.good)
+        self.assertEqual(['tests.a.Case.test_one'], self.outcome.failures)
+        self.assertEqual((1, 1, 0), (
+            self.outcome.passed, self.outcome.failed,
+            self.outcome.second_try))
 
 
 class ThreadsTestCase(base.BaseTestCase):
