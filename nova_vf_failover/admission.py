@@ -12,11 +12,15 @@
 
 """Which servers are swapped, which are left to Nova, and which stay.
 
-Each host answers for its part before a live migration begins.
+Each host answers for its part before a live migration begins. Whatever it runs
+into there is an answer too: Nova's conductor puts a server into ERROR for an
+exception that is none of Nova's own for this purpose (bug 2044235).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import contextlib
 import typing
 
 from nova.compute import power_state
@@ -55,12 +59,23 @@ class Admission:
             and cannot be
         """
         network_info = instance.get_network_info()
-        if (not any(negotiation.is_vf(vif) for vif in network_info)
-                or self._left_to_nova(instance)):
+        if not any(negotiation.is_vf(vif) for vif in network_info):
+            return
+        try:
+            with _answering(instance, instance.uuid):
+                self._offer(context, instance, data, network_info)
+        except exception.CannotSwap as refusal:
+            # Not even whether a standby is in the guest could be found out.
+            raise _error(refusal)
+
+    def _offer(self, context: Context, instance: objects.Instance,
+               data: MigrateData, network_info: model.NetworkInfo) -> None:
+        if self._left_to_nova(instance):
             return
         mode = modes.of(instance)
         try:
-            self._check(context, instance, network_info)
+            with _answering(instance, instance.uuid):
+                self._check(context, instance, network_info)
         except exception.CannotSwap as refusal:
             self._refuse_or_go_native(instance, refusal, mode)
         else:
@@ -76,7 +91,8 @@ class Admission:
         """
         for offer in negotiation.offers(data):
             try:
-                self._bench.standby.check(offer.destination_profile())
+                with _answering(instance, offer.source_vif['id']):
+                    self._bench.standby.check(offer.destination_profile())
             except exception.CannotSwap as refusal:
                 if offer.required:
                     self._bench.claims.release(context, instance)
@@ -115,6 +131,27 @@ class Admission:
             raise _error(refusal)
         LOG.warning('The live migration will interrupt the network of the '
                     'server: %s', refusal, instance=instance)
+
+
+@contextlib.contextmanager
+def _answering(instance: objects.Instance, subject: str) -> Iterator[None]:
+    """Whatever a check runs into is a reason against a swap.
+
+    :param subject: the port, or the server where no port is to blame
+    :raises exception.CannotSwap: the check has not come to its end
+    """
+    try:
+        yield
+    except (exception.CannotSwap, nova_exception.MigrationPreCheckError):
+        raise
+    except Exception as error:
+        # Of libvirt, of the kernel, of the database.
+        LOG.exception('It cannot be found out whether the VFs of the server '
+                      'can be swapped', instance=instance)
+        raise exception.CannotSwap(
+            subject, 'whether it can be swapped cannot be found out.',
+            'See the log of nova-compute.',
+            f'{type(error).__name__}: {error}') from error
 
 
 def _error(refusal: exception.CannotSwap) -> Exception:
