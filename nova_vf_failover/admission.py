@@ -51,6 +51,25 @@ class Admission:
     def __init__(self, bench: workbench.Workbench) -> None:
         self._bench = bench
 
+    def forget(self, context: Context, instance: objects.Instance) -> None:
+        """On the destination: give back what an earlier try has claimed.
+
+        Nobody has told this host that it was undone. Nova frees the VFs in
+        its next periodic update, and never once it has claimed others for the
+        same server (bug 1860555).
+        """
+        if not (self._bench.claims.known()
+                and any(negotiation.is_vf(vif)
+                        for vif in instance.get_network_info())):
+            return
+        try:
+            self._bench.claims.release(context, instance)
+        except Exception:
+            # Of the database. Whether the server can come does not depend on
+            # it; Nova's own words for that follow.
+            LOG.exception('What an earlier live migration has claimed here '
+                          'stays claimed', instance=instance)
+
     def offer(self, context: Context, instance: objects.Instance,
               data: MigrateData) -> None:
         """On the source: offer to swap, if every VF port could be.

@@ -62,7 +62,7 @@ class Claims:
 
     def release(self, context: typing.Any,
                 instance: objects.Instance) -> None:
-        """Give back what a refused live migration has claimed here.
+        """Give back what a live migration has claimed here that is not made.
 
         Nova itself would keep it claimed until its next periodic update, see
         bug 1860555.

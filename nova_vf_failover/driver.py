@@ -96,6 +96,17 @@ class FailoverLibvirtDriver(
 
     # -- before the move -----------------------------------------------------
 
+    def check_can_live_migrate_destination(
+        self, context: Context, instance: objects.Instance,
+        src_compute_info: typing.Any, dst_compute_info: typing.Any,
+        block_migration: bool = False, disk_over_commit: bool = False,
+    ) -> MigrateData:
+        """On the destination: Nova is about to claim VFs for a server."""
+        self._admission.forget(context, instance)
+        return super().check_can_live_migrate_destination(
+            context, instance, src_compute_info, dst_compute_info,
+            block_migration, disk_over_commit)
+
     def check_can_live_migrate_source(
         self, context: Context, instance: objects.Instance,
         dest_check_data: MigrateData,
