@@ -157,6 +157,28 @@ def find_interface(tree: etree._Element,
     return found[0]
 
 
+def check_same_mtus(source: etree._Element,
+                    destination: etree._Element) -> None:
+    """A guest must find its NICs as they were.
+
+    virDomainNetDefCheckABIStability, as far as Nova could break it.
+
+    :raises libvirtError: one has another MTU
+    """
+    for old, new in zip(source.findall('./devices/interface'),
+                        destination.findall('./devices/interface'),
+                        strict=True):
+        before, after = _mtu(old), _mtu(new)
+        if before != after:
+            raise errors.unsupported(f'Target network card MTU {after} does '
+                                     f'not match source {before}')
+
+
+def _mtu(interface: etree._Element) -> int:
+    mtu = interface.find('mtu')
+    return 0 if mtu is None else int(mtu.get('size'))
+
+
 def _controller(model: str, index: int) -> etree._Element:
     return etree.Element('controller', type='pci', model=model,
                          index=str(index))

@@ -42,6 +42,11 @@ def invalid(text: str) -> Exception:
                  f'Requested operation is not valid: {text}')
 
 
+def unsupported(text: str) -> Exception:
+    return error(fakelibvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+                 f'unsupported configuration: {text}')
+
+
 def failed(text: str) -> Exception:
     return error(fakelibvirt.VIR_ERR_OPERATION_FAILED,
                  f'operation failed: {text}')

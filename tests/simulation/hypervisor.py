@@ -242,6 +242,8 @@ class Domain(fakelibvirt.Domain):
             # The definition that the destination gets is the one of the
             # call, its metadata included: nothing of the source's is merged
             # into it (qemuMigrationSrcPerformPeer2Peer3, dom_xml).
+            domain_xml.check_same_mtus(
+                self._live, etree.fromstring(params['destination_xml']))
             incoming = destination.receive(params['destination_xml'])
             self._copy(world.migrations)
         except errors.libvirtError as error:
