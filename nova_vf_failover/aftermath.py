@@ -38,8 +38,13 @@ LOG = logging.getLogger(__name__)
 # What Nova says of one, and what is said here of one that is being cleared.
 _OVER = ('error', 'failed', 'completed')
 # What Nova goes on saying of one whose nova-compute has died: it ends only
-# those that were "running", and those on the source only.
-_ENDLESS = ('accepted', 'queued', 'preparing', 'running', 'error')
+# those that were "running", and those on the source only. A nova-compute that
+# is stopped says of those that were queued that they are cancelled, and does
+# no more (nova/compute/manager.py, ``_cleanup_live_migrations_in_pool``).
+_ENDLESS = ('accepted', 'queued', 'preparing', 'running', 'error',
+            'cancelled')
+# Of these none begins to hold anything again.
+_SETTLED = ('error', 'cancelled')
 
 
 class Aftermath:
@@ -52,6 +57,9 @@ class Aftermath:
     def __init__(self, compute: typing.Any, host: str) -> None:
         self._compute = compute
         self._host = host
+        # Migrations that need not be asked for again: there are more of them
+        # with each one that was ever aborted.
+        self._settled: set[str] = set()
 
     def abandoned(self, context: typing.Any) -> set[str]:
         """The servers with VFs that a live migration has left at rest here.
@@ -80,8 +88,11 @@ class Aftermath:
     def _holds(self, context: typing.Any,
                migration: objects.Migration) -> bool:
         """Whether Placement still has an allocation of a migration."""
-        return bool(self._compute.reportclient.get_allocs_for_consumer(
+        holds = bool(self._compute.reportclient.get_allocs_for_consumer(
             context, migration.uuid)['allocations'])
+        if not holds and migration.status in _SETTLED:
+            self._settled.add(migration.uuid)
+        return holds
 
     def clear(self, context: typing.Any, instance: objects.Instance,
               abandoned: bool = False) -> None:
@@ -113,7 +124,8 @@ class Aftermath:
               migration: objects.Migration) -> None:
         self._unbind(context, instance, migration.dest_compute)
         instance.drop_migration_context()
-        _end(migration, 'failed')
+        if migration.status != 'cancelled':
+            _end(migration, 'failed')
         # What the server has here is held by the migration.
         self._compute.reportclient.move_allocations(
             context, migration.uuid, instance.uuid)

@@ -230,6 +230,27 @@ class AbandonedTestCase(CrashTestCase):
         self.assertEqual('completed', self.migration()['status'])
         self.assertWorld(self.server, 'beta')
 
+    def test_the_source_was_stopped_while_it_was_queued(self):
+        other = self._create_server(networks='none', host='alpha')
+        self.begin_migration(other)
+        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.begin_migration(self.server)
+        self._wait_for_migration_status(self.server, ['queued'])
+
+        # The last step of a nova-compute that ends.
+        self.computes['alpha'].manager._cleanup_live_migrations_in_pool()
+        self._wait_for_migration_status(self.server, ['cancelled'])
+        self.hosts.world.migrations.proceed.set()
+        self._wait_for_migration_status(other, ['completed'])
+        self.restart_host('alpha')
+        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.recover('alpha')
+        self.recover('alpha')
+
+        self.assertWorld(self.server, 'alpha')
+        self.migrate(self.server)
+        self.assertWorld(self.server, 'beta')
+
     def test_a_server_without_vfs_is_left_to_nova(self):
         self._delete_server(self.server)
         self.ports.clear()
