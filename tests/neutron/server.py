@@ -1,0 +1,155 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A real Neutron of one test's own, on loopback."""
+
+from collections.abc import Callable
+import importlib.util
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import typing
+import urllib.error
+import urllib.request
+
+import fixtures
+from oslo_serialization import jsonutils
+
+from tests.neutron import process
+from tests.neutron import settings
+from tests.neutron import vf_files
+from tests.rabbit import broker
+
+# What its workers say, with --debug, when they listen.
+_LISTENING = ('start finished, description: rpc worker',
+              'start finished, description: rpc reports worker')
+
+_HEADERS = {'X-User-Id': 'administrator', 'X-Project-Id': 'services',
+            'X-Roles': 'admin,service,member,reader',
+            'Content-Type': 'application/json'}
+
+Document = dict[str, typing.Any]
+
+
+def missing_requirement() -> str | None:
+    """Why there can be no Neutron here, or None."""
+    if not importlib.util.find_spec('neutron'):
+        return ('Neutron is not installed; ".ci/tox -e neutron" makes an '
+                'environment with it.')
+    return broker.missing_requirement()
+
+
+class Server(fixtures.Fixture):
+    """RabbitMQ, Neutron's API and its RPC server, with a database.
+
+    :param nova: where Nova is to be told of ports, see
+        :func:`.settings.write_server`
+    :ivar url: where the API is; it takes from the headers of a request who
+        asks, as from Keystone's middleware
+    :ivar broker: the URL of RabbitMQ
+    """
+
+    def __init__(self, nova: dict[str, str] | None = None) -> None:
+        self._nova = nova
+
+    def _setUp(self) -> None:
+        self.folder = pathlib.Path(
+            self.useFixture(fixtures.TempDir()).path)
+        self.broker = self.useFixture(broker.Broker()).url
+        self._processes: dict[str, process.Process] = {}
+        path = str(settings.write_server(
+            self.folder, self.broker, self._nova))
+        self._make_tables(path)
+        self.start('neutron-rpc-server', [
+            os.path.join(os.path.dirname(sys.executable),
+                         'neutron-rpc-server'),
+            '--debug', '--config-file', path],
+            lambda log: all(line in log for line in _LISTENING))
+        port = _free_port()
+        self.url = f'http://127.0.0.1:{port}'
+        self.start('neutron-api', [
+            sys.executable, '-m', 'tests.neutron.api', str(port), path],
+            lambda log: self._answers())
+
+    def start(self, name: str, argv: list[str],
+              ready: Callable[[str], bool]) -> None:
+        """Start one more service of this Neutron.
+
+        :param ready: whether it is, asked with what it has printed
+        """
+        self._processes[name] = self.useFixture(process.Process(
+            name, argv, self.folder / f'{name}.log', ready))
+
+    def start_agent(self, host: str, pf: str, files: vf_files.VfFiles,
+                    report_interval: int = 30) -> None:
+        """Start the SR-IOV agent of a host and wait until it is known.
+
+        :param pf: the PF through which the host is in the physical network
+        :param report_interval: seconds between two heartbeats
+        """
+        path = settings.write_agent(self.folder, self.broker, host, pf,
+                                    report_interval)
+        self.start(f'neutron-sriov-nic-agent-{host}', [
+            sys.executable, '-m', 'tests.neutron.sriov_agent',
+            str(files.folder), '--config-file', str(path)],
+            lambda log: self._knows_agent(host))
+
+    def _knows_agent(self, host: str) -> bool:
+        code, answer = self.ask('GET', f'/agents?host={host}')
+        return any(agent['alive'] for agent in answer['agents'])
+
+    def ask(self, method: str, path: str, body: Document | None = None,
+            ) -> tuple[int, Document]:
+        """Ask the API as its administrator.
+
+        :returns: the status code and the answer, which may be empty
+        """
+        request = urllib.request.Request(
+            f'{self.url}/v2.0{path}', method=method, headers=_HEADERS,
+            data=jsonutils.dump_as_bytes(body) if body else None)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                code, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            code, text = error.code, error.read()
+        return code, jsonutils.loads(text) if text else {}
+
+    def trouble(self) -> list[str]:
+        """What its services have said of errors."""
+        return [f'{name}: {line}'
+                for name, service in self._processes.items()
+                for line in service.trouble()]
+
+    def _make_tables(self, path: str) -> None:
+        made = subprocess.run(
+            [sys.executable, '-m', 'tests.neutron.database', '--config-file',
+             path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True)
+        if made.returncode:
+            raise process.ServiceFailed(
+                f'The tables of Neutron cannot be made:\n{made.stdout}')
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(self.url, timeout=60):
+                return True
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+
+def _free_port() -> int:
+    """A port that nobody has right now."""
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        return one.getsockname()[1]
