@@ -140,8 +140,13 @@ class Cloud(base.FailoverTestCase):
                 'vendor_id': fakelibvirt.PCI_VEND_ID,
                 'product_id': fakelibvirt.VF_PROD_ID,
                 'physical_network': 'physnet4'}),
-            enabled=self._arguments.scheme == VF_FAILOVER))
+            enabled=self._arguments.scheme == VF_FAILOVER)
+            + self._more_configuration())
         return str(path)
+
+    def _more_configuration(self) -> str:
+        """What else stands in nova.conf."""
+        return ''
 
     def _open_doors(self) -> command_line.OpenStack:
         tokens = doors.Tokens(self.api_fixture.project_id)
@@ -149,8 +154,8 @@ class Cloud(base.FailoverTestCase):
             self.api_fixture.app(), tokens)))
         others = self.useFixture(doors.Door(doors.OtherDoors(
             tokens, compute.url, self._images, self._networks,
-            lambda: [_shown(port) for port in self.ports], self._make_port,
-            self._remove_port)))
+            lambda: [self._shown(port) for port in self.ports],
+            self._make_port, self._remove_port)))
         return command_line.OpenStack(f'{others.url}/identity')
 
     def _images(self) -> list[dict[str, typing.Any]]:
@@ -159,20 +164,31 @@ class Cloud(base.FailoverTestCase):
                 for image in self.glance.images.values()]
 
     def _networks(self) -> list[dict[str, typing.Any]]:
-        return [{'id': self.neutron.network_4['id'], 'name': 'sriov'}]
+        return [{'id': self.neutron.network_4['id'], 'name': 'sriov',
+                 'provider:network_type': 'flat',
+                 'provider:physical_network': 'physnet4',
+                 'provider:segmentation_id': None}]
 
     def _make_port(self, body: dict[str, typing.Any],
                    ) -> dict[str, typing.Any]:
         """Neutron's part: a flat network, as this kernel knows no VLANs."""
         port = self.add_port(vlan=None)
         port['name'] = body['name']
-        self._port = network.Port(1, port['mac_address'])
+        self._remember_port(port['mac_address'])
+        return self._shown(port)
+
+    def _remember_port(self, mac: str) -> None:
+        """The guest will have this port."""
+        self._port = network.Port(1, mac)
         self.net.add_port(self._port)
-        return _shown(port)
 
     def _remove_port(self, port_id: str) -> None:
         self.ports = [port for port in self.ports if port['id'] != port_id]
-        self.neutron._ports.pop(port_id, None)
+        self.neutron.delete_port(port_id)
+
+    def _shown(self, port: dict[str, typing.Any]) -> dict[str, typing.Any]:
+        return {**self.neutron.show_port(port['id'])['port'],
+                'fixed_ips': []}
 
     # -- the guest -----------------------------------------------------------
 
@@ -228,15 +244,18 @@ class Cloud(base.FailoverTestCase):
 
     def _create_server_with_vf(self,
                                openstack: command_line.OpenStack) -> str:
-        self._say('openstack port create --network sriov --vnic-type direct '
-                  'vf')
-        openstack.run('port', 'create', '--network', 'sriov', '--vnic-type',
-                      'direct', 'vf')
+        self._create_port(openstack)
         self._say('openstack server create --port vf --wait vm')
         return openstack.ask(
             'server', 'create', '--image', self.glance.image1['id'],
             '--flavor', self._create_flavor(), '--port', 'vf', '--host',
             'alpha', '--wait', 'vm')['id']
+
+    def _create_port(self, openstack: command_line.OpenStack) -> None:
+        self._say('openstack port create --network sriov --vnic-type direct '
+                  'vf')
+        openstack.run('port', 'create', '--network', 'sriov', '--vnic-type',
+                      'direct', 'vf')
 
     def _check_where_it_is(self, openstack: command_line.OpenStack) -> None:
         self._say('openstack server show vm')
@@ -278,14 +297,7 @@ class Cloud(base.FailoverTestCase):
         print(sentence, file=self._people, flush=True)
 
 
-def _shown(port: dict[str, typing.Any]) -> dict[str, typing.Any]:
-    return {'id': port['id'], 'name': port['name'], 'status': 'DOWN',
-            'network_id': port['network_id'],
-            'mac_address': port['mac_address'],
-            'binding:vnic_type': 'direct', 'fixed_ips': []}
-
-
-def main() -> int:
+def main(cloud_class: type[Cloud] = Cloud) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument('scheme', choices=[NATIVE, VF_FAILOVER])
     parser.add_argument('result')
@@ -295,7 +307,7 @@ def main() -> int:
     # What is said is for people; what Nova prints goes with the errors.
     people = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    cloud = Cloud(arguments, people)
+    cloud = cloud_class(arguments, people)
     result = testtools.TestResult()
     cloud.run(result)
     for _, failure in result.errors + result.failures:

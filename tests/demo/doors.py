@@ -31,6 +31,11 @@ import webob.dec
 import webob.exc
 
 USER, PASSWORD, PROJECT_NAME = 'admin', 'demo', 'demo'
+#: as whom services ask each other
+SERVICE_USER = 'service'
+
+_ROLES = {USER: 'admin,member,reader',
+          SERVICE_USER: 'admin,service,member,reader'}
 
 Document = dict[str, typing.Any]
 
@@ -56,15 +61,21 @@ class Tokens:
 
     def __init__(self, project: str) -> None:
         self.project = project
-        self._issued: set[str] = set()
+        self._users: dict[str, str] = {}
 
-    def issue(self) -> str:
+    def issue(self, user: str) -> str:
         token = uuid.uuid4().hex
-        self._issued.add(token)
+        self._users[token] = user
         return token
 
     def admits(self, request: webob.Request) -> bool:
-        return request.headers.get('X-Auth-Token') in self._issued
+        return request.headers.get('X-Auth-Token') in self._users
+
+    def identity(self, request: webob.Request) -> dict[str, str]:
+        """What keystonemiddleware would add to a request that is admitted."""
+        user = self._users[request.headers['X-Auth-Token']]
+        return {'X-Identity-Status': 'Confirmed', 'X-User-Id': user,
+                'X-Project-Id': self.project, 'X-Roles': _ROLES[user]}
 
 
 class ComputeDoor:
@@ -94,6 +105,7 @@ class OtherDoors:
     :param ports: finds all ports
     :param add_port: makes a port from the body of a request
     :param remove_port: removes the port of an id
+    :param network: where a Neutron is that has a door of its own
     """
 
     def __init__(self, tokens: Tokens, compute: str,
@@ -101,7 +113,9 @@ class OtherDoors:
                  networks: Callable[[], list[Document]],
                  ports: Callable[[], list[Document]],
                  add_port: Callable[[Document], Document],
-                 remove_port: Callable[[str], None]) -> None:
+                 remove_port: Callable[[str], None],
+                 network: str | None = None) -> None:
+        self._network = network
         self._tokens = tokens
         self._compute = compute
         self._add_port = add_port
@@ -127,6 +141,7 @@ class OtherDoors:
             return _answer({'port': self._add_port(request.json['port'])},
                            status=201)
         if request.method == 'DELETE':
+            self._look(request, service, path[1:])
             self._remove_port(path[-1])
             return webob.Response(status=204)
         return self._look(request, service, path[1:])
@@ -142,7 +157,8 @@ class OtherDoors:
 
     def _authenticate(self, request: webob.Request) -> webob.Response:
         password = request.json['auth']['identity']['password']['user']
-        if (password['name'], password['password']) != (USER, PASSWORD):
+        user = password['name']
+        if user not in _ROLES or password['password'] != PASSWORD:
             raise webob.exc.HTTPUnauthorized()
         now = datetime.datetime.now(datetime.timezone.utc)
         domain = {'id': 'default', 'name': 'Default'}
@@ -150,16 +166,18 @@ class OtherDoors:
             'methods': ['password'],
             'issued_at': _time(now),
             'expires_at': _time(now + datetime.timedelta(hours=1)),
-            'user': {'id': USER, 'name': USER, 'domain': domain},
+            'user': {'id': user, 'name': user, 'domain': domain},
             'project': {'id': self._tokens.project, 'name': PROJECT_NAME,
                         'domain': domain},
-            'roles': [{'id': 'admin', 'name': 'admin'}],
+            'roles': [{'id': role, 'name': role}
+                      for role in _ROLES[user].split(',')],
             'catalog': [
                 _service('identity', f'{request.host_url}/identity'),
                 _service('image', f'{request.host_url}/image'),
-                _service('network', f'{request.host_url}/network'),
+                _service('network', self._network
+                         or f'{request.host_url}/network'),
                 _service('compute', f'{self._compute}/v2.1')],
-        }}, status=201, token=self._tokens.issue())
+        }}, status=201, token=self._tokens.issue(user))
 
     def _look(self, request: webob.Request, service: str,
               path: list[str]) -> webob.Response:

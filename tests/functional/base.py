@@ -42,6 +42,7 @@ from nova_vf_failover import journal
 from tests import api_paste
 from tests.functional import agreement
 from tests.simulation import hosts
+from tests.simulation import neutron
 from tests.simulation import pci_devices
 
 CONF = cfg.CONF
@@ -72,7 +73,7 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         self._stay_in_green_threads()
         # A test says when a host looks for what is unfinished.
         self.flags(recovery_interval=0, group='vf_failover')
-        self.neutron = self.useFixture(nova_base.LibvirtNeutronFixture(self))
+        self.neutron = self.useFixture(neutron.SimulatedNeutron(self))
         self.hosts = self.useFixture(self.make_hosts())
         self.addCleanup(setattr, libvirt, 'LibvirtDriver',
                         nova_driver.LibvirtDriver)
@@ -200,11 +201,10 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         port['id'] = f'5b0e3d0e-5d5c-4a3f-9c55-d7a4f04d6f{number:02x}'
         port['mac_address'] = f'fa:16:3e:00:00:{number:02x}'
         port['fixed_ips'][0]['ip_address'] = f'192.168.4.{number + 10}'
-        # Neutron's way to say that a network is flat.
-        port['binding:vif_details'] = {'vlan': vlan or '0'}
         port['admin_state_up'] = True
         port['tenant_id'] = self.neutron.tenant_id
-        self.neutron._ports[port['id']] = port
+        # Neutron's way to say that a network is flat.
+        self.neutron.add_direct_port(port, vlan or '0')
         self.ports.append(port)
         return port
 

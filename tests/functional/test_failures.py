@@ -270,6 +270,9 @@ class KilledTestCase(base.FailoverTestCase):
         self.kill_after(step, server)
 
         self.assertReachable(server, 'alpha')
+        # Neutron refuses a second binding to the destination, so the one of
+        # the migration that died has to be taken back first.
+        self.recover('alpha')
         self.migrate(server)
         # The PCI tracker of the destination is left out: the migration that
         # died stays in progress for Nova, and so does its claim there.

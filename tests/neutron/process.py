@@ -21,10 +21,11 @@ import time
 import fixtures
 
 # Seconds until a service is ready, on a busy computer.
-_PATIENCE = 120
+_PATIENCE = 300
 
-# As oslo.log begins a line about an error: time, process, level, logger.
-_TROUBLE = re.compile(r'\S+ \S+ \d+ (ERROR|CRITICAL) ')
+# As oslo.log begins what it says of an error: time, process, level, logger,
+# request. The lines of a traceback have no request.
+_TROUBLE = re.compile(r'\S+ \S+ \d+ (ERROR|CRITICAL) \S+ \[')
 _HARMLESS = (
     # A service plugin that Neutron adds by itself; it needs the router's.
     'Unable to process extensions (auto-allocated-topology)',

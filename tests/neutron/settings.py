@@ -29,6 +29,7 @@ state_path = {folder}
 transport_url = {broker}
 rpc_workers = 1
 rpc_state_report_workers = 1
+use_stderr = true
 notify_nova_on_port_status_changes = {notify}
 notify_nova_on_port_data_changes = {notify}
 send_events_interval = 1

@@ -39,12 +39,8 @@ class ServerTestCase(testtools.TestCase):
             pf = f'{host}pf0'
             self.files.add_pf(pf, [address])
             self.server.start_agent(host, pf, self.files)
-        network = self.make('network', {
-            'provider:network_type': 'flat',
-            'provider:physical_network': settings.PHYSICAL_NETWORK})
-        self.make('subnet', {'network_id': network['id'], 'ip_version': 4,
-                             'cidr': '192.168.1.0/24'})
-        self.port = self.make('port', {'network_id': network['id'],
+        self.port = self.make('port', {'network_id':
+                                       self.server.make_network('sriov'),
                                        'binding:vnic_type': 'direct',
                                        'device_owner': 'compute:nova'})
 

@@ -28,6 +28,9 @@ of the real thing by ``tests/unit/simulation``:
 ``paper_agent``
     a guest's ``vf-failover-agent``, which can be made to misbehave. With
     ``fabric`` the real agent runs in its place.
+``neutron``
+    Neutron's ports and their bindings, held to a real one by
+    ``tox -e neutron``.
 ``hosts``
     the fixture that puts all this below Nova.
 """
