@@ -21,6 +21,8 @@ import sys
 
 from cheroot import wsgi
 
+from tests.neutron import locks  # noqa: F401
+
 
 def main() -> None:
     port, path = sys.argv[1:]

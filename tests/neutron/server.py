@@ -14,7 +14,6 @@
 
 from collections.abc import Callable
 import importlib.util
-import os
 import pathlib
 import socket
 import subprocess
@@ -72,9 +71,8 @@ class Server(fixtures.Fixture):
             self.folder, self.broker, self._nova))
         self._make_tables(path)
         self.start('neutron-rpc-server', [
-            os.path.join(os.path.dirname(sys.executable),
-                         'neutron-rpc-server'),
-            '--debug', '--config-file', path],
+            sys.executable, '-m', 'tests.neutron.rpc_server', '--debug',
+            '--config-file', path],
             lambda log: all(line in log for line in _LISTENING))
         port = _free_port()
         self.url = f'http://127.0.0.1:{port}'
