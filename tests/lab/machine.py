@@ -27,6 +27,7 @@ import tempfile
 import time
 
 from tests.lab import conversation
+from tests.lab import emulator
 from tests.lab import errors
 from tests.lab import image as images
 from tests.lab import seed as seeds
@@ -62,9 +63,11 @@ class Nic:
     properties: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def check(megabytes: int) -> None:
+def check(megabytes: int, own: bool = False) -> None:
     """:raises errors.LabError: no machine can run here, and why"""
-    if not shutil.which(PROGRAM):
+    if own:
+        emulator.check()
+    elif not shutil.which(PROGRAM):
         raise errors.LabError(
             f'{PROGRAM} is missing, which runs the virtual machines.')
     with open('/proc/meminfo') as lines:
@@ -82,13 +85,17 @@ class Machine:
     :param nics: all that it may ever have
     :param present: the root port, from 1, of each NIC that it boots with
     :param options: more of QEMU's
+    :param own: whether to run the image's own QEMU
     """
 
     def __init__(self, image: images.Image, seed: seeds.Seed,
                  nics: Sequence[Nic], present: dict[str, int],
                  words: Sequence[str] = (), megabytes: int = 768,
-                 processors: int = 1, options: Sequence[str] = ()) -> None:
-        check(megabytes)
+                 processors: int = 1, options: Sequence[str] = (),
+                 processor: str = _PROCESSOR, own: bool = False) -> None:
+        check(megabytes, own)
+        self._processor = processor
+        self._own = own
         self._nics = {nic.name: nic for nic in nics}
         self._folder = tempfile.TemporaryDirectory(prefix='lab-')
         self.console = self._path('console')
@@ -146,9 +153,10 @@ class Machine:
     def _start(self, image: images.Image, present: dict[str, int],
                words: Sequence[str], megabytes: int, processors: int,
                options: Sequence[str]) -> subprocess.Popen[bytes]:
+        program, environment = self._program(image)
         argv = [
-            PROGRAM, '-machine', 'q35', '-accel', 'tcg,thread=multi',
-            '-cpu', _PROCESSOR,
+            *program, '-machine', 'q35', '-accel', 'tcg,thread=multi',
+            '-cpu', self._processor,
             # With a single processor Linux 6.12 may panic while it starts,
             # in QEMU 7.2; with room for another one it does not.
             '-smp', f'cpus={processors},maxcpus={processors + 1}',
@@ -184,7 +192,16 @@ class Machine:
                 ['setpriv', '--pdeathsig', 'KILL', *argv],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=[nic.tap for nic in self._nics.values()],
-                env={**os.environ, 'TMPDIR': self._folder.name})
+                env={**os.environ, **environment,
+                     'TMPDIR': self._folder.name})
+
+    def _program(self, image: images.Image,
+                 ) -> tuple[Sequence[str], Mapping[str, str]]:
+        if not self._own:
+            return (PROGRAM,), {}
+        tree = self._path('tree')
+        os.mkdir(tree)
+        return emulator.command(image, tree), emulator.environment(tree)
 
     def _device(self, name: str, port: int) -> dict[str, str]:
         nic = self._nics[name]

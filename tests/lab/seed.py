@@ -47,10 +47,10 @@ class Seed:
             first = file.read()
         with open(target, 'wb') as file:
             file.write(first.ljust(_aligned(len(first)), b'\0'))
-            file.write(self._archive())
+            file.write(self.archive())
 
-    def _archive(self) -> bytes:
-        """In the form "newc"."""
+    def archive(self) -> bytes:
+        """These files below ``seed``, in the form "newc"."""
         folders: dict[str, None] = {'seed': None}
         for path in self.files:
             parts = os.path.join('seed', path).split('/')

@@ -57,7 +57,8 @@ _TOTAL_RETRANS, _BYTES_ACKED = 100, 120
 class End:
     """What both ends do."""
 
-    def __init__(self, own: str, other: str) -> None:
+    def __init__(self, own: str, other: str, interval: float) -> None:
+        self._interval = interval
         self.sent = array.array('d')
         #: number and time of each that came, in turn
         self.received = array.array('d')
@@ -80,7 +81,7 @@ class End:
             while due <= time.monotonic():
                 if self.sending:
                     self._send()
-                due += INTERVAL
+                due += self._interval
 
     def _send(self) -> None:
         # What cannot be sent is lost like what is not delivered.
@@ -104,8 +105,8 @@ class End:
 class Guest(End):
     """The guest's end; the stream ends here."""
 
-    def __init__(self, own: str, other: str) -> None:
-        super().__init__(own, other)
+    def __init__(self, own: str, other: str, interval: float) -> None:
+        super().__init__(own, other, interval)
         self._listening = socket.create_server((own, TCP_PORT))
         self._inputs[self._listening] = self._accept
         signal.signal(signal.SIGTERM, self._stop)
@@ -138,8 +139,8 @@ class Guest(End):
 class Peer(End):
     """The peer's end; the stream begins here."""
 
-    def __init__(self, own: str, other: str) -> None:
-        super().__init__(own, other)
+    def __init__(self, own: str, other: str, interval: float) -> None:
+        super().__init__(own, other, interval)
         #: time, bytes acknowledged, segments sent again; at each change
         self.stream = array.array('d')
         self._tcp = socket.create_connection((other, TCP_PORT), 60)
@@ -183,11 +184,12 @@ def main() -> None:
     parser.add_argument('role', choices=('guest', 'peer'))
     parser.add_argument('own')
     parser.add_argument('other')
+    parser.add_argument('--interval', type=float, default=INTERVAL)
     arguments = parser.parse_args()
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     made = (Guest if arguments.role == 'guest' else Peer)(
-        arguments.own, arguments.other)
+        arguments.own, arguments.other, arguments.interval)
     if arguments.role == 'peer':
         print('ready', flush=True)
     made.run()

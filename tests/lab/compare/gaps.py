@@ -77,7 +77,7 @@ class Way:
 
 
 def inwards(sent: Sequence[float], received: Sequence[int], start: float,
-            end: float) -> Way:
+            end: float, threshold: float = THRESHOLD) -> Way:
     """Towards the guest, whose clock cannot be used: when what got through
     was sent. Where nothing is missing there is no gap, for it is the sender
     that has paused.
@@ -89,13 +89,14 @@ def inwards(sent: Sequence[float], received: Sequence[int], start: float,
     numbers = sorted(set(counted))
     found = [Gap(sent[one], sent[next_]) for one, next_
              in itertools.pairwise(numbers)
-             if next_ > one + 1 and sent[next_] - sent[one] > THRESHOLD]
+             if next_ > one + 1 and sent[next_] - sent[one] > threshold]
     return Way([sent[number] for number in numbers], found,
                *_count(numbers, counted))
 
 
 def outwards(arrivals: Iterable[tuple[int, float]], sent: Sequence[float],
-             start: float, end: float) -> Way:
+             start: float, end: float,
+             threshold: float = THRESHOLD) -> Way:
     """From the guest: when what got through has arrived.
 
     :param arrivals: number and time of each, in order
@@ -103,17 +104,18 @@ def outwards(arrivals: Iterable[tuple[int, float]], sent: Sequence[float],
     """
     counted = [(number, at) for number, at in arrivals if start <= at <= end]
     moments = [at for _, at in counted]
-    found = [Gap(sooner, later, _idle(sent, before, after))
+    found = [Gap(sooner, later, _idle(sent, before, after, threshold))
              for (before, sooner), (after, later)
-             in itertools.pairwise(counted) if later - sooner > THRESHOLD]
+             in itertools.pairwise(counted) if later - sooner > threshold]
     numbers = [number for number, _ in counted]
     return Way(moments, found, *_count(sorted(set(numbers)), numbers))
 
 
-def _idle(sent: Sequence[float], before: int, after: int) -> float:
+def _idle(sent: Sequence[float], before: int, after: int,
+          threshold: float) -> float:
     """The longest time in which nothing was sent, if it is no usual one."""
     pause = _longest(sent[before:after + 1])
-    return pause if pause > THRESHOLD else 0.0
+    return pause if pause > threshold else 0.0
 
 
 def _count(numbers: Sequence[int],

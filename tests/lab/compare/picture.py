@@ -29,10 +29,12 @@ _GAP = '#e45756'
 _LEAST = 10
 
 
-def draw(path: str, rounds: comparison.Rounds) -> None:
+def draw(path: str, rounds: comparison.Rounds,
+         threshold: float = gaps.THRESHOLD) -> None:
     """Draw the median round of each scheme, and what it comes to.
 
     :param path: of the SVG file
+    :param threshold: the shortest gap that was counted, in seconds
     """
     # Text stays text, so that it can be searched for and read aloud.
     matplotlib.rcParams['svg.fonttype'] = 'none'
@@ -40,7 +42,7 @@ def draw(path: str, rounds: comparison.Rounds) -> None:
                            layout='constrained')
     above, below = canvas.subplots(2, 1, height_ratios=[3, 2])
     _draw_timelines(above, rounds)
-    _draw_bars(below, rounds)
+    _draw_bars(below, rounds, threshold)
     canvas.savefig(path, format='svg', metadata={'Date': None})
 
 
@@ -64,7 +66,8 @@ def _draw_timelines(axis: typing.Any, rounds: comparison.Rounds) -> None:
                 loc='lower right', frameon=False, fontsize=8)
 
 
-def _draw_bars(axis: typing.Any, rounds: comparison.Rounds) -> None:
+def _draw_bars(axis: typing.Any, rounds: comparison.Rounds,
+               threshold: float) -> None:
     for row, done in enumerate(rounds.values()):
         for index, offset in enumerate((-0.2, 0.2)):
             spread = gaps.spread([its.interruptions()[index]
@@ -77,7 +80,7 @@ def _draw_bars(axis: typing.Any, rounds: comparison.Rounds) -> None:
                           va='center', fontsize=8)
     axis.set_xscale('log')
     axis.set_xlim(left=_LEAST)
-    axis.set_title(f'Sum of gaps above {gaps.THRESHOLD * 1000:.0f} ms: '
+    axis.set_title(f'Sum of gaps above {threshold * 1000:.0f} ms: '
                    'median, least and most', loc='left')
     axis.set_xlabel('ms')
     _name_rows(axis, rounds)

@@ -45,12 +45,20 @@ class Traffic:
 
     :param guest: the guest's QEMU guest agent; after a migration it has to be
         the one on the new host
+    :param address: the guest's
+    :param interval: seconds from one datagram to the next
     """
 
     def __init__(self, peer: namespace.Namespace,
-                 guest: conversation.GuestAgent) -> None:
+                 guest: conversation.GuestAgent,
+                 address: str = fabric.GUEST,
+                 interval: float = endpoint.INTERVAL) -> None:
+        self._address = address
+        self._interval = interval
+        self._fresh = _FRESH * interval / endpoint.INTERVAL
         self._guest_pid = guest.start(
-            _PYTHON, recipe.ENDPOINT, 'guest', fabric.GUEST, fabric.PEER)
+            _PYTHON, recipe.ENDPOINT, 'guest', address, fabric.PEER,
+            '--interval', str(interval))
         self._peer = self._start_peer(peer)
 
     def close(self) -> None:
@@ -68,12 +76,12 @@ class Traffic:
             self._order('when')
             ages = [time.monotonic() - at for at in json.loads(
                 self._read_line())]
-            looks = looks + 1 if max(ages) < _FRESH else 0
+            looks = looks + 1 if max(ages) < self._fresh else 0
             if time.monotonic() > until:
                 raise NoTraffic(
                     f'Nothing gets through to or from the guest for '
                     f'{timeout:.0f} s')
-            time.sleep(_FRESH)
+            time.sleep(self._fresh)
 
     def stop(self, guest: conversation.GuestAgent,
              ) -> tuple[dict[str, typing.Any], dict[str, typing.Any]]:
@@ -96,7 +104,7 @@ class Traffic:
                 # By its path: the package would bring more along.
                 ['setpriv', '--pdeathsig', 'KILL', *peer.command(
                     sys.executable, endpoint.__file__, 'peer', fabric.PEER,
-                    fabric.GUEST)],
+                    self._address, '--interval', str(self._interval))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, text=True)
             if started.stdout.readline():
@@ -117,10 +125,12 @@ class Traffic:
 
 
 def measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
-            phases: gaps.Phases, quiet: float) -> gaps.Round:
+            phases: gaps.Phases, quiet: float,
+            threshold: float = gaps.THRESHOLD) -> gaps.Round:
     """Read a round from what both ends have told.
 
     :param quiet: from when on nothing was done, until the first phase
+    :param threshold: the shortest gap, in seconds
     """
     start = min(begin for begin, _ in phases.values())
     end = max(finish for _, finish in phases.values())
@@ -130,8 +140,9 @@ def measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
     samples = array.array('d', peer['stream'])
     # A gap may begin with the move itself: what came before it counts too.
     before, during = (
-        (gaps.inwards(peer['sent'], numbers, *span),
-         gaps.outwards(arrivals, guest['sent'], *span),
+        (gaps.inwards(peer['sent'], numbers, *span, threshold),
+         gaps.outwards(arrivals, guest['sent'], *span,
+                       threshold),
          gaps.stream(samples, *span))
         for span in ((quiet, start), (quiet, end)))
     inwards, outwards, stream = before
