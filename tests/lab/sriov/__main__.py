@@ -1,0 +1,172 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""``python -m tests.lab.sriov``: ways to migrate a server with a real VF."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+import typing
+
+from rich import console as consoles
+
+from tests.lab.compare import comparison
+from tests.lab.compare import picture
+from tests.lab.compare import recipe as compare
+from tests.lab.compare import table
+from tests.lab.compare import traffic
+from tests.lab import conversation
+from tests.lab import errors
+from tests.lab import image as images
+from tests.lab import machine
+from tests.lab.sriov import fabric
+from tests.lab.sriov import guest
+from tests.lab.sriov import host
+from tests.lab.sriov import pair
+from tests.lab.sriov import recipe
+from tests.lab.sriov import schemes
+from tests.simulation.fabric import namespace
+
+Say = typing.Callable[[str], None]
+
+_FAILURES = (AssertionError, OSError, traffic.NoTraffic,
+             conversation.Refusal, host.DeskError)
+# Of what is no terminal: room for the tables.
+_WIDTH = 118
+
+
+def main() -> int:
+    """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
+    (it was interrupted).
+    """
+    arguments = _arguments()
+    console = consoles.Console(
+        width=None if sys.stdout.isatty() else _WIDTH)
+    _interrupt_when_ended()
+    start = time.monotonic()
+
+    def say(what: str) -> None:
+        console.print(f'{time.monotonic() - start:6.0f} s  {what}',
+                      markup=False, highlight=False)
+
+    try:
+        _check()
+        image = images.get(recipe.RECIPE, compare.CACHE, say)
+        with contextlib.ExitStack() as stack:
+            _run(stack, image, arguments, console, say)
+    except errors.LabError as error:
+        console.print(str(error), markup=False)
+        return 2
+    except _FAILURES as error:
+        console.print(f'{type(error).__name__}: {error}', markup=False)
+        traceback.print_exc()
+        return 1
+    except KeyboardInterrupt:
+        console.print('Interrupted; what was there is removed.')
+        return 130
+    say('done')
+    return 0
+
+
+def _run(stack: contextlib.ExitStack, image: images.Image,
+         arguments: typing.Any, console: consoles.Console, say: Say) -> None:
+    namespace.sweep()
+    net = stack.enter_context(fabric.Fabric())
+    # A place for each, whichever of them are asked for: so the hosts that
+    # were saved are right for all.
+    every = [kind(guest.Port(number)) for number, kind
+             in enumerate(schemes.EVERY)]
+    both = pair.start(stack, net, image,
+                      {its.name: its.seed() for its in every}, say)
+    ready = [its for its in every if its.name in arguments.schemes]
+    for its in ready:
+        say(f'Starting the guest of {its.name}')
+        its.start(net, both)
+    rounds: comparison.Rounds = {its.name: [] for its in ready}
+    for number, its in comparison.turns(ready, arguments.rounds):
+        say(f'Round {number} of {arguments.rounds}: {its.name}')
+        done = its.run()
+        say(f'{its.name}: {sum(done.interruptions()) / 2:.0f} ms')
+        rounds[its.name].append(done)
+        if all(rounds.values()):
+            # A later round may fail, and this took long.
+            _write(rounds, arguments)
+    _show(console, rounds)
+
+
+def _interrupt_when_ended() -> None:
+    """Have whatever is open closed with SIGTERM as with Ctrl-C."""
+    own = os.getpid()
+
+    def end(*_unused: object) -> None:
+        if os.getpid() != own:
+            # pyroute2 forks, and ends the child with this signal.
+            os._exit(128 + signal.SIGTERM)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog='.ci/tox -e lab-sriov --',
+        description='Live migrates guests with a VF between two nested '
+                    'hosts in four ways, and measures what their traffic '
+                    'notices.')
+    parser.add_argument('--rounds', type=int, default=1,
+                        help='default: %(default)s')
+    names = [kind.name for kind in schemes.EVERY]
+    parser.add_argument('--schemes', nargs='+', choices=names, default=names,
+                        help='default: all of them')
+    parser.add_argument('--json', metavar='FILE',
+                        help='write the figures there')
+    parser.add_argument('--svg', metavar='FILE', help='draw them there')
+    arguments = parser.parse_args()
+    if arguments.rounds < 1:
+        parser.error('at least one round is needed')
+    return arguments
+
+
+def _check() -> None:
+    """:raises errors.LabError: it cannot be run here, and why"""
+    if os.geteuid():
+        raise errors.LabError('Networks and images are made by root only.')
+    machine.check(len(fabric.HOSTS) * host.MEGABYTES, own=True)
+
+
+def _write(rounds: comparison.Rounds, arguments: typing.Any) -> None:
+    whole = min(map(len, rounds.values()))
+    counted = {name: done[:whole] for name, done in rounds.items()}
+    if arguments.json:
+        with open(arguments.json, 'w') as target:
+            json.dump({**comparison.document(counted),
+                       'threshold_ms': 1000 * schemes.THRESHOLD}, target,
+                      indent=2)
+    if arguments.svg:
+        picture.draw(arguments.svg, counted, schemes.THRESHOLD)
+
+
+def _show(console: consoles.Console, rounds: comparison.Rounds) -> None:
+    console.print(table.interruptions(rounds))
+    console.print(table.traffic(comparison.document(rounds)))
+    console.print(table.quiet(rounds))
+    console.print(f'A gap is longer than {schemes.THRESHOLD * 1000:.0f} ms.',
+                  highlight=False)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
