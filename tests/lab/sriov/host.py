@@ -170,7 +170,11 @@ class Host:
                 {'command': command, 'arguments': arguments}).encode()
                 + b'\n')
             connection.shutdown(socket.SHUT_WR)
-            answer = json.loads(_read(connection))
+            said = _read(connection)
+        if not said:
+            raise DeskError(f'{command} on host {self.name}: its desk has '
+                            'ended')
+        answer = json.loads(said)
         if 'failure' in answer:
             raise DeskError(f'{command} on host {self.name}: '
                             f'{answer["failure"]}')

@@ -96,9 +96,9 @@ done | sed -n 's/^insmod \([^ ]*\).*/\1/p' | sort -u | while read -r file; do
         *) cp "$file" "$root$file" ;;
     esac
 done
-cp "/lib/modules/$kernel/modules.builtin" "/lib/modules/$kernel/modules.order" \
-    "/lib/modules/$kernel/modules.builtin.modinfo" \
-    "$root/usr/lib/modules/$kernel/"
+for list in builtin order builtin.modinfo; do
+    cp "/lib/modules/$kernel/modules.$list" "$root/usr/lib/modules/$kernel/"
+done
 depmod -b "$root" "$kernel"
 
 cat > "$root/init" << 'INIT'

@@ -28,9 +28,10 @@ is_wanted() { # NIC
 configure() {
     for path in /sys/class/net/*; do
         nic=${path##*/}
-        if [ -e "$path/device/driver" ] && [ ! -e "/run/has-$nic-$(
-                cat "$path/ifindex")" ] && is_wanted "$nic"; then
-            : > "/run/has-$nic-$(cat "$path/ifindex")"
+        mark=/run/has-$nic-$(cat "$path/ifindex")
+        [ -e "$path/device/driver" ] && [ ! -e "$mark" ] || continue
+        if is_wanted "$nic"; then
+            : > "$mark"
             ip link set "$nic" up
             ip address add "$ADDRESS" dev "$nic"
             echo "$nic has $ADDRESS"
