@@ -37,6 +37,7 @@ _MANAGEMENT = 'enp2s0'
 #: one for each guest that has a VF
 VFS = 4
 _BOOT = 1200.0
+_COPY = 300.0
 _MODELS = {fabric.PF: 'igb', fabric.MANAGEMENT: 'virtio-net-pci'}
 
 # Everything that QEMU can emulate, virtualization of AMD included, but for
@@ -132,11 +133,13 @@ class Host:
         options = ['-device', 'intel-iommu,intremap=on', '-no-reboot',
                    '-uuid', f'00000000-0000-4000-8000-0000000000{number:02}']
         if restored:
-            options += ['-incoming', f'file:{restored}']
+            options += ['-incoming', 'defer']
         self.machine = machines.Machine(
             image, own, nics, PORTS, (*compare.WORDS, *_WORDS),
             megabytes=MEGABYTES, options=options, processor=_PROCESSOR,
             own=True)
+        self.machine.qmp.execute('migrate-set-capabilities', capabilities=[
+            {'capability': 'events', 'state': True}])
 
     def close(self) -> None:
         self.machine.close()
@@ -146,6 +149,8 @@ class Host:
 
         :raises TimeoutError: it never does
         """
+        if self._restored:
+            self._go_on()
         self.machine.await_guest(_BOOT)
         if not self._restored:
             self.machine.guest.output('systemctl', 'start', 'desk')
@@ -183,23 +188,32 @@ class Host:
         return answer['result']
 
     def save(self, path: str) -> None:
-        """Write it to a file and stop it.
+        """Write it to a file; it stays stopped.
 
         :raises errors.LabError: QEMU could not
         """
-        qmp = self.machine.qmp
         self.machine.guest.output('sync')
-        qmp.execute('stop')
-        qmp.execute('migrate', uri=f'file:{path}')
-        until = time.monotonic() + 300
-        while True:
-            status = qmp.execute('query-migrate')
-            if status.get('status') == 'completed':
-                return
-            if status.get('status') == 'failed' or time.monotonic() > until:
-                raise errors.LabError(
-                    f'Host {self.name} cannot be saved: {status}')
-            time.sleep(0.2)
+        self.machine.qmp.execute('stop')
+        self.machine.qmp.execute('migrate', uri=f'file:{path}')
+        self._await_migration()
+
+    def _go_on(self) -> None:
+        """:raises errors.LabError: QEMU could not"""
+        self.machine.qmp.execute('migrate-incoming',
+                                 uri=f'file:{self._restored}')
+        self._await_migration()
+        # It was stopped when it was saved.
+        self.machine.qmp.execute('cont')
+
+    def _await_migration(self) -> None:
+        """QEMU takes a file for a host that it migrates to or from."""
+        qmp = self.machine.qmp
+        try:
+            qmp.wait('MIGRATION', _COPY, status='completed')
+        except TimeoutError as error:
+            raise errors.LabError(
+                f'Host {self.name} cannot be saved or go on: '
+                f'{qmp.execute("query-migrate")}') from error
 
     def log(self) -> str:
         """The end of what it has noted."""
