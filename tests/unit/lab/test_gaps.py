@@ -56,6 +56,15 @@ class InwardsTestCase(base.BaseTestCase):
 
         self.assertEqual([gaps.Gap(sent[2], sent[4])], way.gaps)
 
+    def test_a_slower_lab_has_another_threshold(self):
+        missing = every(range(20, 30))
+
+        for threshold, count in ((0.1, 1), (0.12, 0)):
+            self.assertEqual(count, len(gaps.inwards(
+                SENT, missing, 0.0, 1.0, threshold).gaps))
+            self.assertEqual(count, len(gaps.outwards(
+                arriving(missing), SENT, 0.0, 2.0, threshold).gaps))
+
     def test_a_pause_of_the_sender_is_no_gap(self):
         sent = [*SENT[:50], *(at + 0.5 for at in SENT[50:])]
 
