@@ -65,6 +65,7 @@ def main() -> int:
 
     try:
         _check()
+        _warn_if_busy(say)
         image = images.get(recipe.RECIPE, compare.CACHE, say)
         with contextlib.ExitStack() as stack:
             _run(stack, image, arguments, console, say)
@@ -146,6 +147,19 @@ def _check() -> None:
     if os.geteuid():
         raise errors.LabError('Networks and images are made by root only.')
     machine.check(len(fabric.HOSTS) * host.MEGABYTES, own=True)
+
+
+def _warn_if_busy(say: Say) -> None:
+    """Each host wants a processor of its own.
+
+    With a fiftieth of one, kernels find their timers dead and systemd gives
+    up before it has begun.
+    """
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load > processors:
+        say(f'This machine has other work (a load of {load:.0f} on '
+            f'{processors} processors): the hosts may not come up, and what '
+            'is measured is what they were left.')
 
 
 def _write(rounds: comparison.Rounds, arguments: typing.Any) -> None:
