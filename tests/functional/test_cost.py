@@ -33,6 +33,8 @@ class CostTestCase(base.FailoverTestCase):
         server = self.boot(port, host=source)
         with self.counter.counting() as count:
             self.migrate(server, host=destination)
+            # Nova writes the end of its last event after all else.
+            self.until(lambda: all(self.events(server).values()))
         self._delete_server(server)
         self.ports.remove(port)
         return count
