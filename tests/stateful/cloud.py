@@ -163,19 +163,6 @@ class StatefulCloud(cloud.FaultyCloud):
             self._wait_for_state_change(server, model.ACTIVE)
             self._wait_for_migration_status(server, ['reverted'])
         self.until(lambda: not self._busy(server))
-        self._drop_inactive_bindings(server)
-
-    def _drop_inactive_bindings(self, server: dict[str, typing.Any]) -> None:
-        """Do what Neutron does with the host that a port was updated from.
-
-        Its stand-in in Nova's tests keeps that binding (``update_port``).
-        """
-        for port in self.neutron.list_ports(
-                is_admin=True, device_id=server['id'])['ports']:
-            bindings = self.neutron._port_bindings[port['id']]
-            for host, binding in list(bindings.items()):
-                if binding['status'] == 'INACTIVE':
-                    del bindings[host]
 
     def evacuate(self, server: dict[str, typing.Any], host: str) -> None:
         """Have a server start anew elsewhere: its host is taken for dead."""
@@ -192,12 +179,10 @@ class StatefulCloud(cloud.FaultyCloud):
             self.api.put_service(
                 service.service_ref.uuid, {'forced_down': False})
         self._start_server(server)
-        self._drop_inactive_bindings(server)
 
     def unshelve(self, server: dict[str, typing.Any]) -> None:
         """Have a server start anew wherever there is room."""
         self._unshelve_server(server)
-        self._drop_inactive_bindings(server)
 
     def pause(self, server: dict[str, typing.Any]) -> None:
         self.api.post_server_action(server['id'], {'pause': None})
