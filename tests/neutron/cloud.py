@@ -32,6 +32,7 @@ from tests.demo import command_line
 from tests.demo import doors
 from tests.neutron import door
 from tests.neutron import server
+from tests.neutron import settings
 from tests.neutron import vf_files
 from tests.simulation import dataplane
 from tests.simulation import hosts
@@ -41,18 +42,6 @@ _GET_CLIENT = nova_neutron.get_client
 
 # Seconds until Neutron's agent has seen a VF; it looks every two seconds.
 _PATIENCE = 60
-
-_NOVA_CONF = """
-[neutron]
-auth_type = v3password
-auth_url = {identity}/v3
-username = {user}
-password = {password}
-project_name = {project}
-user_domain_id = default
-project_domain_id = default
-region_name = demo
-"""
 
 
 class WatchedPlane:
@@ -148,7 +137,7 @@ class NeutronCloud(demo.Cloud):
                 'password': doors.PASSWORD, 'project': doors.PROJECT_NAME}
 
     def _more_configuration(self) -> str:
-        return _NOVA_CONF.format(**self._account())
+        return settings.credentials('neutron', self._account())
 
     def _open_doors(self) -> command_line.OpenStack:
         return command_line.OpenStack(self._identity)

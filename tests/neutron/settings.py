@@ -53,8 +53,8 @@ flat_networks = {physnet}
 network_vlan_ranges = {physnet}:1:4000
 """
 
-_NOVA = """
-[nova]
+_CREDENTIALS = """
+[{section}]
 auth_type = v3password
 auth_url = {identity}/v3
 username = {user}
@@ -121,6 +121,15 @@ firewall_driver = noop
 """
 
 
+def credentials(section: str, account: dict[str, str]) -> str:
+    """How one service asks another one.
+
+    :param section: of the one that is asked
+    :param account: where Keystone is, and as whom
+    """
+    return _CREDENTIALS.format(section=section, **account)
+
+
 def write_server(folder: pathlib.Path, broker: str,
                  nova: dict[str, str] | None) -> pathlib.Path:
     """Write what the API and the RPC server read.
@@ -135,7 +144,7 @@ def write_server(folder: pathlib.Path, broker: str,
     text = _NEUTRON_CONF.format(
         folder=folder, broker=broker, timeout=_DATABASE_TIMEOUT,
         physnet=PHYSICAL_NETWORK, notify=nova is not None)
-    path.write_text(text + (_NOVA.format(**nova) if nova else ''))
+    path.write_text(text + (credentials('nova', nova) if nova else ''))
     return path
 
 

@@ -13,17 +13,16 @@
 
 """``python -m tests.lab.compare``: ways to migrate a guest with a VF."""
 
-import argparse
 import json
 import os
 import shutil
-import signal
 import sys
 import time
 import typing
 
 from rich import console as consoles
 
+from tests.lab import command
 from tests.lab.compare import comparison
 from tests.lab.compare import gaps
 from tests.lab.compare import guest
@@ -47,10 +46,13 @@ def main() -> int:
     """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
     (it was interrupted).
     """
-    arguments = _arguments()
+    arguments = command.arguments(
+        'lab-compare', 'Live migrates emulated guests in four ways, again and '
+        'again, and measures what their traffic notices.',
+        [kind.name for kind in schemes.EVERY], rounds=5)
     console = consoles.Console(
         width=None if sys.stdout.isatty() else _WIDTH)
-    _interrupt_when_ended()
+    command.interrupt_when_ended()
     start = time.monotonic()
 
     def say(what: str) -> None:
@@ -76,38 +78,6 @@ def main() -> int:
     _show(console, rounds, arguments)
     say('done')
     return 0
-
-
-def _interrupt_when_ended() -> None:
-    """Have whatever is open closed with SIGTERM as with Ctrl-C."""
-    own = os.getpid()
-
-    def end(*_unused: object) -> None:
-        if os.getpid() != own:
-            # pyroute2 forks, and ends the child with this signal.
-            os._exit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='.ci/tox -e lab-compare --',
-        description='Live migrates emulated guests in four ways, again and '
-                    'again, and measures what their traffic notices.')
-    parser.add_argument('--rounds', type=int, default=5,
-                        help='default: %(default)s')
-    names = [kind.name for kind in schemes.EVERY]
-    parser.add_argument('--schemes', nargs='+', choices=names, default=names,
-                        help='default: all of them')
-    parser.add_argument('--json', metavar='FILE',
-                        help='write the figures there')
-    parser.add_argument('--svg', metavar='FILE', help='draw them there')
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error('at least one round is needed')
-    return arguments
 
 
 def _check(guests: int) -> None:

@@ -22,9 +22,9 @@ import sys
 import tempfile
 
 from nova_vf_failover.guest import bundle
+from tests.lab import command
 from tests.lab.compare import endpoint
 from tests.lab.compare import fabric
-from tests.lab import errors
 from tests.lab import image as images
 from tests.lab import seed as seeds
 
@@ -112,17 +112,5 @@ def add_agent(to: seeds.Seed) -> None:
             f'/etc/systemd/system/{_UNIT}')
 
 
-def main() -> int:
-    """The exit code: 0, or 2 (it cannot be built)."""
-    try:
-        image = images.get(RECIPE, CACHE, print)
-    except errors.LabError as error:
-        print(error)
-        return 2
-    print(f'{image.folder} is ready; the versions of its '
-          f'{len(image.versions)} packages are in "packages" there.')
-    return 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(command.build(RECIPE, CACHE))

@@ -12,11 +12,9 @@
 
 """``python -m tests.lab.sriov``: ways to migrate a server with a real VF."""
 
-import argparse
 import contextlib
 import json
 import os
-import signal
 import sys
 import time
 import traceback
@@ -24,6 +22,7 @@ import typing
 
 from rich import console as consoles
 
+from tests.lab import command
 from tests.lab.compare import comparison
 from tests.lab.compare import picture
 from tests.lab.compare import recipe as compare
@@ -53,10 +52,13 @@ def main() -> int:
     """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
     (it was interrupted).
     """
-    arguments = _arguments()
+    arguments = command.arguments(
+        'lab-sriov', 'Live migrates guests with a VF between two nested hosts '
+        'in four ways, and measures what their traffic notices.',
+        [kind.name for kind in schemes.EVERY], rounds=1)
     console = consoles.Console(
         width=None if sys.stdout.isatty() else _WIDTH)
-    _interrupt_when_ended()
+    command.interrupt_when_ended()
     start = time.monotonic()
 
     def say(what: str) -> None:
@@ -107,39 +109,6 @@ def _run(stack: contextlib.ExitStack, image: images.Image,
             # A later round may fail, and this took long.
             _write(rounds, arguments)
     _show(console, rounds)
-
-
-def _interrupt_when_ended() -> None:
-    """Have whatever is open closed with SIGTERM as with Ctrl-C."""
-    own = os.getpid()
-
-    def end(*_unused: object) -> None:
-        if os.getpid() != own:
-            # pyroute2 forks, and ends the child with this signal.
-            os._exit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog='.ci/tox -e lab-sriov --',
-        description='Live migrates guests with a VF between two nested '
-                    'hosts in four ways, and measures what their traffic '
-                    'notices.')
-    parser.add_argument('--rounds', type=int, default=1,
-                        help='default: %(default)s')
-    names = [kind.name for kind in schemes.EVERY]
-    parser.add_argument('--schemes', nargs='+', choices=names, default=names,
-                        help='default: all of them')
-    parser.add_argument('--json', metavar='FILE',
-                        help='write the figures there')
-    parser.add_argument('--svg', metavar='FILE', help='draw them there')
-    arguments = parser.parse_args()
-    if arguments.rounds < 1:
-        parser.error('at least one round is needed')
-    return arguments
 
 
 def _check() -> None:

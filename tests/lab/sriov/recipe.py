@@ -19,8 +19,8 @@ newer one than most machines have (8.0), and the initramfs of the guests.
 import os
 import sys
 
+from tests.lab import command
 from tests.lab.compare import recipe as compare
-from tests.lab import errors
 from tests.lab import image as images
 
 _FOLDER = os.path.join(os.path.dirname(__file__), 'guest')
@@ -70,17 +70,5 @@ RECIPE = images.Recipe(
     size=3072)
 
 
-def main() -> int:
-    """The exit code: 0, or 2 (it cannot be built)."""
-    try:
-        image = images.get(RECIPE, compare.CACHE, print)
-    except errors.LabError as error:
-        print(error)
-        return 2
-    print(f'{image.folder} is ready; the versions of its '
-          f'{len(image.versions)} packages are in "packages" there.')
-    return 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(command.build(RECIPE, compare.CACHE))
