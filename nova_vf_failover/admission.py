@@ -62,13 +62,7 @@ class Admission:
                 and any(negotiation.is_vf(vif)
                         for vif in instance.get_network_info())):
             return
-        try:
-            self._bench.claims.release(context, instance)
-        except Exception:
-            # Of the database. Whether the server can come does not depend on
-            # it; Nova's own words for that follow.
-            LOG.exception('What an earlier live migration has claimed here '
-                          'stays claimed', instance=instance)
+        self._give_back(context, instance)
 
     def offer(self, context: Context, instance: objects.Instance,
               data: MigrateData) -> None:
@@ -114,7 +108,7 @@ class Admission:
                     self._bench.standby.check(offer.destination_profile())
             except exception.CannotSwap as refusal:
                 if offer.required:
-                    self._bench.claims.release(context, instance)
+                    self._give_back(context, instance)
                     raise _error(refusal)
                 offer.decline(str(refusal))
 
@@ -131,6 +125,16 @@ class Admission:
                     self._bench.ports(network_info))
         except exception.Busy as busy:
             raise exception.CannotSwap(instance.uuid, str(busy), '') from busy
+
+    def _give_back(self, context: Context,
+                   instance: objects.Instance) -> None:
+        try:
+            self._bench.claims.release(context, instance)
+        except Exception:
+            # Of the database. What the server is told does not depend on it,
+            # and Nova's periodic update tries it again.
+            LOG.exception('What a live migration has claimed here stays '
+                          'claimed for now', instance=instance)
 
     def _left_to_nova(self, instance: objects.Instance) -> bool:
         """Whether the server is not to be swapped.

@@ -24,7 +24,9 @@ before Nova claims VFs for a server it gives back those of an earlier try.
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.functional import base  # isort: skip
 
+import fixtures
 from nova.objects import fields
+from oslo_db import exception as db_exc
 
 
 class ClaimTestCase(base.FailoverTestCase):
@@ -61,3 +63,26 @@ class ClaimTestCase(base.FailoverTestCase):
         self.migrate(self.server)
 
         self.assertWorld(self.server, 'beta')
+
+    def fail_to_release(self):
+        """Have the database fail whenever the plugin gives back."""
+        self.useFixture(fixtures.MockPatchObject(
+            self.computes['beta'].driver._bench.claims, 'release',
+            side_effect=db_exc.DBConnectionError()))
+
+    def test_nothing_can_be_given_back_before_a_move(self):
+        self.fail_to_release()
+
+        self.migrate(self.server)
+
+        self.assertWorld(self.server, 'beta')
+        self.assertIn('stays claimed', self.stdlog.logger.output)
+
+    def test_nothing_can_be_given_back_after_a_refusal(self):
+        self.fail_to_release()
+        self.plane('beta').links['betapf0'].up = False
+
+        self.assertIn('PF betapf0 is down', self.refusal(self.server))
+
+        self.assertEqual('ACTIVE', self.api.get_server(
+            self.server['id'])['status'])
