@@ -111,8 +111,14 @@ def connect(read_only: bool = False) -> typing.Any:
     :raises libvirt.libvirtError: it cannot be reached
     """
     libvirt = importlib.import_module('libvirt')
+    # Without one, libvirt prints each error itself, and so twice.
+    libvirt.registerErrorHandler(_keep_quiet, None)
     uri = CONF.libvirt.connection_uri or 'qemu:///system'
     return libvirt.openReadOnly(uri) if read_only else libvirt.open(uri)
+
+
+def _keep_quiet(_context: typing.Any, _error: typing.Any) -> None:
+    """Whoever has made the call is told of the error by its exception."""
 
 
 def domains(read_only: bool = False) -> list[typing.Any]:

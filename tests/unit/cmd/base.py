@@ -84,6 +84,7 @@ class CommandTestCase(base.BaseTestCase):
         self.libvirt = types.SimpleNamespace(
             open=lambda uri: self.connection,
             openReadOnly=lambda uri: self.connection,
+            registerErrorHandler=fakelibvirt.registerErrorHandler,
             libvirtError=fakelibvirt.libvirtError)
         self.useFixture(modules.StandIn('libvirt', self.libvirt))
         self.useFixture(fixtures.MonkeyPatch(
