@@ -54,13 +54,18 @@ CONF = cfg.CONF
 
 NATIVE, VF_FAILOVER = 'native', 'vf_failover'
 
-NOVA_CONF = """\
+NOVA_CONF = f"""\
 [DEFAULT]
 compute_driver = libvirt.LibvirtDriver
 
 [pci]
-device_spec = {device_spec}
+device_spec = {json.dumps({
+    'vendor_id': fakelibvirt.PCI_VEND_ID,
+    'product_id': fakelibvirt.VF_PROD_ID,
+    'physical_network': 'physnet4'})}
+"""
 
+PLUGIN_CONF = """
 [vf_failover]
 enabled = {enabled}
 policy = required
@@ -135,11 +140,7 @@ class Cloud(base.FailoverTestCase):
     def _nova_conf(self) -> str:
         path = pathlib.Path(self.useFixture(fixtures.TempDir()).path,
                             'nova.conf')
-        path.write_text(NOVA_CONF.format(
-            device_spec=json.dumps({
-                'vendor_id': fakelibvirt.PCI_VEND_ID,
-                'product_id': fakelibvirt.VF_PROD_ID,
-                'physical_network': 'physnet4'}),
+        path.write_text(NOVA_CONF + PLUGIN_CONF.format(
             enabled=self._arguments.scheme == VF_FAILOVER)
             + self._more_configuration())
         return str(path)
@@ -297,6 +298,14 @@ class Cloud(base.FailoverTestCase):
         print(sentence, file=self._people, flush=True)
 
 
+def stdout_for_people() -> typing.TextIO:
+    """Where the standard output is; what Nova prints goes with the errors.
+    """
+    people = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return people
+
+
 def main(cloud_class: type[Cloud] = Cloud) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument('scheme', choices=[NATIVE, VF_FAILOVER])
@@ -304,10 +313,7 @@ def main(cloud_class: type[Cloud] = Cloud) -> int:
     parser.add_argument('--copy-seconds', type=float, required=True)
     parser.add_argument('--rate', type=float, required=True)
     arguments = parser.parse_args()
-    # What is said is for people; what Nova prints goes with the errors.
-    people = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    cloud = cloud_class(arguments, people)
+    cloud = cloud_class(arguments, stdout_for_people())
     result = testtools.TestResult()
     cloud.run(result)
     for _, failure in result.errors + result.failures:

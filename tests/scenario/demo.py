@@ -20,7 +20,6 @@ only; what is pinged is the guest in its namespace, from the peer.
 from tests.demo import cloud as demo  # isort: skip
 
 import argparse
-import os
 import subprocess
 import sys
 import typing
@@ -82,11 +81,8 @@ def main() -> int:
                         choices=[demo.NATIVE, demo.VF_FAILOVER])
     parser.add_argument('--copy-seconds', type=float, default=3.0)
     arguments, scenario = parser.parse_known_args()
-    # What Nova prints goes with the errors.
-    people = os.fdopen(os.dup(sys.stdout.fileno()), 'w')
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     cloud = ScenarioCloud(arguments.scheme, arguments.copy_seconds, scenario,
-                          people)
+                          demo.stdout_for_people())
     result = testtools.TestResult()
     try:
         cloud.run(result)
