@@ -88,6 +88,7 @@ class Dialogue:
         self._destination_is_activated()
         self._source_is_forgotten()
         self._another_vf()
+        self._another_type()
         self._moved_without_a_live_migration()
         self._unknown()
         self._server_goes()
@@ -142,6 +143,10 @@ class Dialogue:
             'binding:host_id': 'beta',
             'binding:profile': _profile('beta', OTHER_VF)})
         self._show_binding('beta')
+        self._show_port()
+
+    def _another_type(self) -> None:
+        self._update_port('another type', {'binding:vnic_type': 'macvtap'})
         self._show_port()
 
     def _moved_without_a_live_migration(self) -> None:

@@ -60,9 +60,16 @@ class SimulatedNeutron(nova_base.LibvirtNeutronFixture):
         if port_id not in self._vlans:
             return super().update_port(port_id, body)
         changes = copy.deepcopy((body or {})['port'])
+        self._validate_type(port, changes)
         self._rebind(port, changes)
         port.update(changes)
         return {'port': self.show_port(port_id)['port']}
+
+    def _validate_type(self, port: Document, changes: Document) -> None:
+        wanted = changes.get('binding:vnic_type', port['binding:vnic_type'])
+        if (port['binding:vif_type'] != 'unbound'
+                and wanted != port['binding:vnic_type']):
+            raise _refused(409, f'Port {port["id"]} is in use.')
 
     def _rebind(self, port: Document, changes: Document) -> None:
         """The active binding is changed, and never left beside a new one.
