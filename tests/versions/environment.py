@@ -118,4 +118,8 @@ class Environment:
         return {name: value for name, value in os.environ.items()
                 if name not in ('PYTHONPATH', 'VIRTUAL_ENV')} | {
             'PATH': path, 'PYTHONWARNINGS': 'ignore',
+            # Seconds after which a test that stands still has failed.
+            'OS_TEST_TIMEOUT': '1800',
+            # So that the log says which test it is.
+            'PYTHONUNBUFFERED': '1',
             'OS_STDOUT_CAPTURE': '1', 'OS_STDERR_CAPTURE': '1'}
