@@ -41,25 +41,29 @@ class Hand:
 
     def ask(self, asked: Document) -> Document:
         """:raises Silent: there is no answer"""
+        # Another thread may end it, and forget it, at any time.
+        process = self._start()
+        assert process.stdin and process.stdout
+        try:
+            process.stdin.write(json.dumps(asked) + '\n')
+            process.stdin.flush()
+        except BrokenPipeError as error:
+            raise Silent(str(asked)) from error
+        if not select.select([process.stdout], [], [], LONGEST_ANSWER)[0]:
+            self.end()
+            raise Silent(str(asked))
+        line = process.stdout.readline()
+        if not line:
+            raise Silent(str(asked))
+        return json.loads(line)
+
+    def _start(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
                 [sys.executable, '-m', 'tests.faults.worker'], text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL, start_new_session=True)
-        assert self._process.stdin and self._process.stdout
-        try:
-            self._process.stdin.write(json.dumps(asked) + '\n')
-            self._process.stdin.flush()
-        except BrokenPipeError as error:
-            raise Silent(str(asked)) from error
-        if not select.select([self._process.stdout], [], [],
-                             LONGEST_ANSWER)[0]:
-            self.end()
-            raise Silent(str(asked))
-        line = self._process.stdout.readline()
-        if not line:
-            raise Silent(str(asked))
-        return json.loads(line)
+        return self._process
 
     def end(self) -> None:
         """It has nothing that outlives it: no file, no device."""
