@@ -103,6 +103,8 @@ def _run(stack: contextlib.ExitStack, image: images.Image,
     for number, its in comparison.turns(ready, arguments.rounds):
         say(f'Round {number} of {arguments.rounds}: {its.name}')
         done = its.run()
+        for step, start, end in its.steps:
+            say(f'    {step}: {end - start:.1f} s')
         say(f'{its.name}: {sum(done.interruptions()) / 2:.0f} ms')
         rounds[its.name].append(done)
         if all(rounds.values()):

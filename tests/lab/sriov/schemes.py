@@ -30,6 +30,8 @@ INTERVAL, THRESHOLD = 0.02, 0.2
 _QUIET, _REST = 4.0, 2.0
 # A guest that has lost its network for so long does not get it back.
 _PATIENCE = 180.0
+# The step of desk.py in which a NIC is attached.
+_PLUG = 'hot plug'
 
 
 class Scheme(abc.ABC):
@@ -44,6 +46,9 @@ class Scheme(abc.ABC):
 
     def __init__(self, port: guests.Port) -> None:
         self.port = port
+        #: what the code of this project has done in the last move: name,
+        #: start and end of each step, see desk.py
+        self.steps: list[tuple[str, float, float]] = []
 
     def seed(self) -> seeds.Seed:
         return guests.seed(self.port, self.kind, self.has_agent)
@@ -128,11 +133,15 @@ class VfFailover(Scheme):
 
     def move(self, timeline: compare.Timeline) -> None:
         timeline.enter('failover')
-        self.steps = {'failover': self.guest.tell('failover')}
+        self.steps = self.guest.tell('failover')
         timeline.enter('copy')
         self.guest.migrate()
-        timeline.enter('failback')
-        self.steps['failback'] = self.guest.tell('failback')
+        told = time.monotonic()
+        back = self.guest.tell('failback')
+        # First the guest, which has just arrived, is told what comes.
+        timeline.enter('failback', told + next(
+            start for name, start, _ in back if name == _PLUG))
+        self.steps += back
         self.guest.other.call('release', port=self.port.arguments())
 
 

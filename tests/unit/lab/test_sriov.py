@@ -22,6 +22,7 @@ from unittest import mock
 from lxml import etree
 from oslotest import base
 
+from tests.lab.compare import schemes as compare
 from tests.lab import emulator
 from tests.lab import errors
 from tests.lab.sriov import fabric
@@ -89,6 +90,28 @@ class SavedTestCase(base.BaseTestCase):
 
             own['b'].add('etc/more', 'than before')
             self.assertFalse(pair._is_saved(folder, own))
+
+
+class PhasesTestCase(base.BaseTestCase):
+
+    def test_the_failback_begins_when_the_vf_is_attached(self):
+        its = schemes.VfFailover(guest.Port(0))
+        its.guest = mock.Mock(spec=guest.Guest, other=mock.Mock(
+            spec=host.Host))
+        its.guest.tell.side_effect = [
+            [('vf detach', 1.0, 2.0)],
+            [('degraded: no answer', 6.0, 6.0), ('hot plug', 9.0, 10.0),
+             ('vf attach', 7.0, 11.0)]]
+        timeline = compare.Timeline()
+
+        with mock.patch.object(schemes.time, 'monotonic', autospec=True,
+                               return_value=100.0):
+            its.move(timeline)
+            phases = timeline.end()
+
+        self.assertEqual(109.0, phases['failback'][0])
+        self.assertEqual(109.0, phases['copy'][1])
+        self.assertIn(('degraded: no answer', 6.0, 6.0), its.steps)
 
 
 class EmulatorTestCase(base.BaseTestCase):
