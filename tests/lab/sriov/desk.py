@@ -40,6 +40,7 @@ from nova.network import model
 from nova import objects
 import nova.privsep
 from nova.virt.libvirt import driver as libvirt_driver
+from oslo_concurrency import lockutils
 from oslo_config import cfg
 
 from nova_vf_failover.channels import qga
@@ -285,10 +286,10 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             answer = {'result': getattr(self.desk, asked['command'])(
                 **asked['arguments'])}
-        except Exception as error:
+        except Exception:
             LOG.exception('%s', asked['command'])
-            answer = {'failure': f'{type(error).__name__}: {error}\n'
-                                 f'{traceback.format_exc()[-2000:]}'}
+            # Some errors of oslo.config cannot be printed.
+            answer = {'failure': traceback.format_exc()[-2000:]}
         self.wfile.write(json.dumps(answer).encode() + b'\n')
 
 
@@ -313,6 +314,8 @@ def _configure() -> None:
     for name in ('failover_timeout', 'failback_timeout', 'check_timeout'):
         CONF.set_override(name, _PATIENCE, 'vf_failover')
     CONF.set_override('device_detach_timeout', _DETACH_PATIENCE, 'libvirt')
+    # Where Nova makes a VLAN device it holds a lock.
+    lockutils.set_defaults('/run')
     objects.register_all()
     # This is root, who needs no helper.
     nova.privsep.sys_admin_pctxt.set_client_mode(False)
