@@ -34,26 +34,30 @@ def interrupt_when_ended() -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def arguments(program: str, description: str, schemes: Sequence[str],
-              rounds: int) -> argparse.Namespace:
-    """What a lab is told that measures.
+def parser(program: str, description: str, schemes: Sequence[str],
+           rounds: int) -> argparse.ArgumentParser:
+    """What a lab that measures can be told.
 
     :param schemes: the names of all its ways to migrate
     :param rounds: how many it makes if nobody says
     """
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog=f'.ci/tox -e {program} --', description=description)
-    parser.add_argument('--rounds', type=int, default=rounds,
-                        help='default: %(default)s')
-    parser.add_argument('--schemes', nargs='+', choices=schemes,
-                        default=schemes, help='default: all of them')
-    parser.add_argument('--json', metavar='FILE',
-                        help='write the figures there')
-    parser.add_argument('--svg', metavar='FILE', help='draw them there')
-    told = parser.parse_args()
-    if told.rounds < 1:
-        parser.error('at least one round is needed')
-    return told
+    made.add_argument('--rounds', type=_positive, default=rounds,
+                      help='default: %(default)s')
+    made.add_argument('--schemes', nargs='+', choices=schemes,
+                      default=schemes, help='default: all of them')
+    made.add_argument('--json', metavar='FILE',
+                      help='write the figures there')
+    made.add_argument('--svg', metavar='FILE', help='draw them there')
+    return made
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError('at least 1 is needed')
+    return number
 
 
 def build(recipe: images.Recipe, cache: str) -> int:

@@ -13,10 +13,12 @@
 """The contract of the simulation, held by libvirt and QEMU themselves.
 
 libvirt's QEMU driver runs inside this process (``qemu:///embed``), in a folder
-of its own: it meets no libvirt that may run on this machine. Its guests have
-no operating system.
+of its own: it meets no libvirt that may run on this machine. Where the
+environment names another one, by its URI, that is tested. The guests have no
+operating system.
 """
 
+import os
 import pathlib
 import queue
 import shutil
@@ -34,6 +36,9 @@ try:
     import libvirt_qemu
 except ImportError:
     libvirt = None
+
+#: the variable of the environment with the URI of another libvirt
+ELSEWHERE = 'OS_TEST_LIBVIRT'
 
 # Nobody's daemons are asked, and QEMU runs as who runs the tests.
 _QEMU_CONF = """
@@ -66,16 +71,21 @@ class LibvirtTestCase(contract.LibvirtContract, base.BaseTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
+        libvirt.registerErrorHandler(lambda context, error: None, None)
+        Events()
+        cls.connection = libvirt.open(
+            os.environ.get(ELSEWHERE) or cls._make_own())
+        cls.addClassCleanup(cls.connection.close)
+
+    @classmethod
+    def _make_own(cls) -> str:
         # Its sockets' paths must be short.
         root = tempfile.mkdtemp(prefix='vff', dir='/tmp')
         cls.addClassCleanup(shutil.rmtree, root, ignore_errors=True)
         folder = pathlib.Path(root, 'etc')
         folder.mkdir()
         (folder / 'qemu.conf').write_text(_QEMU_CONF)
-        libvirt.registerErrorHandler(lambda context, error: None, None)
-        Events()
-        cls.connection = libvirt.open(f'qemu:///embed?root={root}')
-        cls.addClassCleanup(cls.connection.close)
+        return f'qemu:///embed?root={root}'
 
     def setUp(self) -> None:
         super().setUp()

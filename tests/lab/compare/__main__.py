@@ -46,10 +46,10 @@ def main() -> int:
     """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
     (it was interrupted).
     """
-    arguments = command.arguments(
+    arguments = command.parser(
         'lab-compare', 'Live migrates emulated guests in four ways, again and '
         'again, and measures what their traffic notices.',
-        [kind.name for kind in schemes.EVERY], rounds=5)
+        [kind.name for kind in schemes.EVERY], rounds=5).parse_args()
     console = consoles.Console(
         width=None if sys.stdout.isatty() else _WIDTH)
     command.interrupt_when_ended()

@@ -38,8 +38,9 @@ class Timeline:
     def __init__(self) -> None:
         self._entered: list[tuple[str, float]] = []
 
-    def enter(self, phase: str) -> None:
-        self._entered.append((phase, time.monotonic()))
+    def enter(self, phase: str, at: float | None = None) -> None:
+        """:param at: when that was, if it was not now"""
+        self._entered.append((phase, time.monotonic() if at is None else at))
 
     def end(self) -> gaps.Phases:
         borders = [at for _, at in self._entered[1:]] + [time.monotonic()]

@@ -31,9 +31,7 @@ from tests.lab.compare import traffic
 from tests.lab import conversation
 from tests.lab import errors
 from tests.lab import image as images
-from tests.lab import machine
 from tests.lab.sriov import fabric
-from tests.lab.sriov import guest
 from tests.lab.sriov import host
 from tests.lab.sriov import pair
 from tests.lab.sriov import recipe
@@ -52,10 +50,14 @@ def main() -> int:
     """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
     (it was interrupted).
     """
-    arguments = command.arguments(
+    parser = command.parser(
         'lab-sriov', 'Live migrates guests with a VF between two nested hosts '
         'in four ways, and measures what their traffic notices.',
         [kind.name for kind in schemes.EVERY], rounds=1)
+    parser.add_argument('--vlan', type=int, default=0, metavar='ID',
+                        choices=range(4095),
+                        help='of the guests\' network; default: none')
+    arguments = parser.parse_args()
     console = consoles.Console(
         width=None if sys.stdout.isatty() else _WIDTH)
     command.interrupt_when_ended()
@@ -66,7 +68,7 @@ def main() -> int:
                       markup=False, highlight=False)
 
     try:
-        _check()
+        pair.check()
         _warn_if_busy(say)
         image = images.get(recipe.RECIPE, compare.CACHE, say)
         with contextlib.ExitStack() as stack:
@@ -88,14 +90,10 @@ def main() -> int:
 def _run(stack: contextlib.ExitStack, image: images.Image,
          arguments: typing.Any, console: consoles.Console, say: Say) -> None:
     namespace.sweep()
-    net = stack.enter_context(fabric.Fabric())
-    # A place for each, whichever of them are asked for: so the hosts that
-    # were saved are right for all.
-    every = [kind(guest.Port(number)) for number, kind
-             in enumerate(schemes.EVERY)]
-    both = pair.start(stack, net, image,
-                      {its.name: its.seed() for its in every}, say)
-    ready = [its for its in every if its.name in arguments.schemes]
+    net = stack.enter_context(fabric.Fabric(arguments.vlan))
+    both = pair.start(stack, net, image, schemes.seed(), say)
+    ready = [its for its in schemes.every(arguments.vlan)
+             if its.name in arguments.schemes]
     for its in ready:
         say(f'Starting the guest of {its.name}')
         its.start(net, both)
@@ -103,19 +101,14 @@ def _run(stack: contextlib.ExitStack, image: images.Image,
     for number, its in comparison.turns(ready, arguments.rounds):
         say(f'Round {number} of {arguments.rounds}: {its.name}')
         done = its.run()
+        for step, start, end in its.steps:
+            say(f'    {step}: {end - start:.1f} s')
         say(f'{its.name}: {sum(done.interruptions()) / 2:.0f} ms')
         rounds[its.name].append(done)
         if all(rounds.values()):
             # A later round may fail, and this took long.
             _write(rounds, arguments)
     _show(console, rounds)
-
-
-def _check() -> None:
-    """:raises errors.LabError: it cannot be run here, and why"""
-    if os.geteuid():
-        raise errors.LabError('Networks and images are made by root only.')
-    machine.check(len(fabric.HOSTS) * host.MEGABYTES, own=True)
 
 
 def _warn_if_busy(say: Say) -> None:
@@ -137,8 +130,9 @@ def _write(rounds: comparison.Rounds, arguments: typing.Any) -> None:
     if arguments.json:
         with open(arguments.json, 'w') as target:
             json.dump({**comparison.document(counted),
-                       'threshold_ms': 1000 * schemes.THRESHOLD}, target,
-                      indent=2)
+                       'threshold_ms': 1000 * schemes.THRESHOLD,
+                       'interval_ms': 1000 * schemes.INTERVAL,
+                       'vlan': arguments.vlan}, target, indent=2)
     if arguments.svg:
         picture.draw(arguments.svg, counted, schemes.THRESHOLD)
 

@@ -40,6 +40,7 @@ from nova.network import model
 from nova import objects
 import nova.privsep
 from nova.virt.libvirt import driver as libvirt_driver
+from oslo_concurrency import lockutils
 from oslo_config import cfg
 
 from nova_vf_failover.channels import qga
@@ -59,15 +60,18 @@ LOG = logging.getLogger(__name__)
 _PATIENCE = 300
 _DETACH_PATIENCE = 120
 _ATTEMPTS = 3
+# A part of other steps: Nova's libvirt driver attaches a NIC.
+_PLUG = 'hot plug'
 
 
 class Times:
     """In place of our reporter: keeps how long each step took.
 
-    :ivar steps: name, start and end of each, by the clock of this host
+    :ivar steps: name, start and end of each, in seconds since it was made
     """
 
     def __init__(self) -> None:
+        self._made = time.monotonic()
         self.steps: list[tuple[str, float, float]] = []
 
     @contextlib.contextmanager
@@ -77,11 +81,17 @@ class Times:
 
     @contextlib.contextmanager
     def step(self, name: str, ports: list[str]) -> typing.Iterator[None]:
-        start = time.monotonic()
+        start = self._now()
         try:
             yield
         finally:
-            self.steps.append((name, start, time.monotonic()))
+            self.steps.append((name, start, self._now()))
+
+    def note(self, what: str) -> None:
+        self.steps.append((what, self._now(), self._now()))
+
+    def _now(self) -> float:
+        return time.monotonic() - self._made
 
     def heard(self, report: typing.Any) -> None:
         LOG.info('The guest has said: %s', report)
@@ -153,10 +163,10 @@ class Desk:
 
     def check(self, port: dict[str, typing.Any]) -> list[typing.Any]:
         """What is looked at before a migration."""
-        return self._swap('check', port)
+        return self._swap('check', port, Times())
 
     def failover(self, port: dict[str, typing.Any]) -> list[typing.Any]:
-        return self._swap('failover', port)
+        return self._swap('failover', port, Times())
 
     def failback(self, port: dict[str, typing.Any]) -> list[typing.Any]:
         """Until it has worked, as recovery would see to it.
@@ -165,15 +175,14 @@ class Desk:
         qemu_agent.c, QEMU_AGENT_WAIT_TIME), and an emulated guest that has
         just arrived may take longer. It is on its standby meanwhile.
         """
-        steps = []
+        times = Times()
         for _ in range(_ATTEMPTS):
             try:
-                return steps + self._swap('failback', port)
+                return self._swap('failback', port, times)
             except exception.Degraded as error:
                 LOG.warning('Tried again: %s', error)
-                now = time.monotonic()
-                steps.append((f'degraded: {error}', now, now))
-        return steps + self._swap('failback', port)
+                times.note(f'degraded: {error}')
+        return self._swap('failback', port, times)
 
     def expect(self, port: dict[str, typing.Any]) -> None:
         """On the destination: plug what the standby will be on."""
@@ -186,13 +195,17 @@ class Desk:
         """On the source: remove what the standby was on."""
         self._standby.release(self._standby.describe(self._vif(port)))
 
-    def _swap(self, method: str,
-              port: dict[str, typing.Any]) -> list[typing.Any]:
+    def _swap(self, method: str, port: dict[str, typing.Any],
+              times: Times) -> list[typing.Any]:
         instance, vif = self._server(port), self._vif(port)
+
+        def attach(its: model.VIF) -> None:
+            with times.step(_PLUG, []):
+                self._attach(instance, its)
+
         plugs = vf_ports.Plugs(
-            attach=lambda its: self._attach(instance, its),
+            attach=attach,
             unplug=lambda its: self._driver.vif_driver.unplug(instance, its))
-        times = Times()
         its = swap.Swap(
             instance, self._seen(instance), plugs, self._standby,
             self._channel, filters.Filters(none.NoSteering(), instance),
@@ -273,10 +286,10 @@ class _Handler(socketserver.StreamRequestHandler):
         try:
             answer = {'result': getattr(self.desk, asked['command'])(
                 **asked['arguments'])}
-        except Exception as error:
+        except Exception:
             LOG.exception('%s', asked['command'])
-            answer = {'failure': f'{type(error).__name__}: {error}\n'
-                                 f'{traceback.format_exc()[-2000:]}'}
+            # Some errors of oslo.config cannot be printed.
+            answer = {'failure': traceback.format_exc()[-2000:]}
         self.wfile.write(json.dumps(answer).encode() + b'\n')
 
 
@@ -301,6 +314,8 @@ def _configure() -> None:
     for name in ('failover_timeout', 'failback_timeout', 'check_timeout'):
         CONF.set_override(name, _PATIENCE, 'vf_failover')
     CONF.set_override('device_detach_timeout', _DETACH_PATIENCE, 'libvirt')
+    # Where Nova makes a VLAN device it holds a lock.
+    lockutils.set_defaults('/run')
     objects.register_all()
     # This is root, who needs no helper.
     nova.privsep.sys_admin_pctxt.set_client_mode(False)

@@ -84,6 +84,7 @@ class Port:
     """The port of a guest: its place on every host and on the network.
 
     :ivar number: which of the guests of a lab it is, from 0
+    :ivar vlan: that of its network, or 0 for none
     """
 
     number: int
@@ -121,9 +122,10 @@ class Port:
                 f"<vlan><tag id='{self.vlan}'/></vlan>{more}</interface>")
 
     def macvtap(self, more: str = '') -> str:
-        """A virtio NIC on the PF."""
+        """A virtio NIC on the PF, or on a VLAN device of it."""
+        below = f'{hosts.PF}.{self.vlan}' if self.vlan else hosts.PF
         return (f"<interface type='direct'><mac address='{self.mac}'/>"
-                f"<source dev='{hosts.PF}' mode='bridge'/>"
+                f"<source dev='{below}' mode='bridge'/>"
                 f"<model type='virtio'/>{more}</interface>")
 
 

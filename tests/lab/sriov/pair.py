@@ -19,13 +19,22 @@ import hashlib
 import os
 import shutil
 
+from tests.lab import errors
 from tests.lab import image as images
+from tests.lab import machine
 from tests.lab import seed as seeds
 from tests.lab.sriov import fabric
 from tests.lab.sriov import host as hosts
 
 # Beside the image, and only the last: each is some hundreds of MiB.
 _FOLDER = 'hosts'
+
+
+def check() -> None:
+    """:raises errors.LabError: they cannot be run here, and why"""
+    if os.geteuid():
+        raise errors.LabError('Networks and images are made by root only.')
+    machine.check(len(fabric.HOSTS) * hosts.MEGABYTES, own=True)
 
 
 def start(stack: contextlib.ExitStack, net: fabric.Fabric,

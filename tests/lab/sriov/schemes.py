@@ -30,20 +30,29 @@ INTERVAL, THRESHOLD = 0.02, 0.2
 _QUIET, _REST = 4.0, 2.0
 # A guest that has lost its network for so long does not get it back.
 _PATIENCE = 180.0
+# In a guest: where its vf-failover-agent is spoken with.
+_SOCKET = '/run/vf-failover-agent/socket'
+# The step of desk.py in which a NIC is attached.
+_PLUG = 'hot plug'
 
 
 class Scheme(abc.ABC):
     """A way to migrate.
 
     :cvar kind: of the NIC that the guest gives its address
+    :cvar keeps_standby: whether it has a macvtap between two moves
     """
 
     name: str
     kind: typing.ClassVar[str] = 'vf'
     has_agent = False
+    keeps_standby = False
 
     def __init__(self, port: guests.Port) -> None:
         self.port = port
+        #: what the code of this project has done in the last move: name,
+        #: start and end of each step, see desk.py
+        self.steps: list[tuple[str, float, float]] = []
 
     def seed(self) -> seeds.Seed:
         return guests.seed(self.port, self.kind, self.has_agent)
@@ -53,10 +62,15 @@ class Scheme(abc.ABC):
         """Boot its guest, until it is on its network."""
         self._net = net
         self.guest = guests.Guest(self.name, self.port, both, self.nics())
+        if self.keeps_standby:
+            for host in both:
+                host.call('expect', port=self.port.arguments())
         self.guest.boot()
         self.guest.await_true(
             'The guest has its address',
             f'ip -4 -br address show | grep -q "UP .*{self.port.address}"')
+        if self.has_agent:
+            self.guest.await_true('The agent is ready', f'[ -S {_SOCKET} ]')
         self.settle()
         self.guest.suspend()
 
@@ -105,6 +119,7 @@ class Virtio(Scheme):
     name = compare.Virtio.name
     kind = 'virtio'
     has_agent = True
+    keeps_standby = True
 
     def nics(self) -> str:
         return self.port.macvtap()
@@ -124,15 +139,20 @@ class VfFailover(Scheme):
         return self.port.vf()
 
     def prepare(self) -> None:
+        self.guest.tell('check')
         self.guest.other.call('expect', port=self.port.arguments())
 
     def move(self, timeline: compare.Timeline) -> None:
         timeline.enter('failover')
-        self.steps = {'failover': self.guest.tell('failover')}
+        self.steps = self.guest.tell('failover')
         timeline.enter('copy')
         self.guest.migrate()
-        timeline.enter('failback')
-        self.steps['failback'] = self.guest.tell('failback')
+        told = time.monotonic()
+        back = self.guest.tell('failback')
+        # First the guest, which has just arrived, is told what comes.
+        timeline.enter('failback', told + next(
+            start for name, start, _ in back if name == _PLUG))
+        self.steps += back
         self.guest.other.call('release', port=self.port.arguments())
 
 
@@ -145,6 +165,7 @@ class NetFailover(Scheme):
 
     name = compare.NetFailover.name
     kind = 'failover'
+    keeps_standby = True
 
     def nics(self) -> str:
         return self.port.macvtap(
@@ -185,3 +206,17 @@ class Native(Scheme):
 
 
 EVERY = (Virtio, VfFailover, NetFailover, Native)
+
+
+def every(vlan: int = 0) -> list[Scheme]:
+    """One of each, with a place of its own, whichever of them are asked for.
+
+    So the hosts that were saved are right for all.
+    """
+    return [kind(guests.Port(number, vlan))
+            for number, kind in enumerate(EVERY)]
+
+
+def seed() -> dict[str, seeds.Seed]:
+    """What each guest has of its own, by name."""
+    return {its.name: its.seed() for its in every()}

@@ -22,6 +22,7 @@ from unittest import mock
 from lxml import etree
 from oslotest import base
 
+from tests.lab.compare import schemes as compare
 from tests.lab import emulator
 from tests.lab import errors
 from tests.lab.sriov import fabric
@@ -29,6 +30,7 @@ from tests.lab.sriov import guest
 from tests.lab.sriov import host
 from tests.lab.sriov import pair
 from tests.lab.sriov import schemes
+from tests.lab.sriov import tagging
 
 # Links in the guests' initramfs; nothing can be laid over one.
 _LINKS = ('bin', 'sbin', 'lib', 'lib64')
@@ -49,6 +51,13 @@ class PortTestCase(base.BaseTestCase):
         self.assertEqual(port.slot, '{:04x}:{:02x}:{:02x}.{}'.format(*(
             int(address.get(part), 0) for part in (
                 'domain', 'bus', 'slot', 'function'))))
+
+    def test_its_standby_is_on_the_vlan_of_its_vf(self):
+        port = guest.Port(0, vlan=7)
+        vf, standby = map(etree.fromstring, (port.vf(), port.macvtap()))
+
+        self.assertEqual('7', vf.find('vlan/tag').get('id'))
+        self.assertEqual(f'{host.PF}.7', standby.find('source').get('dev'))
 
     def test_there_is_a_vf_for_each_scheme(self):
         self.assertLessEqual(len(schemes.EVERY), host.VFS)
@@ -89,6 +98,58 @@ class SavedTestCase(base.BaseTestCase):
 
             own['b'].add('etc/more', 'than before')
             self.assertFalse(pair._is_saved(folder, own))
+
+
+class PhasesTestCase(base.BaseTestCase):
+
+    def test_the_failback_begins_when_the_vf_is_attached(self):
+        its = schemes.VfFailover(guest.Port(0))
+        its.guest = mock.Mock(spec=guest.Guest, other=mock.Mock(
+            spec=host.Host))
+        its.guest.tell.side_effect = [
+            [('vf detach', 1.0, 2.0)],
+            [('degraded: no answer', 6.0, 6.0), ('hot plug', 9.0, 10.0),
+             ('vf attach', 7.0, 11.0)]]
+        timeline = compare.Timeline()
+
+        with mock.patch.object(schemes.time, 'monotonic', autospec=True,
+                               return_value=100.0):
+            its.move(timeline)
+            phases = timeline.end()
+
+        self.assertEqual(109.0, phases['failback'][0])
+        self.assertEqual(109.0, phases['copy'][1])
+        self.assertIn(('degraded: no answer', 6.0, 6.0), its.steps)
+
+
+class AccessPortTestCase(base.BaseTestCase):
+
+    FRAME = bytes(range(12)) + b'\x08\x00payload'
+
+    def setUp(self):
+        super().setUp()
+        (self.access, access), (self.trunk, trunk) = (
+            socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            for _ in range(2))
+        for its in (self.access, access, self.trunk, trunk):
+            self.addCleanup(its.close)
+            its.settimeout(30)
+        port = tagging.AccessPort(access.fileno(), trunk.fileno(), 7)
+        self.addCleanup(port.close)
+
+    def test_what_goes_in_gets_the_tag(self):
+        self.access.send(self.FRAME)
+
+        self.assertEqual(bytes(range(12)) + b'\x81\x00\x00\x07'
+                         b'\x08\x00payload', self.trunk.recv(100))
+
+    def test_what_comes_out_has_lost_it_and_others_do_not(self):
+        self.trunk.send(self.FRAME)
+        self.trunk.send(tagging.tagged(self.FRAME, 8))
+        # With a priority.
+        self.trunk.send(tagging.tagged(self.FRAME, 5 << 13 | 7))
+
+        self.assertEqual(self.FRAME, self.access.recv(100))
 
 
 class EmulatorTestCase(base.BaseTestCase):
