@@ -53,13 +53,16 @@ class DressingTestCase(base.GuestTestCase):
             intent, intents.Report(intent),
             lambda condition, limit=None: condition()))
 
-    def heard_while_dressing(self):
-        """The numbers of the packets that the guest hears meanwhile."""
+    def heard_while_dressing(self, copies=1):
+        """The numbers of the packets that the guest hears meanwhile.
+
+        :param copies: how often it hears each
+        """
         heard = []
         put_routes = outfit.put_routes
 
         def put_while_packets_come(*arguments):
-            heard.extend(self.hear_burst())
+            heard.extend(self.hear_burst(copies))
             put_routes(*arguments)
 
         self.attach_standby('alpha', self.port)
@@ -73,11 +76,11 @@ class DressingTestCase(base.GuestTestCase):
         self.assertReachable()
         return sorted(heard)
 
-    def hear_burst(self):
+    def hear_burst(self, copies):
         """Have the peer send packets, and what the guest gets of them.
 
-        The last packet is one with another number; whatever was sent before
-        it has come in on both NICs by then.
+        The last packet is one without a number; on the NIC that it comes in
+        on, whatever was sent before it has come in by then.
         """
         own = str(self.port.v4.ip)
 
@@ -93,9 +96,9 @@ class DressingTestCase(base.GuestTestCase):
                 sending.sendto(b'%d' % number, to)
             sending.sendto(b'end', to)
             heard = []
-            while b'end' not in heard:
+            while heard.count(b'end') < copies:
                 heard.append(hearing.recv(16))
-        return [int(number) for number in heard[:-1]]
+        return [int(number) for number in heard if number != b'end']
 
 
 class ReplicatingNicTestCase(DressingTestCase):
@@ -114,10 +117,9 @@ class ReplicatingNicTestCase(DressingTestCase):
         with mock.patch.object(
                 ingress.Ingress, '_change', autospec=True,
                 side_effect=OSError(errno.EPROTONOSUPPORT, 'no nftables')):
-            heard = self.heard_while_dressing()
+            heard = self.heard_while_dressing(copies=2)
 
-        self.assertEqual(set(range(_BURST)), set(heard))
-        self.assertGreater(len(heard), _BURST)
+        self.assertEqual(sorted([*range(_BURST)] * 2), heard)
 
     def test_an_owner_flushes_all_tables(self):
         open_ = ingress.Ingress.open
