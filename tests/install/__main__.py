@@ -40,8 +40,20 @@ REPOSITORY = 'URL'
 CLONE = 'nova-vf-failover'
 
 
+# What "check" ends with where it has warned or something is missing; see
+# oslo.upgradecheck.
+WARNED, UNFIT = 1, 2
+
+
 class StepFailed(Exception):
-    """The message says which step, and what it said."""
+    """The message says which step.
+
+    :ivar code: what it has ended with
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Operator:
@@ -85,7 +97,7 @@ class Operator:
             if name not in ('PYTHONPATH', 'VIRTUAL_ENV')})
         if done.returncode:
             raise StepFailed(f'{" ".join(arguments)} has ended with '
-                             f'{done.returncode}.')
+                             f'{done.returncode}.', done.returncode)
 
 
 def main() -> int:
@@ -128,6 +140,8 @@ def _follow(version: int, console: consoles.Console) -> None:
     try:
         operator.type(page.commands('2. Is this host fit?'))
     except StepFailed as error:
+        if error.code not in (WARNED, UNFIT):
+            raise
         console.print(str(error), markup=False)
     console.rule('The agent')
     operator.type(page.commands('4. The agent, in images')[:1])
@@ -157,7 +171,7 @@ def _be_a_cloud(page: pages.Page, operator: Operator,
                      str(operator.nova / 'bin' / 'python'), '-m',
                      'tests.install.node', 'page')
     except StepFailed as error:
-        raise StepFailed(f'{error} Its log: {log}') from error
+        raise StepFailed(f'{error} Its log: {log}', error.code) from error
 
 
 if __name__ == '__main__':

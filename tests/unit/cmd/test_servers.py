@@ -149,6 +149,22 @@ class ListTestCase(ServersTestCase):
         self.assertIn('libvirt cannot be reached: no socket.', err)
         self.assertIn('Start libvirtd', err)
 
+    def test_libvirt_does_not_print_errors_itself(self):
+        handlers = []
+
+        def connect(uri):
+            self.assertEqual(1, len(handlers))
+            return self.connection
+
+        self.libvirt.registerErrorHandler = (
+            lambda handler, context: handlers.append(handler))
+        self.libvirt.openReadOnly = connect
+
+        _, _, err = self.run_command('list')
+
+        self.assertIsNone(handlers[0](None, ('no socket',)))
+        self.assertEqual('', err)
+
 
 class ShowTestCase(ServersTestCase):
 
