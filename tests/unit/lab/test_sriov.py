@@ -144,8 +144,10 @@ class AccessPortTestCase(base.BaseTestCase):
                          b'\x08\x00payload', self.trunk.recv(100))
 
     def test_what_comes_out_has_lost_it_and_others_do_not(self):
-        self.trunk.send(self.FRAME)
-        self.trunk.send(tagging.tagged(self.FRAME, 8))
+        # Bytes that would be the right tag, had it a tag, are in the first.
+        other = bytes(range(12)) + b'\x08\x00\x00\x07another'
+        self.trunk.send(other)
+        self.trunk.send(tagging.tagged(other, 8))
         # With a priority.
         self.trunk.send(tagging.tagged(self.FRAME, 5 << 13 | 7))
 
