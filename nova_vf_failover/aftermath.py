@@ -72,8 +72,8 @@ class Aftermath:
             'host': self._host, 'status': list(_ENDLESS),
             'migration_type': fields.MigrationType.LIVE_MIGRATION})
         return {migration.instance_uuid for migration in migrations
-                if self._rests_here(context, migration.instance_uuid)
-                and self._holds(context, migration)}
+                if self._holds(context, migration)
+                and self._rests_here(context, migration.instance_uuid)}
 
     def _rests_here(self, context: typing.Any, server: str) -> bool:
         try:
@@ -88,6 +88,8 @@ class Aftermath:
     def _holds(self, context: typing.Any,
                migration: objects.Migration) -> bool:
         """Whether Placement still has an allocation of a migration."""
+        if migration.uuid in self._settled:
+            return False
         holds = bool(self._compute.reportclient.get_allocs_for_consumer(
             context, migration.uuid)['allocations'])
         if not holds and migration.status in _SETTLED:

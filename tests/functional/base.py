@@ -41,6 +41,7 @@ from nova_vf_failover import conf
 from nova_vf_failover import journal
 from tests import api_paste
 from tests.functional import agreement
+from tests.functional import connections
 from tests.simulation import hosts
 from tests.simulation import neutron
 from tests.simulation import pci_devices
@@ -69,6 +70,7 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
 
     def setUp(self) -> None:
         conf.register_opts(CONF)
+        self.useFixture(connections.KeptConnections())
         super().setUp()
         self._stay_in_green_threads()
         # A test says when a host looks for what is unfinished.

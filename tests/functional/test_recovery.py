@@ -16,6 +16,7 @@
 from tests.functional import base  # isort: skip
 
 import threading
+from unittest import mock
 
 import ddt
 import fixtures
@@ -258,6 +259,26 @@ class AbandonedTestCase(CrashTestCase):
         self.assertWorld(self.server, 'alpha')
         self.migrate(self.server)
         self.assertWorld(self.server, 'beta')
+
+    def test_one_that_has_left_nothing_is_asked_for_once(self):
+        self.begin_migration(self.server)
+        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.api.delete_migration(
+            self.server['id'], self.migration()['id'])
+        self._wait_for_migration_status(self.server, ['cancelled'])
+        self._wait_for_server_parameter(
+            self.server, {'OS-EXT-STS:task_state': None})
+        placement = self.computes['alpha'].manager.reportclient
+
+        with mock.patch.object(
+                placement, 'get_allocs_for_consumer',
+                wraps=placement.get_allocs_for_consumer) as asked:
+            for _look in range(3):
+                self.recover('alpha')
+
+        uuid = self.migration()['uuid']
+        self.assertEqual(1, sum(
+            uuid in call.args for call in asked.call_args_list))
 
     def test_a_server_without_vfs_is_left_to_nova(self):
         self._delete_server(self.server)

@@ -180,6 +180,9 @@ class StatefulCloud(cloud.FaultyCloud):
                 service.service_ref.uuid, {'forced_down': False})
         self._start_server(server)
 
+    def ask_evacuation(self, server: dict[str, typing.Any]) -> None:
+        self.api.post_server_action(server['id'], {'evacuate': {}})
+
     def unshelve(self, server: dict[str, typing.Any]) -> None:
         """Have a server start anew wherever there is room."""
         self._unshelve_server(server)

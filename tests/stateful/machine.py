@@ -223,9 +223,11 @@ class Life(stateful.RuleBasedStateMachine):
         server = self._server(number)
         if server is None or not self._room_elsewhere(server):
             return
-        host = server.host or ''
-        if self._operate(number, 'evacuate', lambda it: (
-                self.cloud.evacuate(it, host)), see=False):
+        host = server.host
+        # One that is nowhere has no host that could be taken for dead.
+        evacuate = (self.cloud.ask_evacuation if host is None
+                    else lambda it: self.cloud.evacuate(it, host))
+        if self._operate(number, 'evacuate', evacuate, see=False):
             server.host = model.other(server.host)
             self._see('evacuate')
 
