@@ -237,6 +237,17 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         self.hosts.world.migrations.proceed.clear()
         self._ask_for_migration(server)
 
+    def hold_the_copy(self, server: dict[str, typing.Any]) -> None:
+        """Live migrate until the memory copy goes on, and hold it there."""
+        self.begin_migration(server)
+        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+
+    def finish(self, server: dict[str, typing.Any]) -> None:
+        """Have the held copies go on, and wait for this server's end."""
+        self.hosts.world.migrations.proceed.set()
+        self._wait_for_migration_status(server, ['completed'])
+        self._wait_for_state_change(server, 'ACTIVE')
+
     def _wait_for_migration_status(
         self, server: dict[str, typing.Any], expected_statuses: list[str],
     ) -> dict[str, typing.Any]:

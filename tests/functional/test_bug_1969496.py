@@ -37,10 +37,6 @@ class AvailabilityTestCase(base.FailoverTestCase):
         self.start_hosts(beta={'num_pfs': 2, 'num_vfs': 8})
         self.server = self.boot(self.add_port())
 
-    def hold_the_copy(self):
-        self.begin_migration(self.server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
-
     def assertAvailable(self, host=None):
         """Nothing is out of use but a VF on a host, and its PF."""
         self._run_periodics()
@@ -71,21 +67,19 @@ class AvailabilityTestCase(base.FailoverTestCase):
         self.assertAvailable('beta')
 
     def test_aborted(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         self.abort(self.server, 'running')
 
         self.assertAvailable('alpha')
 
     def test_vf_of_another_pf_was_taken(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         pci_tracker = self.computes['beta'].manager.rt.pci_tracker
         claimed, = [device.address for device in pci_tracker.pci_devs
                     if device.status == _Status.CLAIMED]
         pf = self.hosts.functions.pfs[claimed]
         self.plane('beta').links[pf].carrier = False
-        self.hosts.world.migrations.proceed.set()
-        self._wait_for_migration_status(self.server, ['completed'])
-        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.finish(self.server)
 
         self.assertAvailable('beta')
 

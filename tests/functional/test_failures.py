@@ -41,8 +41,7 @@ class UndoneTestCase(base.FailoverTestCase):
         self.assertWorld(self.server, 'alpha')
 
     def test_running_migration_is_aborted(self):
-        self.begin_migration(self.server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hold_the_copy(self.server)
 
         self.abort(self.server, 'running')
 
@@ -52,8 +51,7 @@ class UndoneTestCase(base.FailoverTestCase):
 
     def test_queued_migration_is_aborted(self):
         other = self._create_server(networks='none', host='alpha')
-        self.begin_migration(other)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hold_the_copy(other)
         self.begin_migration(self.server)
 
         self.abort(self.server, 'queued')
@@ -150,8 +148,7 @@ class ConductorLostTestCase(base.FailoverTestCase):
 
         self.useFixture(fixtures.MonkeyPatch(
             'nova_vf_failover.swap.Swap.failover', fail_over))
-        self.begin_migration(self.server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hold_the_copy(self.server)
 
         self.recover('alpha')
 

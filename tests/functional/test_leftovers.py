@@ -117,8 +117,7 @@ class LeftoversTestCase(base.FailoverTestCase):
         with fixtures.MonkeyPatch(
                 'nova.compute.manager.ComputeManager.'
                 '_do_pre_live_migration_from_source', lose_claim):
-            self.begin_migration(server)
-            self.assertTrue(self.hosts.world.migrations.running.wait(60))
+            self.hold_the_copy(server)
         self.hosts.world.migrations.proceed.set()
 
         self._wait_for_migration_status(server, ['completed'])
@@ -127,15 +126,12 @@ class LeftoversTestCase(base.FailoverTestCase):
 
     def test_the_standby_of_a_server_stays(self):
         server = self.boot(self.add_port('42'))
-        self.begin_migration(server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hold_the_copy(server)
         alive = self.plane_.snapshot()
         self.assertEqual(1, len(alive['macvtaps']))
 
         self.look(3)
 
         self.assertEqual(alive, self.plane_.snapshot())
-        self.hosts.world.migrations.proceed.set()
-        self._wait_for_migration_status(server, ['completed'])
-        self._wait_for_state_change(server, 'ACTIVE')
+        self.finish(server)
         self.assertWorld(server, 'beta')

@@ -54,15 +54,6 @@ class ReclaimTestCase(base.FailoverTestCase):
         # A call to a dead nova-compute is given up soon.
         self.flags(rpc_response_timeout=5, long_rpc_timeout=5)
 
-    def hold_the_copy(self):
-        self.begin_migration(self.server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
-
-    def finish(self):
-        self.hosts.world.migrations.proceed.set()
-        self._wait_for_migration_status(self.server, ['completed'])
-        self._wait_for_state_change(self.server, 'ACTIVE')
-
     def vfs(self, host, status):
         """The VFs of which the tracker says so."""
         return [device.address for device
@@ -108,11 +99,11 @@ class OtherVFTestCase(ReclaimTestCase):
 
     @ddt.data('gone', 'down', 'unplugged')
     def test_claimed_vf_is(self, how):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         first = self.claimed
         self.spoil(how, first)
 
-        self.finish()
+        self.finish(self.server)
 
         self.assertWorld(self.server, 'beta')
         self.assertNotEqual(first, self.bound)
@@ -121,11 +112,11 @@ class OtherVFTestCase(ReclaimTestCase):
             self.assertIn(first, self.vfs('beta', 'available'))
 
     def test_claimed_vf_is_in_another_domain(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         first = self.claimed
         self.spoil('busy', first)
 
-        self.finish()
+        self.finish(self.server)
 
         self.assertPorts(self.server, 'beta')
         self.assertNotEqual(first, self.bound)
@@ -133,10 +124,10 @@ class OtherVFTestCase(ReclaimTestCase):
                       self.stdlog.logger.output)
 
     def test_cache_and_instance_follow(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         self.spoil('gone', self.claimed)
 
-        self.finish()
+        self.finish(self.server)
 
         instance = objects.Instance.get_by_uuid(
             self.ctxt, self.server['id'],
@@ -147,16 +138,16 @@ class OtherVFTestCase(ReclaimTestCase):
         self.assertEqual(self.bound, device.address)
 
     def test_and_it_can_go_on_from_there(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         self.spoil('gone', self.claimed)
-        self.finish()
+        self.finish(self.server)
 
         self.migrate(self.server)
 
         self.assertWorld(self.server, 'alpha')
 
     def test_on_the_source_after_an_abort(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         first = self.bound
         self.hosts.lose_vf('alpha', first)
 
@@ -169,11 +160,11 @@ class OtherVFTestCase(ReclaimTestCase):
         self._delete_server(self.server)
         self.ports.clear()
         self.server = self.boot(self.add_port(), self.add_port('43'))
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         lost, kept = self.vfs('beta', fields.PciDeviceStatus.CLAIMED)
         self.spoil('gone', lost)
 
-        self.finish()
+        self.finish(self.server)
 
         self.assertWorld(self.server, 'beta')
         self.assertIn(kept, self.vfs('beta', 'allocated'))
@@ -181,11 +172,11 @@ class OtherVFTestCase(ReclaimTestCase):
     def test_allocations_of_placement_stay(self):
         self.flags(report_in_placement=True, group='pci')
         self._run_periodics()
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         before = self._get_allocations_by_server_uuid(self.server['id'])
         self.spoil('down', self.claimed)
 
-        self.finish()
+        self.finish(self.server)
 
         self.assertWorld(self.server, 'beta')
         self.assertEqual(
@@ -197,7 +188,7 @@ class OtherVFTestCase(ReclaimTestCase):
     def test_vf_that_cannot_be_attached_twice(self):
         plane = self.plane('beta')
         assign_vf = plane.assign_vf
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         first = self.claimed
 
         def refuse(guest, nic):
@@ -207,7 +198,7 @@ class OtherVFTestCase(ReclaimTestCase):
             assign_vf(guest, nic)
 
         plane.assign_vf = refuse
-        self.finish()
+        self.finish(self.server)
         self.assertWorld(self.server, 'beta', base.STANDBY)
         self.assertEqual(first, self.bound)
 
@@ -223,7 +214,7 @@ class OtherVFTestCase(ReclaimTestCase):
         'allocate_pci_devices_for_instance')
     def test_nova_compute_ends_in(self, method):
         crashes.skip_where_nova_loses_the_server(self)
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         self.spoil('gone', self.claimed)
         died = threading.Event()
         begun = threading.Event()
@@ -254,12 +245,12 @@ class NoOtherVFTestCase(ReclaimTestCase):
     VFS = {'num_vfs': 1}
 
     def test_is_degraded_until_there_is_one(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
         address = self.claimed
         name = self.pf(address)
         del self.hosts.functions.pfs[address]
 
-        self.finish()
+        self.finish(self.server)
 
         self.assertEqual(['direct'], [
             nic.kind for nic in self.domain('beta', self.server).nics()])

@@ -238,8 +238,7 @@ class AbandonedTestCase(CrashTestCase):
 
     def test_the_source_was_stopped_while_it_was_queued(self):
         other = self._create_server(networks='none', host='alpha')
-        self.begin_migration(other)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hold_the_copy(other)
         self.begin_migration(self.server)
         self._wait_for_migration_status(self.server, ['queued'])
 
@@ -261,8 +260,7 @@ class AbandonedTestCase(CrashTestCase):
         self.assertWorld(self.server, 'beta')
 
     def test_one_that_has_left_nothing_is_asked_for_once(self):
-        self.begin_migration(self.server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
+        self.hold_the_copy(self.server)
         self.api.delete_migration(
             self.server['id'], self.migration()['id'])
         self._wait_for_migration_status(self.server, ['cancelled'])

@@ -86,9 +86,7 @@ class PlaceholderTestCase(SteeringTestCase):
             self.hears('primary'), self.hears('standby')))
 
         self.hosts.world.answers.set()
-        self.hosts.world.migrations.proceed.set()
-        self._wait_for_migration_status(self.server, ['completed'])
-        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.finish(self.server)
         self.assertWorld(self.server, 'beta')
         self.assertEqual(['assign_vf', 'set_vf_mac', 'return_vf'],
                          self.calls())
@@ -212,15 +210,9 @@ class RefusingTestCase(SteeringTestCase):
 
     MODE = paper.REFUSING
 
-    def hold_the_copy(self):
-        self.begin_migration(self.server)
-        self.assertTrue(self.hosts.world.migrations.running.wait(60))
-
-    def finish(self):
-        self.hosts.world.migrations.proceed.set()
-        self._wait_for_migration_status(self.server, ['completed'])
-        self._wait_for_state_change(self.server, 'ACTIVE')
-        self.assertWorld(self.server, 'beta')
+    def finish(self, server):
+        super().finish(server)
+        self.assertWorld(server, 'beta')
 
 
 class RefilterTestCase(RefusingTestCase):
@@ -228,21 +220,21 @@ class RefilterTestCase(RefusingTestCase):
     STEERING = 'refilter'
 
     def test_filter_is_asked_for_when_the_vf_has_left(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
 
         self.assertTrue(self.hears('standby'))
         self.assertEqual(['assign_vf', 'return_vf', 'renew_filter'],
                          self.calls())
-        self.finish()
+        self.finish(self.server)
 
     def test_refused_once_more(self):
         self.refuse('renew_filter')
 
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
 
         self.assertFalse(self.hears('standby'))
         self.assertIn('down, then up', self.stdlog.logger.output)
-        self.finish()
+        self.finish(self.server)
 
 
 class NoRefilterTestCase(RefusingTestCase):
@@ -250,10 +242,10 @@ class NoRefilterTestCase(RefusingTestCase):
     STEERING = 'none'
 
     def test_standby_hears_nothing_during_the_copy(self):
-        self.hold_the_copy()
+        self.hold_the_copy(self.server)
 
         self.assertFalse(self.hears('standby'))
-        self.finish()
+        self.finish(self.server)
 
 
 class AutoTestCase(SteeringTestCase):
