@@ -85,6 +85,7 @@ class Life(stateful.RuleBasedStateMachine):
     def _boot(self, vlans: list[str | None]) -> None:
         hosts = self.model.roomy(len(vlans))
         if hosts:
+            self._renew()
             self.model.servers.append(self.cloud.create(vlans, hosts[-1]))
             self._see('boot')
 
@@ -110,7 +111,7 @@ class Life(stateful.RuleBasedStateMachine):
         self._live_migrate(number, 'force complete', self.cloud.force)
 
     @stateful.rule(number=_any)
-    def abort(self, number: int) -> None:
+    def cancel(self, number: int) -> None:
         self._live_migrate(number, 'abort', self.cloud.cancel, stays=True)
 
     @stateful.rule(number=_any)
@@ -123,7 +124,7 @@ class Life(stateful.RuleBasedStateMachine):
 
         def lose(_: dict[str, typing.Any]) -> None:
             self.cloud.lose_claimed_vf(goal)
-            self.model.vfs[goal] -= 1
+            self.model.lose_vf(goal)
 
         self._live_migrate(number, 'live migrate, a claimed VF goes', lose)
 
@@ -190,6 +191,7 @@ class Life(stateful.RuleBasedStateMachine):
         if (server is None or len(server.ports) == MOST_PORTS
                 or server.host and not self.model.free(server.host)):
             return
+        self._renew()
         port = self.cloud.add_port(vlan)
         if self._operate(number, 'attach', lambda it: (
                 self.cloud._attach_interface(it, port['id'])), see=False):
@@ -212,6 +214,7 @@ class Life(stateful.RuleBasedStateMachine):
         server = self._server(number)
         if server is None or not self._room_elsewhere(server):
             return
+        self._renew()
         if self._operate(number, 'cold migrate', lambda it: (
                 self.cloud.cold_migrate(it, confirm)), see=False):
             if confirm:
@@ -223,6 +226,7 @@ class Life(stateful.RuleBasedStateMachine):
         server = self._server(number)
         if server is None or not self._room_elsewhere(server):
             return
+        self._renew()
         host = server.host
         # One that is nowhere has no host that could be taken for dead.
         evacuate = (self.cloud.ask_evacuation if host is None
@@ -247,6 +251,7 @@ class Life(stateful.RuleBasedStateMachine):
         server = self._server(number)
         if server is None or not self.model.roomy(len(server.ports)):
             return
+        self._renew()
         if self._operate(number, 'unshelve', self.cloud.unshelve,
                          model.ACTIVE, see=False):
             server.host = self.cloud.host(server)
@@ -256,14 +261,14 @@ class Life(stateful.RuleBasedStateMachine):
 
     @stateful.rule(host=strategies.sampled_from(model.HOSTS))
     def restart(self, host: str) -> None:
-        self.cloud.restart_host(host)
+        self._restart(host)
         self._see('restart of nova-compute')
 
     @stateful.rule(host=strategies.sampled_from(model.HOSTS))
     def lose_vf(self, host: str) -> None:
         if self.model.vfs[host] > FEWEST_VFS and self.model.free(host):
             self.cloud.lose_free_vf(host)
-            self.model.vfs[host] -= 1
+            self.model.lose_vf(host)
             self._see('a free VF goes')
 
     @stateful.rule(number=_any, mood=strategies.sampled_from(cloud.MOODS))
@@ -293,6 +298,20 @@ class Life(stateful.RuleBasedStateMachine):
         server.well = mood is paper_agent.Mood.GOOD
 
     # -- how it is done -------------------------------------------------------
+
+    def _restart(self, host: str) -> None:
+        self.cloud.restart_host(host)
+        self.model.stale.discard(host)
+
+    def _renew(self) -> None:
+        """Have Nova hear of lost VFs, so that it gives them to no new guest.
+
+        It looks for them when it starts, and never again
+        (nova/compute/resource_tracker.py, ``_setup_pci_tracker``). Those that
+        it has for a live migration are this plugin's to replace.
+        """
+        for host in sorted(self.model.stale):
+            self._restart(host)
 
     def _server(self, number: int) -> model.Server | None:
         there = self.model.servers

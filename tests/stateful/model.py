@@ -63,11 +63,17 @@ class Model:
     """All servers and hosts.
 
     :param vfs: of each host
+    :ivar stale: hosts that have lost VFs of which Nova does not know
     """
 
     def __init__(self, vfs: int) -> None:
         self.servers: list[Server] = []
         self.vfs = dict.fromkeys(HOSTS, vfs)
+        self.stale: set[str] = set()
+
+    def lose_vf(self, host: str) -> None:
+        self.vfs[host] -= 1
+        self.stale.add(host)
 
     def free(self, host: str) -> int:
         """The VFs of a host that no server has."""
