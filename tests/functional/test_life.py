@@ -25,7 +25,8 @@ _SEQUENCES, _STEPS, _SEED = 2, 8, 5
 class LifeTestCase(base.BaseTestCase):
 
     def test_all_is_as_it_must_be_after_each_step(self):
-        results = campaign.run(_SEQUENCES, _STEPS, _SEED, False, lambda: None)
+        results = campaign.Results(_SEED)
+        campaign.run(results, _SEQUENCES, _STEPS, False, lambda: None)
 
         self.assertEqual('', results.violation)
         self.assertEqual(_SEQUENCES, results.sequences)
@@ -35,7 +36,8 @@ class LifeTestCase(base.BaseTestCase):
         self.useFixture(fixtures.MockPatch(
             'nova_vf_failover.domain.Domain.detach_standby'))
 
-        results = campaign.run(_SEQUENCES, _STEPS, _SEED, False, lambda: None)
+        results = campaign.Results(_SEED)
+        campaign.run(results, _SEQUENCES, _STEPS, False, lambda: None)
 
         self.assertIn('is not in the journal', results.violation)
         self.assertIn('state.first(', results.violation)

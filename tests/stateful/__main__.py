@@ -22,6 +22,7 @@ from tests.stateful import campaign  # isort: skip
 import argparse
 import json
 import random
+import signal
 import sys
 
 from rich import console
@@ -35,6 +36,7 @@ def main() -> int:
     # Nova's tests have it write into a log that nobody reads.
     sys.excepthook = sys.__excepthook__
     arguments = _arguments()
+    results = campaign.Results(arguments.seed)
     screen = console.Console(width=None if sys.stdout.isatty() else 100)
     with progress.Progress(
             progress.TextColumn('{task.description}'), progress.BarColumn(),
@@ -42,9 +44,12 @@ def main() -> int:
             progress.TimeRemainingColumn(), console=screen) as bar:
         task = bar.add_task(
             'steps', total=arguments.sequences * arguments.steps)
-        results = campaign.run(
-            arguments.sequences, arguments.steps, arguments.seed,
-            arguments.shrink, lambda: bar.advance(task))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            campaign.run(results, arguments.sequences, arguments.steps,
+                         arguments.shrink, lambda: bar.advance(task))
+        except KeyboardInterrupt:
+            screen.print('Interrupted; this is what there is so far.')
     document = results.document()
     table.show(screen, document)
     if arguments.json:

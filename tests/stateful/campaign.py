@@ -19,6 +19,7 @@ import collections
 from collections.abc import Callable
 from collections.abc import Iterator
 import dataclasses
+import sys
 import time
 import typing
 
@@ -30,6 +31,7 @@ from hypothesis import stateful
 class Results:
     """What was done, and what was wrong.
 
+    :ivar sequences: those that have come to their end
     :ivar steps: how often each was done
     :ivar violation: what was wrong and the sequence that led to it, or
         nothing
@@ -53,19 +55,20 @@ class Results:
             'violation': self.violation}
 
 
-def run(sequences: int, steps: int, seed: int, shrink: bool,
-        told: Callable[[], None]) -> Results:
+def run(results: Results, sequences: int, steps: int, shrink: bool,
+        told: Callable[[], None]) -> None:
     """Do so many sequences of so many steps at most.
 
+    :param results: of its seed, to write into
     :param told: called after each step
     """
-    results = Results(seed)
 
     class Life(machine.Life):
 
         def teardown(self) -> None:
-            results.sequences += 1
+            broken = sys.exc_info()[0] is not None
             super().teardown()
+            results.sequences += not broken
 
         @staticmethod
         def told(step: str) -> None:
@@ -78,7 +81,7 @@ def run(sequences: int, steps: int, seed: int, shrink: bool,
     began = time.monotonic()
     try:
         stateful.run_state_machine_as_test(
-            hypothesis.seed(seed)(Life), settings=hypothesis.settings(
+            hypothesis.seed(results.seed)(Life), settings=hypothesis.settings(
                 max_examples=sequences, stateful_step_count=steps,
                 deadline=None, database=None, phases=phases,
                 report_multiple_bugs=False,
@@ -86,8 +89,8 @@ def run(sequences: int, steps: int, seed: int, shrink: bool,
     except Exception as error:
         # Whatever a step or the cloud has raised is what was looked for.
         results.violation = '\n'.join(_told(error))
-    results.seconds = time.monotonic() - began
-    return results
+    finally:
+        results.seconds = time.monotonic() - began
 
 
 def _told(error: BaseException) -> Iterator[str]:

@@ -111,7 +111,7 @@ class Life(stateful.RuleBasedStateMachine):
         self._live_migrate(number, 'force complete', self.cloud.force)
 
     @stateful.rule(number=_any)
-    def cancel(self, number: int) -> None:
+    def abort(self, number: int) -> None:
         self._live_migrate(number, 'abort', self.cloud.cancel, stays=True)
 
     @stateful.rule(number=_any)
