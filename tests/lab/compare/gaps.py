@@ -66,6 +66,11 @@ class Way:
         """The sum of the gaps, as far as they lie in a span of time."""
         return sum(gap.within(start, end) for gap in self.gaps)
 
+    def longest(self, start: float, end: float) -> float:
+        """The longest gap, as far as it lies in a span of time."""
+        return max((gap.within(start, end) for gap in self.gaps),
+                   default=0.0)
+
     @property
     def idle(self) -> float:
         return sum(gap.idle for gap in self.gaps)
@@ -142,6 +147,12 @@ class Stream:
     def stall(self) -> float:
         """The longest time without progress."""
         return _longest(self.progress)
+
+    def stall_within(self, start: float, end: float) -> float:
+        """The longest one, as far as it lies in a span of time."""
+        return max((Gap(sooner, later).within(start, end)
+                    for sooner, later in itertools.pairwise(self.progress)),
+                   default=0.0)
 
 
 def stream(samples: array.array, start: float, end: float) -> Stream:
