@@ -31,7 +31,9 @@ echo function_graph > current_tracer
 echo 1 > tracing_on
 """
 _TAKE = 'cd /sys/kernel/tracing && cat trace && echo > trace'
-_CALL = re.compile(rf'([\d.]+) us +\|  {FUNCTION}\b')
+# One in which something else was traced, or that has changed its processor,
+# has its time at its closing brace.
+_CALL = re.compile(rf'([\d.]+) us +\|  (?:{FUNCTION}\b|}})')
 
 
 class Pinning:
