@@ -24,6 +24,9 @@ from tests.lab.compare import gaps
 TITLES = {'virtio': 'virtio alone', 'vf_failover': 'nova_vf_failover',
           'net_failover': 'net_failover', 'native': 'plain Nova'}
 
+# Headings of what is no number.
+_NAMES = ('scheme', 'direction', 'memory', 'standby')
+
 
 def interruptions(rounds: comparison.Rounds) -> tables.Table:
     """Each phase, in each direction."""
@@ -74,7 +77,7 @@ def empty(title: str, headings: Sequence[str]) -> tables.Table:
     """A table without a row."""
     table = tables.Table(title=title, title_justify='left')
     for heading in headings:
-        left = heading in ('scheme', 'direction')
+        left = heading in _NAMES
         table.add_column(heading, justify='left' if left else 'right',
                          no_wrap=left)
     return table

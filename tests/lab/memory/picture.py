@@ -37,8 +37,11 @@ def draw(path: str, done: table.Done) -> None:
     matplotlib.rcParams['svg.fonttype'] = 'none'
     canvas = figure.Figure(figsize=(11, 0.4 * len(done) + 2),
                            layout='constrained')
-    for axis, step in zip(canvas.subplots(1, 2, sharey=True), _STEPS):
+    axes = canvas.subplots(1, 2, sharey=True)
+    for axis, step in zip(axes, _STEPS):
         _draw_step(axis, step, done)
+    canvas.legend(*axes[0].get_legend_handles_labels(), ncols=len(_BARS),
+                  loc='outside lower center', frameon=False)
     canvas.savefig(path, format='svg', metadata={'Date': None})
 
 
@@ -57,4 +60,3 @@ def _draw_step(axis: typing.Any, step: str, done: table.Done) -> None:
     axis.set_yticks(range(len(done)), [its.title for its in done])
     if not axis.yaxis_inverted():
         axis.invert_yaxis()
-    axis.legend(loc='lower right', frameon=False, fontsize=8)
