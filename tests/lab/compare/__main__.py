@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import sys
-import time
 import typing
 
 from rich import console as consoles
@@ -30,54 +29,32 @@ from tests.lab.compare import picture
 from tests.lab.compare import recipe
 from tests.lab.compare import schemes
 from tests.lab.compare import table
-from tests.lab.compare import traffic
-from tests.lab import conversation
 from tests.lab import errors
 from tests.lab import image as images
 from tests.lab import machine
 
 _TOOLS = {'ip': 'makes networks', 'bridge': 'makes networks',
           'setpriv': 'ends what the lab has started'}
-# Of what is no terminal: room for the tables.
-_WIDTH = 118
 
 
 def main() -> int:
-    """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
-    (it was interrupted).
-    """
-    arguments = command.parser(
+    """The exit code, see :func:`tests.lab.command.run`."""
+    parser = command.parser(
         'lab-compare', 'Live migrates emulated guests in four ways, again and '
-        'again, and measures what their traffic notices.',
-        [kind.name for kind in schemes.EVERY], rounds=5).parse_args()
-    console = consoles.Console(
-        width=None if sys.stdout.isatty() else _WIDTH)
-    command.interrupt_when_ended()
-    start = time.monotonic()
-
-    def say(what: str) -> None:
-        console.print(f'{time.monotonic() - start:6.0f} s  {what}',
-                      markup=False, highlight=False)
-
+        'again, and measures what their traffic notices.', rounds=5)
+    command.add_choice(parser, '--schemes',
+                       [kind.name for kind in schemes.EVERY])
+    arguments = parser.parse_args()
     kinds = [kind for kind in schemes.EVERY
              if kind.name in arguments.schemes]
-    try:
+
+    def work(console: consoles.Console, say: command.Say) -> None:
         _check(len(kinds))
         image = images.get(recipe.RECIPE, recipe.CACHE, say)
         rounds = comparison.run(image, kinds, arguments.rounds, say)
-    except errors.LabError as error:
-        console.print(str(error), markup=False)
-        return 2
-    except (AssertionError, OSError, traffic.NoTraffic,
-            conversation.Refusal) as error:
-        console.print(f'{type(error).__name__}: {error}', markup=False)
-        return 1
-    except KeyboardInterrupt:
-        console.print('Interrupted; what was there is removed.')
-        return 130
-    _show(console, rounds, arguments)
-    say('done')
-    return 0
+        _show(console, rounds, arguments)
+
+    return command.run(work)
 
 
 def _check(guests: int) -> None:

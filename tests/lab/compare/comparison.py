@@ -106,6 +106,8 @@ def _scheme(done: Sequence[gaps.Round],
         'lost': [sum(way.lost for way in its.ways) for its in done],
         'duplicated': [sum(way.duplicated for way in its.ways)
                        for its in done],
+        'duplicated_in': {phase: [its.duplicated(phase) for its in done]
+                          for phase in gaps.PHASES},
         'tcp_stall_ms': [1000 * its.stream.stall for its in done],
         'tcp_retransmissions': [its.stream.again for its in done]}
     if floor:

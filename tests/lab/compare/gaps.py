@@ -54,17 +54,30 @@ class Way:
 
     :ivar moments: when each number that got through did, in order
     :ivar lost: numbers between the first and the last that did not
-    :ivar duplicated: how many came once more
+    :ivar again: when each that came once more did
     """
 
     moments: Sequence[float]
     gaps: Sequence[Gap]
     lost: int
-    duplicated: int
+    again: Sequence[float]
+
+    @property
+    def duplicated(self) -> int:
+        """How many came once more."""
+        return len(self.again)
+
+    def duplicated_within(self, start: float, end: float) -> int:
+        return sum(start <= at < end for at in self.again)
 
     def interruption(self, start: float, end: float) -> float:
         """The sum of the gaps, as far as they lie in a span of time."""
         return sum(gap.within(start, end) for gap in self.gaps)
+
+    def longest(self, start: float, end: float) -> float:
+        """The longest gap, as far as it lies in a span of time."""
+        return max((gap.within(start, end) for gap in self.gaps),
+                   default=0.0)
 
     @property
     def idle(self) -> float:
@@ -90,8 +103,8 @@ def inwards(sent: Sequence[float], received: Sequence[int], start: float,
     found = [Gap(sent[one], sent[next_]) for one, next_
              in itertools.pairwise(numbers)
              if next_ > one + 1 and sent[next_] - sent[one] > threshold]
-    return Way([sent[number] for number in numbers], found,
-               *_count(numbers, counted))
+    return Way([sent[number] for number in numbers], found, _lost(numbers),
+               _again((number, sent[number]) for number in counted))
 
 
 def outwards(arrivals: Iterable[tuple[int, float]], sent: Sequence[float],
@@ -107,8 +120,9 @@ def outwards(arrivals: Iterable[tuple[int, float]], sent: Sequence[float],
     found = [Gap(sooner, later, _idle(sent, before, after, threshold))
              for (before, sooner), (after, later)
              in itertools.pairwise(counted) if later - sooner > threshold]
-    numbers = [number for number, _ in counted]
-    return Way(moments, found, *_count(sorted(set(numbers)), numbers))
+    return Way(moments, found,
+               _lost(sorted({number for number, _ in counted})),
+               _again(counted))
 
 
 def _idle(sent: Sequence[float], before: int, after: int,
@@ -118,13 +132,20 @@ def _idle(sent: Sequence[float], before: int, after: int,
     return pause if pause > threshold else 0.0
 
 
-def _count(numbers: Sequence[int],
-           counted: Sequence[int]) -> tuple[int, int]:
-    """How many were lost, and how many came once more."""
-    if not numbers:
-        return 0, 0
-    return (numbers[-1] - numbers[0] + 1 - len(numbers),
-            len(counted) - len(numbers))
+def _lost(numbers: Sequence[int]) -> int:
+    """How many are missing between the first and the last."""
+    return numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
+
+
+def _again(arrivals: Iterable[tuple[int, float]]) -> list[float]:
+    """The moment of each that had come before."""
+    seen = set()
+    moments = []
+    for number, at in arrivals:
+        if number in seen:
+            moments.append(at)
+        seen.add(number)
+    return moments
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +163,12 @@ class Stream:
     def stall(self) -> float:
         """The longest time without progress."""
         return _longest(self.progress)
+
+    def stall_within(self, start: float, end: float) -> float:
+        """The longest one, as far as it lies in a span of time."""
+        return max((Gap(sooner, later).within(start, end)
+                    for sooner, later in itertools.pairwise(self.progress)),
+                   default=0.0)
 
 
 def stream(samples: array.array, start: float, end: float) -> Stream:
@@ -201,6 +228,11 @@ class Round:
         inside, outside = (1000 * way.interruption(start, end)
                            for way in self.ways)
         return inside, outside
+
+    def duplicated(self, phase: str) -> int:
+        """How many came twice in it, both directions together."""
+        span = self.phases.get(phase, (0.0, 0.0))
+        return sum(way.duplicated_within(*span) for way in self.ways)
 
 
 def ratios(rounds: Sequence[Round], floor: Sequence[Round]) -> list[float]:

@@ -24,27 +24,30 @@ from tests.lab.compare import gaps
 TITLES = {'virtio': 'virtio alone', 'vf_failover': 'nova_vf_failover',
           'net_failover': 'net_failover', 'native': 'plain Nova'}
 
+# Headings of what is no number.
+_NAMES = ('scheme', 'direction', 'memory', 'standby')
+
 
 def interruptions(rounds: comparison.Rounds) -> tables.Table:
     """Each phase, in each direction."""
-    table = _table('Sum of the gaps of a round: median (least-most), ms',
-                   ['scheme', 'direction', *gaps.PHASES, 'all', 'guest idle'])
+    table = empty('Sum of the gaps of a round: median (least-most), ms',
+                  ['scheme', 'direction', *gaps.PHASES, 'all', 'guest idle'])
     for name, done in rounds.items():
         for index, way in enumerate(('to the guest', 'from the guest')):
             table.add_row(
                 '' if index else TITLES[name], way,
-                *(_spread([its.interruptions(phase)[index] for its in done])
+                *(spread([its.interruptions(phase)[index] for its in done])
                   if phase in done[0].phases else ''
                   for phase in gaps.PHASES),
-                _spread([its.interruptions()[index] for its in done]),
-                _spread([1000 * its.outwards.idle for its in done])
+                spread([its.interruptions()[index] for its in done]),
+                spread([1000 * its.outwards.idle for its in done])
                 if index else '')
     return table
 
 
 def traffic(document: comparison.Document) -> tables.Table:
     """What else happened, and the ratio to the floor."""
-    table = _table('Median (least-most) of a round', [
+    table = empty('Median (least-most) of a round', [
         'scheme', 'times virtio alone', 'lost', 'twice', 'TCP stall, ms',
         'TCP segments again'])
     for name, figures in document['schemes'].items():
@@ -53,7 +56,7 @@ def traffic(document: comparison.Document) -> tables.Table:
             TITLES[name],
             '{median:.2f} ({min:.2f}-{max:.2f})'.format(**ratio)
             if ratio else '',
-            *(_spread(figures[key]) for key in (
+            *(spread(figures[key]) for key in (
                 'lost', 'duplicated', 'tcp_stall_ms',
                 'tcp_retransmissions')))
     return table
@@ -61,24 +64,28 @@ def traffic(document: comparison.Document) -> tables.Table:
 
 def quiet(rounds: comparison.Rounds) -> tables.Table:
     """What the threshold is held against."""
-    table = _table('Longest pause in the two seconds before a move, ms', [
+    table = empty('Longest pause in the two seconds before a move, ms', [
         'scheme', 'to the guest', 'from the guest', 'TCP'])
     for name, done in rounds.items():
         table.add_row(TITLES[name], *(
-            _spread([1000 * pause for pause in pauses]) for pauses
+            spread([1000 * pause for pause in pauses]) for pauses
             in zip(*(dataclasses.astuple(its.quiet) for its in done))))
     return table
 
 
-def _table(title: str, headings: Sequence[str]) -> tables.Table:
+def empty(title: str, headings: Sequence[str]) -> tables.Table:
+    """A table without a row."""
     table = tables.Table(title=title, title_justify='left')
     for heading in headings:
-        left = heading in ('scheme', 'direction')
+        left = heading in _NAMES
         table.add_column(heading, justify='left' if left else 'right',
                          no_wrap=left)
     return table
 
 
-def _spread(values: Sequence[float]) -> str:
+def spread(values: Sequence[float]) -> str:
+    """Median, least and most, or what there is if it is one."""
+    if len(values) == 1:
+        return f'{values[0]:.0f}'
     return '{median:.0f} ({min:.0f}-{max:.0f})'.format(
         **gaps.spread(values))

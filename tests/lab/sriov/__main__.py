@@ -14,10 +14,7 @@
 
 import contextlib
 import json
-import os
 import sys
-import time
-import traceback
 import typing
 
 from rich import console as consoles
@@ -27,68 +24,40 @@ from tests.lab.compare import comparison
 from tests.lab.compare import picture
 from tests.lab.compare import recipe as compare
 from tests.lab.compare import table
-from tests.lab.compare import traffic
-from tests.lab import conversation
-from tests.lab import errors
 from tests.lab import image as images
 from tests.lab.sriov import fabric
-from tests.lab.sriov import host
+from tests.lab.sriov import host as hosts
 from tests.lab.sriov import pair
 from tests.lab.sriov import recipe
 from tests.lab.sriov import schemes
 from tests.simulation.fabric import namespace
 
-Say = typing.Callable[[str], None]
-
-_FAILURES = (AssertionError, OSError, traffic.NoTraffic,
-             conversation.Refusal, host.DeskError)
-# Of what is no terminal: room for the tables.
-_WIDTH = 118
-
 
 def main() -> int:
-    """The exit code: 0, 1 (a move failed), 2 (it cannot be run here) or 130
-    (it was interrupted).
-    """
+    """The exit code, see :func:`tests.lab.command.run`."""
     parser = command.parser(
         'lab-sriov', 'Live migrates guests with a VF between two nested hosts '
-        'in four ways, and measures what their traffic notices.',
-        [kind.name for kind in schemes.EVERY], rounds=1)
+        'in four ways, and measures what their traffic notices.', rounds=1)
+    command.add_choice(parser, '--schemes',
+                       [kind.name for kind in schemes.EVERY])
     parser.add_argument('--vlan', type=int, default=0, metavar='ID',
                         choices=range(4095),
                         help='of the guests\' network; default: none')
     arguments = parser.parse_args()
-    console = consoles.Console(
-        width=None if sys.stdout.isatty() else _WIDTH)
-    command.interrupt_when_ended()
-    start = time.monotonic()
 
-    def say(what: str) -> None:
-        console.print(f'{time.monotonic() - start:6.0f} s  {what}',
-                      markup=False, highlight=False)
-
-    try:
+    def work(console: consoles.Console, say: command.Say) -> None:
         pair.check()
-        _warn_if_busy(say)
+        hosts.warn_if_busy(say)
         image = images.get(recipe.RECIPE, compare.CACHE, say)
         with contextlib.ExitStack() as stack:
             _run(stack, image, arguments, console, say)
-    except errors.LabError as error:
-        console.print(str(error), markup=False)
-        return 2
-    except _FAILURES as error:
-        console.print(f'{type(error).__name__}: {error}', markup=False)
-        traceback.print_exc()
-        return 1
-    except KeyboardInterrupt:
-        console.print('Interrupted; what was there is removed.')
-        return 130
-    say('done')
-    return 0
+
+    return command.run(work, [hosts.DeskError])
 
 
 def _run(stack: contextlib.ExitStack, image: images.Image,
-         arguments: typing.Any, console: consoles.Console, say: Say) -> None:
+         arguments: typing.Any, console: consoles.Console,
+         say: command.Say) -> None:
     namespace.sweep()
     net = stack.enter_context(fabric.Fabric(arguments.vlan))
     both = pair.start(stack, net, image, schemes.seed(), say)
@@ -109,19 +78,6 @@ def _run(stack: contextlib.ExitStack, image: images.Image,
             # A later round may fail, and this took long.
             _write(rounds, arguments)
     _show(console, rounds)
-
-
-def _warn_if_busy(say: Say) -> None:
-    """Each host wants a processor of its own.
-
-    With a fiftieth of one, kernels find their timers dead and systemd gives
-    up before it has begun.
-    """
-    load, processors = os.getloadavg()[0], os.cpu_count() or 1
-    if load > processors:
-        say(f'This machine has other work (a load of {load:.0f} on '
-            f'{processors} processors): the hosts may not come up, and what '
-            'is measured is what they were left.')
 
 
 def _write(rounds: comparison.Rounds, arguments: typing.Any) -> None:

@@ -49,6 +49,7 @@ _XML = """
   <name>{name}</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>{megabytes}</memory>
+  {backing}
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='pc-q35-10.0'>hvm</type>
@@ -176,32 +177,44 @@ class Agent(conversation.GuestAgent):
 class Guest:
     """One guest.
 
-    :param both: the hosts; it starts on the first one
+    :param both: the hosts; it starts on the first one, and if there is no
+        other it stays there
     :param nics: its NICs, as XML
+    :param backing: of its memory, as XML
     :ivar host: where it is
     """
 
     def __init__(self, name: str, port: Port, both: tuple[hosts.Host, ...],
-                 nics: str) -> None:
+                 nics: str, megabytes: int = MEGABYTES,
+                 backing: str = '') -> None:
         self.name = name
         self.port = port
-        self.host, self.other = both
+        self.host, self.other = both[0], both[-1]
         self.agent = Agent(self)
         self._nics = nics
+        self._megabytes = megabytes
+        self._backing = backing
 
     def boot(self) -> None:
         """Until its QEMU guest agent answers."""
         initramfs = f'/run/{self.name}.initramfs'
-        for host in (self.host, self.other):
+        for host in {self.host, self.other}:
             host.machine.guest.output(
                 'sh', '-c', f'cat {recipe.INITRAMFS} {recipe.GUESTS}/'
                 f'{self.name} > {initramfs}')
         self.host.call('start', xml=_XML.format(
-            name=self.name, uuid=self.port.server, megabytes=MEGABYTES,
+            name=self.name, uuid=self.port.server,
+            megabytes=self._megabytes, backing=self._backing,
             kernel=recipe.KERNEL, initramfs=initramfs, words=_WORDS,
             ports="<controller type='pci' model='pcie-root-port'/>"
             * _ROOT_PORTS, nics=self._nics))
         self.await_answer()
+
+    def await_address(self) -> None:
+        """:raises TimeoutError: it is not on its network"""
+        self.await_true(
+            'The guest has its address',
+            f'ip -4 -br address show | grep -q "UP .*{self.port.address}"')
 
     def await_answer(self) -> None:
         """:raises TimeoutError: its QEMU guest agent does not answer"""
@@ -236,6 +249,10 @@ class Guest:
     def tell(self, command: str) -> typing.Any:
         """Have the host where it is do something with its port."""
         return self.host.call(command, port=self.port.arguments())
+
+    def end(self) -> None:
+        """Power it off, at once."""
+        self.host.call('end', server=self.port.server)
 
     def suspend(self) -> None:
         """Let it take no time from others."""

@@ -12,7 +12,9 @@
 
 """A nested host: a virtual machine that is a compute host."""
 
+from collections.abc import Callable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import configparser
 import json
 import os
@@ -67,6 +69,29 @@ _FILES = {
         f'ExecStart=/usr/bin/python3 {_DESK} {_PORT} {PF} {VFS}\n'}
 
 
+def check(megabytes: int) -> None:
+    """:raises errors.LabError: no hosts can be run here, and why
+
+    :param megabytes: what all of them have together
+    """
+    if os.geteuid():
+        raise errors.LabError('Networks and images are made by root only.')
+    machines.check(megabytes, own=True)
+
+
+def warn_if_busy(say: Callable[[str], None]) -> None:
+    """Each host wants a processor of its own.
+
+    With a fiftieth of one, kernels find their timers dead and systemd gives
+    up before it has begun.
+    """
+    load, processors = os.getloadavg()[0], os.cpu_count() or 1
+    if load > processors:
+        say(f'This machine has other work (a load of {load:.0f} on '
+            f'{processors} processors): the hosts may not come up, and what '
+            'is measured is what they were left.')
+
+
 def seed(name: str, guests: Mapping[str, seeds.Seed]) -> seeds.Seed:
     """What a host has of its own.
 
@@ -117,10 +142,13 @@ class Host:
     """A compute host, which does what its desk is told.
 
     :param restored: the file of a host that was saved, to go on from there
+    :param more: options of QEMU
     """
 
     def __init__(self, name: str, net: fabric.Fabric, image: images.Image,
-                 own: seeds.Seed, restored: str = '') -> None:
+                 own: seeds.Seed, restored: str = '',
+                 megabytes: int = MEGABYTES, processors: int = 1,
+                 more: Sequence[str] = ()) -> None:
         self.name = name
         self.address = fabric.address(name)
         self._net = net
@@ -131,13 +159,14 @@ class Host:
             f'52:54:00:0{PORTS[role]}:00:{number + 17:02x}')
             for role, model in _MODELS.items()]
         options = ['-device', 'intel-iommu,intremap=on', '-no-reboot',
-                   '-uuid', f'00000000-0000-4000-8000-0000000000{number:02}']
+                   '-uuid', f'00000000-0000-4000-8000-0000000000{number:02}',
+                   *more]
         if restored:
             options += ['-incoming', 'defer']
         self.machine = machines.Machine(
             image, own, nics, PORTS, (*compare.WORDS, *_WORDS),
-            megabytes=MEGABYTES, options=options, processor=_PROCESSOR,
-            own=True)
+            megabytes=megabytes, processors=processors, options=options,
+            processor=_PROCESSOR, own=True)
         self.machine.qmp.execute('migrate-set-capabilities', capabilities=[
             {'capability': 'events', 'state': True}])
 

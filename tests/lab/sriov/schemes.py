@@ -66,9 +66,7 @@ class Scheme(abc.ABC):
             for host in both:
                 host.call('expect', port=self.port.arguments())
         self.guest.boot()
-        self.guest.await_true(
-            'The guest has its address',
-            f'ip -4 -br address show | grep -q "UP .*{self.port.address}"')
+        self.guest.await_address()
         if self.has_agent:
             self.guest.await_true('The agent is ready', f'[ -S {_SOCKET} ]')
         self.settle()

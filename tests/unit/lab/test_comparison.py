@@ -20,8 +20,9 @@ from oslotest import base
 from tests.lab.compare import comparison
 from tests.unit.lab import test_gaps
 
-KEYS = {'in_ms', 'out_ms', 'gaps_ms', 'lost', 'duplicated', 'tcp_stall_ms',
-        'tcp_retransmissions', 'ratio_to_virtio'}
+KEYS = {'in_ms', 'out_ms', 'gaps_ms', 'lost', 'duplicated', 'duplicated_in',
+        'tcp_stall_ms', 'tcp_retransmissions', 'ratio_to_virtio'}
+BY_PHASE = ('gaps_ms', 'duplicated_in')
 
 
 class DocumentTestCase(base.BaseTestCase):
@@ -43,11 +44,14 @@ class DocumentTestCase(base.BaseTestCase):
                          list(self.document['schemes']))
         for figures in self.document['schemes'].values():
             self.assertEqual(KEYS, set(figures))
-            self.assertEqual(['failover', 'copy', 'failback'],
-                             list(figures['gaps_ms']))
-            for values in [*figures['gaps_ms'].values(), *(
-                    figures[key] for key in KEYS
-                    - {'gaps_ms', 'ratio_to_virtio'})]:
+            for key in BY_PHASE:
+                self.assertEqual(['failover', 'copy', 'failback'],
+                                 list(figures[key]))
+            for values in [
+                    *(values for key in BY_PHASE
+                      for values in figures[key].values()),
+                    *(figures[key] for key in KEYS
+                      - {*BY_PHASE, 'ratio_to_virtio'})]:
                 self.assertEqual(2, len(values))
 
     def test_its_figures(self):

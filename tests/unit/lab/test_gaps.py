@@ -15,6 +15,7 @@
 """
 
 import array
+import dataclasses
 
 from oslotest import base
 
@@ -125,6 +126,12 @@ class OutwardsTestCase(base.BaseTestCase):
         self.assertAlmostEqual(0.31, way.interruption(0.0, 2.0))
         self.assertAlmostEqual(0.31, way.idle)
 
+    def test_when_what_comes_twice_does(self):
+        way = gaps.inwards(SENT, every([]) + [30, 40, 40], 0.0, 1.0)
+
+        self.assertEqual([SENT[30], SENT[40], SENT[40]], list(way.again))
+        self.assertEqual(2, way.duplicated_within(SENT[40], 1.0))
+
     def test_what_comes_twice(self):
         way = gaps.outwards(arriving([*every(), 99]), SENT, 0.0, 2.0)
 
@@ -173,13 +180,22 @@ class StreamTestCase(base.BaseTestCase):
 
 def round_of(inside, outside, phases=None):
     """A round with one gap in each direction, of so many milliseconds."""
-    ways = [gaps.Way([], [gaps.Gap(10.0, 10.0 + length / 1000)], 0, 0)
+    ways = [gaps.Way([], [gaps.Gap(10.0, 10.0 + length / 1000)], 0, [])
             for length in (inside, outside)]
     return gaps.Round(phases or {'copy': (9.0, 20.0)}, *ways,
                       gaps.Stream([], 0), gaps.Quiet(0.0, 0.0, 0.0))
 
 
 class RoundTestCase(base.BaseTestCase):
+
+    def test_what_came_twice_by_phase(self):
+        its = dataclasses.replace(
+            round_of(0, 0, {'failover': (9.0, 10.0), 'copy': (10.0, 11.0)}),
+            inwards=gaps.Way([], [], 0, [9.5, 10.5]),
+            outwards=gaps.Way([], [], 0, [8.0, 9.0]))
+
+        self.assertEqual([2, 1, 0], [its.duplicated(phase)
+                                     for phase in gaps.PHASES])
 
     def test_interruptions_by_direction_and_phase(self):
         its = round_of(300, 400, {'failover': (9.0, 10.1),
