@@ -179,7 +179,7 @@ class Story:
         self._await_renewal()
 
     def _start_on_standby(self) -> None:
-        self._guest.machine.attach('standby', variants.STANDBY_PORT)
+        self._attach()
         self._fail_over()
         self._restart()
         standby = self._guest.standby or ''
