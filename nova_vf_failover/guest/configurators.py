@@ -34,6 +34,7 @@ from nova_vf_failover.guest import udev
 # src/core/unit.c, unit_export_invocation_id).
 _ACTIVE = '/run/systemd/units/invocation:%s'
 _NETWORKD = '/run/systemd/netif/links/%d'
+_NETWORK_MANAGER_UNIT = 'NetworkManager.service'
 _NETWORK_MANAGER = '/run/NetworkManager/devices/%d'
 _IFUPDOWN = '/run/network/ifstate'
 
@@ -45,11 +46,35 @@ def busy(nic: links.Nic) -> typing.Optional[str]:
         return None
     for unit, finished in (
             ('systemd-networkd.service', _networkd_finished),
-            ('NetworkManager.service', _network_manager_finished),
+            (_NETWORK_MANAGER_UNIT, _network_manager_finished),
             ('ifup@%s.service' % nic.name, _ifupdown_finished)):
         if os.path.islink(_ACTIVE % unit) and not finished(nic):
             return unit
     return None
+
+
+def profile(nic: links.Nic) -> typing.Optional[str]:
+    """The profile that NetworkManager has given a NIC, if it runs."""
+    return _known(nic, 'connection-uuid')
+
+
+def metric(nic: links.Nic) -> typing.Optional[str]:
+    """The metric that NetworkManager has chosen for the routes of a NIC."""
+    return _known(nic, 'route-metric-default-effective')
+
+
+def manages(nic: links.Nic) -> bool:
+    """Whether NetworkManager has seen a NIC, and does not leave it alone."""
+    return _known(nic, 'managed') == 'true'
+
+
+def _known(nic: links.Nic, key: str) -> typing.Optional[str]:
+    if not udev.present() or not os.path.islink(
+            _ACTIVE % _NETWORK_MANAGER_UNIT):
+        return None
+    found = re.search('^%s=(.*)$' % key, _text(_NETWORK_MANAGER % nic.index),
+                      re.MULTILINE)
+    return found.group(1) if found else None
 
 
 def _networkd_finished(nic: links.Nic) -> bool:

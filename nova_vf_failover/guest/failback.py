@@ -25,6 +25,7 @@ from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import profiles
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
 from nova_vf_failover.guest import switch
@@ -110,6 +111,10 @@ class Failback:
         finally:
             wire.close_later(tried.values())
         for nic in primaries:
+            standby = self._nics.standby(nic.mac)
+            if standby and configurators.manages(standby):
+                # While it has the name that it is known by.
+                profiles.let_go(standby)
             report.ports[nic.mac]['primary'] = self._names.take(nic)
 
     def _prepare_primaries(
@@ -121,6 +126,8 @@ class Failback:
         :raises overlap.Failed: the traffic stays where it is
         """
         try:
+            for port in intent.ports:
+                self._adopt(port.mac)
             configured = self._await_configurators(intent, report, arrived)
             with overlap.urgently():
                 with report.step('dress'):
@@ -147,17 +154,24 @@ class Failback:
 
         :returns: whether they have done something
         """
+        sharing = profiles.Sharing(self._nics, [
+            port.mac for port in intent.ports
+            if self._started_anew_on(port.mac)])
+
         def busy() -> typing.Dict[str, str]:
             found = {nic.name: configurators.busy(nic) for nic in [
                 self._primary(port.mac) for port in intent.ports]}
             return {name: unit for name, unit in found.items() if unit}
 
-        if not busy():
+        def idle() -> bool:
+            return sharing.done() and not busy()
+
+        if not busy() and not sharing:
             return False
         with report.step('configure'):
             for port in intent.ports:
                 self._open(self._primary(port.mac))
-            if not arrived(lambda: not busy(), _CONFIGURING, _LOOK_AGAIN):
+            if not arrived(idle, _CONFIGURING, _LOOK_AGAIN):
                 LOG.warning('Still not configured: %s', busy())
         return True
 
@@ -174,6 +188,12 @@ class Failback:
                 self._ingress.shut(nic)
             outfit.open_primary(nic, worn)
         self._nics.set(nic, up=True)
+
+    def _started_anew_on(self, mac: str) -> typing.Optional[links.Nic]:
+        """The standby that the guest was started anew on, if it was."""
+        standby = self._nics.standby(mac)
+        return (standby if standby and standby.up
+                and mac not in self._kept.away else None)
 
     def _primary(self, mac: str) -> links.Nic:
         """:raises overlap.Failed: it is not there"""
@@ -193,10 +213,7 @@ class Failback:
         """
         nic = self._primary(port.mac)
         standby = self._nics.standby(port.mac)
-        worn = self._kept.outfits.get(port.mac)
-        if worn is None and standby and standby.up:
-            # The guest was started anew with nothing but its standby.
-            worn = self._adopt(nic, standby)
+        worn = self._kept.outfits.get(nic.mac)
         if worn:
             nic = self._names.rename(nic, worn['name'])
             if worn.get('replicated'):
@@ -211,15 +228,21 @@ class Failback:
         report.ports[port.mac]['primary'] = nic.name
         return nic
 
-    def _adopt(self, nic: links.Nic,
-               standby: links.Nic) -> outfit.Document:
+    def _adopt(self, mac: str) -> None:
+        """After a start of the guest: the VF is to wear what the standby does.
+        """
+        standby = self._started_anew_on(mac)
+        worn = self._kept.outfits.get(mac)
+        # An earlier try has left what was worn then.
+        if standby is None or worn and worn['index'] != standby.index:
+            return
+        nic = self._primary(mac)
         worn, = outfit.take(self._kernel, [standby])
         # The guest's own programs may have configured the VF already.
         outfit.forget_ways(worn, nic.index)
-        worn['name'] = self._kept.names.get(nic.mac, nic.name)
-        self._kept.outfits[nic.mac] = worn
+        worn['name'] = self._kept.names.get(mac, nic.name)
+        self._kept.outfits[mac] = worn
         self._kept.write()
-        return worn
 
     def _neighbours(
             self, worn: outfit.Document,

@@ -81,6 +81,12 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(
             f'--{name}', nargs='+', choices=choices, default=list(choices),
             help='default: all of them')
+    parser.add_argument(
+        '--first', choices=story.FIRST, default=story.FIRST[0],
+        help='the step after the boot; default: %(default)s')
+    parser.add_argument(
+        '--last', choices=list(story.STEPS), default=list(story.STEPS)[-1],
+        help='default: %(default)s')
     parser.add_argument('--json', metavar='FILE',
                         help='write the figures there')
     return parser.parse_args()
@@ -113,12 +119,12 @@ def _try_release(release: str, arguments: argparse.Namespace,
                 results.append({
                     'release': release, 'versions': versions,
                     **_try(image, variants.Variant(manager, addressing),
-                           program, console)})
+                           program, arguments, console)})
     return results
 
 
 def _try(image: images.Image, variant: variants.Variant, program: str,
-         console: consoles.Console) -> Result:
+         arguments: argparse.Namespace, console: consoles.Console) -> Result:
     console.print(f'{variant.manager}, {variant.addressing}:')
 
     def tell(step: story.Step) -> None:
@@ -134,7 +140,8 @@ def _try(image: images.Image, variant: variants.Variant, program: str,
 
     start = time.monotonic()
     steps = []
-    with teller.listening(image, variant, program) as told:
+    with teller.listening(image, variant, program, arguments.first,
+                          arguments.last) as told:
         for step in told:
             tell(step)
             steps.append(step)

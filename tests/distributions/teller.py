@@ -25,16 +25,17 @@ from tests.lab import image as images
 
 
 @contextlib.contextmanager
-def listening(image: images.Image, variant: variants.Variant,
-              program: str) -> Iterator[Iterator[story.Step]]:
-    """Tell a story in a process of its own.
+def listening(image: images.Image, variant: variants.Variant, program: str,
+              first: str, last: str) -> Iterator[Iterator[story.Step]]:
+    """Tell a story, or a part of it, in a process of its own.
 
     Making a network namespace forks, which a process with threads must not.
     """
     spawning = multiprocessing.get_context('spawn')
     ours, theirs = spawning.Pipe(duplex=False)
     teller = spawning.Process(target=_tell_story,
-                              args=(image, variant, program, theirs))
+                              args=(image, variant, program, first, last,
+                                    theirs))
     teller.start()
     theirs.close()
 
@@ -52,7 +53,8 @@ def listening(image: images.Image, variant: variants.Variant,
 
 
 def _tell_story(image: images.Image, variant: variants.Variant,
-                program: str, there: connection.Connection) -> None:
+                program: str, first: str, last: str,
+                there: connection.Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    story.Story(image, variant, program, there.send).run()
+    story.Story(image, variant, program, there.send, first, last).run()
     there.close()
