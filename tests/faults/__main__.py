@@ -30,7 +30,9 @@ from tests.faults import table
 def main() -> int:
     # Nova's tests have it write into a log that nobody reads.
     sys.excepthook = sys.__excepthook__
-    arguments = _parser().parse_args()
+    parser = _parser()
+    arguments = parser.parse_args()
+    earlier = _earlier(parser, arguments)
     screen = console.Console(
         width=None if sys.stdout.isatty() else 120)
     workers = crew.Crew(arguments.jobs)
@@ -47,11 +49,12 @@ def main() -> int:
                     f'{len(results.violated)} with violations'),
                 completed=len(results.outcomes) + len(results.unanswered))
             # A night's work is not to be lost with its last minute.
-            if len(results.outcomes) % 20 == 0:
+            if len(results.outcomes) % 5 == 0:
                 _write(arguments.json, results.document())
 
         runs = campaign.Campaign(
-            workers, arguments.vfs, arguments.only, told, arguments.reduced)
+            workers, arguments.vfs, arguments.only, told, arguments.reduced,
+            earlier)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             runs.run()
@@ -67,6 +70,23 @@ def main() -> int:
     return 1 if bad or not results.outcomes else 0
 
 
+def _earlier(parser: argparse.ArgumentParser, arguments: argparse.Namespace,
+             ) -> campaign.Results | None:
+    """The results to go on with, if there are any."""
+    if not arguments.resume:
+        return None
+    if not arguments.json:
+        parser.error('--resume goes on with what --json FILE has: name one')
+    if not os.path.exists(arguments.json):
+        return None
+    with open(arguments.json, encoding='utf-8') as file:
+        try:
+            return campaign.Results.of(json.load(file))
+        except (ValueError, KeyError) as error:
+            parser.error(f'{arguments.json} has no results of this command '
+                         f'({error!r}); it was left as it is')
+
+
 def _write(path: str | None, document: dict[str, typing.Any]) -> None:
     if path:
         with open(path, 'w', encoding='utf-8') as file:
@@ -78,6 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         prog='tox -e faults --', description=__doc__)
     parser.add_argument(
         '--json', metavar='FILE', help='write the results there as well')
+    parser.add_argument(
+        '--resume', action='store_true', help='go on with the runs of the '
+        'file of --json, which the same code has made, and write all there')
     parser.add_argument(
         '--reduced', action='store_true',
         help='one fault at some calls of the plugin: what the tests run')

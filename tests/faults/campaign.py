@@ -37,14 +37,29 @@ class Results:
     """What came of the runs so far.
 
     :ivar recorded: by the number of VFs, those that were recorded
+    :ivar plain: what came of runs without the plugin
     :ivar nova: the runs whose violations plain Nova has as well
     """
 
     recorded: dict[int, list[points.Point]] = dataclasses.field(
         default_factory=dict)
     outcomes: list[trials.Outcome] = dataclasses.field(default_factory=list)
+    plain: dict[trials.Key, trials.Outcome] = dataclasses.field(
+        default_factory=dict)
     nova: list[trials.Outcome] = dataclasses.field(default_factory=list)
     unanswered: list[str] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def of(cls, document: Document) -> 'Results':
+        """Those of an earlier campaign, to go on with.
+
+        :param document: what was written of it
+        :raises KeyError: it is of an older version, without the runs
+        """
+        outcomes = map(trials.from_document, document['outcomes'])
+        plain = map(trials.from_document, document['plain'])
+        return cls(outcomes=list(outcomes), plain={
+            outcome.trial.key: outcome for outcome in plain})
 
     @property
     def violated(self) -> list[trials.Outcome]:
@@ -89,6 +104,8 @@ class Results:
             'by_kind': self._by_kind(),
             'seconds_a_run': round(statistics.mean(
                 [outcome.seconds for outcome in self.outcomes] or [0]), 2),
+            'outcomes': list(map(trials.as_document, self.outcomes)),
+            'plain': list(map(trials.as_document, self.plain.values())),
         }
 
     def _by_kind(self) -> dict[str, dict[str, int]]:
@@ -119,30 +136,34 @@ class Campaign:
     :param told: called after each run
     :param reduced: whether each point has one fault only, see
         :func:`reduced`
+    :param results: of an earlier campaign, to go on with
     """
 
     def __init__(self, workers: crew.Crew, vfs: Iterable[int],
                  only: Iterable[str],
                  told: Callable[[Results, int], None],
-                 reduced: bool = False) -> None:
+                 reduced: bool = False,
+                 results: Results | None = None) -> None:
         self._workers = workers
         self._vfs = list(vfs)
         self._only = list(only)
         self._told = told
         self._reduced = reduced
-        self.results = Results()
+        self.results = results or Results()
 
     def run(self) -> Results:
         """All of it: recorded, tried, and compared with plain Nova."""
         self._record()
         plan = self.plan()
+        planned = len(self.results.outcomes) + len(plan)
         self._workers.work(plan, lambda piece, answer: self._note(
-            piece, answer, len(plan)))
+            piece, answer, planned))
         self._compare()
         return self.results
 
     def plan(self) -> list[Document]:
-        """What is tried, in the order of the points."""
+        """What is tried and was not yet, in the order of the points."""
+        done = {outcome.trial.key for outcome in self.results.outcomes}
         pairs = [
             (vfs, point, fault)
             for vfs in self._vfs for point in self.results.recorded[vfs]
@@ -151,7 +172,8 @@ class Campaign:
             pairs = reduced(self.results.recorded)
         return [{'vfs': vfs, 'plugin': True, 'point': str(point),
                  'fault': fault.value}
-                for vfs, point, fault in pairs if self._chosen(point)]
+                for vfs, point, fault in pairs if self._chosen(point)
+                and trials.Trial(vfs, point, fault).key not in done]
 
     def _chosen(self, point: points.Point) -> bool:
         return not self._only or any(
@@ -190,13 +212,18 @@ class Campaign:
                 points.Point.parse(name)
                 for name in (answer or {'points': []})['points']}
 
-        suspects: dict[tuple[typing.Any, ...], list[trials.Outcome]] = {}
+        suspects: dict[trials.Key, list[trials.Outcome]] = {}
 
         def note(piece: Document, answer: Document | None) -> None:
-            for ours in suspects[
-                    piece['vfs'], piece['point'], piece['fault']]:
-                if answer and covers(trials.from_document(answer), ours):
-                    self.results.nova.append(ours)
+            key = piece['vfs'], piece['point'], piece['fault']
+            if answer:
+                self.results.plain[key] = trials.from_document(answer)
+                judge(key)
+
+        def judge(key: trials.Key) -> None:
+            self.results.nova += [
+                ours for ours in suspects[key]
+                if covers(self.results.plain[key], ours)]
 
         found = [outcome for outcome in self.results.violated if outcome.hit]
         self._workers.work(
@@ -207,9 +234,12 @@ class Campaign:
             same = equivalent(outcome.trial, recorded[vfs], plain[vfs])
             if same:
                 suspects.setdefault(same, []).append(outcome)
+        for key in suspects.keys() & self.results.plain.keys():
+            judge(key)
         self._workers.work(
             [{'vfs': vfs, 'plugin': False, 'point': point, 'fault': fault}
-             for vfs, point, fault in suspects], note)
+             for vfs, point, fault in suspects
+             if (vfs, point, fault) not in self.results.plain], note)
 
 
 def reduced(
@@ -243,7 +273,7 @@ def reduced(
 def equivalent(
     trial: trials.Trial, recorded: list[points.Point],
     plain: set[points.Point],
-) -> tuple[int, str, str] | None:
+) -> trials.Key | None:
     """The same fault for plain Nova, or nothing where there is none.
 
     A nova-compute that is killed at a call of the plugin's own is one that

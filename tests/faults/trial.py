@@ -46,6 +46,10 @@ PRIMARY, STANDBY, UNDONE, ELSEWHERE = (
     'primary', 'standby', 'undone', 'elsewhere')
 
 
+#: the number of VFs, the name of the point, the fault
+Key = tuple[int, str, str]
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """What is tried.
@@ -60,6 +64,12 @@ class Trial:
     def __str__(self) -> str:
         return (f'{self.vfs} VF(s), {self.point}, '
                 f'{self.fault and self.fault.value}')
+
+    @property
+    def key(self) -> Key:
+        """What it is told from others by, as a worker is told of it."""
+        return (self.vfs, str(self.point),
+                self.fault.value if self.fault else '')
 
 
 @dataclasses.dataclass

@@ -15,6 +15,8 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.faults import trial as trials  # isort: skip
 
+import json
+
 from oslotest import base
 
 from tests.faults import campaign
@@ -153,6 +155,53 @@ class ResultsTestCase(base.BaseTestCase):
 
         self.assertEqual(told, trials.from_document(
             trials.as_document(told)))
+
+
+class Workers:
+    """Give the answers that are known, and note what they were asked."""
+
+    def __init__(self, recorded, answers=()):
+        self._recorded = recorded
+        self._answers = {each.trial.key: each for each in answers}
+        self.asked = []
+
+    def work(self, pile, done):
+        for piece in pile:
+            if 'point' not in piece:
+                done(piece, {'points': self._recorded})
+                continue
+            key = piece['vfs'], piece['point'], piece['fault']
+            self.asked.append((piece['plugin'], *key[1:]))
+            answer = self._answers.get(key)
+            done(piece, answer and trials.as_document(answer))
+
+
+class ResumeTestCase(base.BaseTestCase):
+
+    def run_campaign(self, workers, results=None):
+        return campaign.Campaign(
+            workers, [1], [], lambda results, planned: None,
+            results=results).run()
+
+    def test_goes_on_where_it_was_ended(self):
+        done = [outcome(READ, Fault.ERROR, ERROR), outcome(READ, Fault.HANG)]
+        whole = Workers([READ], done)
+        first = self.run_campaign(whole)
+        # It has been ended ahead of the second run.
+        document = json.loads(json.dumps(first.document()))
+        del document['outcomes'][1:]
+        second = Workers([READ], done)
+
+        again = self.run_campaign(second, campaign.Results.of(document))
+
+        self.assertEqual([(True, READ, 'error'), (True, READ, 'hang'),
+                          (False, READ, 'error')], whole.asked)
+        self.assertEqual([(True, READ, 'hang')], second.asked)
+        self.assertEqual(first.document(), again.document())
+        self.assertEqual(1, len(again.nova))
+
+    def test_results_without_runs_are_refused(self):
+        self.assertRaises(KeyError, campaign.Results.of, {'runs': 480})
 
 
 class ReducedTestCase(base.BaseTestCase):
