@@ -94,7 +94,13 @@ class Times:
         return time.monotonic() - self._made
 
     def heard(self, report: typing.Any) -> None:
+        """Its own steps, of which only how long they took is certain."""
         LOG.info('The guest has said: %s', report)
+        for step in report.steps:
+            self.steps.append((f'  in the guest: {step.name}', 0.0,
+                               step.end - step.start))
+        if report.overlap:
+            self.note('  in the guest: both NICs stay up')
 
     def degraded(self, reasons: dict[str, str]) -> None:
         LOG.error('Degraded: %s', reasons)

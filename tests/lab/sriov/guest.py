@@ -62,6 +62,7 @@ _XML = """
   <clock offset='utc'/>
   <on_crash>preserve</on_crash>
   <devices>
+    <emulator>{emulator}</emulator>
     <controller type='pci' model='pcie-root'/>
     {ports}
     <controller type='usb' model='none'/>
@@ -205,7 +206,8 @@ class Guest:
         self.host.call('start', xml=_XML.format(
             name=self.name, uuid=self.port.server,
             megabytes=self._megabytes, backing=self._backing,
-            kernel=recipe.KERNEL, initramfs=initramfs, words=_WORDS,
+            emulator=hosts.EMULATOR, kernel=recipe.KERNEL,
+            initramfs=initramfs, words=_WORDS,
             ports="<controller type='pci' model='pcie-root-port'/>"
             * _ROOT_PORTS, nics=self._nics))
         self.await_answer()

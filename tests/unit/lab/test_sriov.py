@@ -85,6 +85,12 @@ class SeedTestCase(base.BaseTestCase):
         self.assertIn('usr/lib/python3/dist-packages/nova_vf_failover/swap.py',
                       files)
 
+    def test_guests_run_before_what_else_a_host_has_to_do(self):
+        content, mode = host.seed('a', {}).files[host.EMULATOR.lstrip('/')]
+
+        self.assertIn(b'nice -n -10', content)
+        self.assertTrue(mode & 0o100)
+
 
 class SavedTestCase(base.BaseTestCase):
 
