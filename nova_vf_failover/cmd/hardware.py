@@ -89,8 +89,15 @@ class Sysfs:
 
     def has_driver(self, name: str) -> bool:
         """Whether this kernel has a driver for PCI, loaded or not."""
-        if (self._root / 'bus' / 'pci' / 'drivers' / name).exists():
-            return True
+        return ((self._root / 'bus' / 'pci' / 'drivers' / name).exists()
+                or self._has_module(name))
+
+    def has_vhost_net(self) -> bool:
+        """Whether this kernel has it, loaded or not."""
+        return ((self._root / 'class' / 'misc' / 'vhost-net').exists()
+                or self._has_module('vhost_net'))
+
+    def _has_module(self, name: str) -> bool:
         for listing in ('modules.dep', 'modules.builtin'):
             path = self._modules / platform.release() / listing
             if path.exists() and f'/{name}.ko' in path.read_text():
@@ -137,6 +144,7 @@ def check(standby: standbys.Standby,
     for vfs in by_parent.values():
         yield from _check_pf(vfs, standby, sysfs)
     yield from _check_vfio(sysfs)
+    yield from _check_vhost(sysfs)
 
 
 def _offered(vfs: list[VirtualFunction]) -> list[VirtualFunction]:
@@ -210,6 +218,18 @@ def _check_vfio(sysfs: Sysfs) -> Iterator[findings.Finding]:
         yield findings.broken(
             'vfio-pci', f'Linux {platform.release()} has no driver vfio-pci, '
             'so no guest can have a VF.',
+            "Install the kernel's package with all modules.")
+
+
+def _check_vhost(sysfs: Sysfs) -> Iterator[findings.Finding]:
+    """Without it QEMU carries the frames, unless it pins the memory."""
+    if sysfs.has_vhost_net():
+        yield findings.good('vhost-net', 'This kernel has it.')
+    else:
+        yield findings.doubtful(
+            'vhost-net', f'Linux {platform.release()} has no vhost_net: while '
+            'a VF is attached, for as long as the memory of its server is '
+            'pinned, a standby carries nothing.',
             "Install the kernel's package with all modules.")
 
 

@@ -55,6 +55,9 @@ GOOD = {
     'vf_failover': {},
 }
 PF, VFS = '0000:81:00.0', ['0000:81:00.1', '0000:81:00.2']
+# As modules.dep has them.
+VFIO = 'kernel/drivers/vfio/pci/vfio-pci.ko.xz'
+VHOST = 'kernel/drivers/vhost/vhost_net.ko.xz'
 
 
 class CommandTestCase(base.BaseTestCase):
@@ -108,10 +111,15 @@ class CommandTestCase(base.BaseTestCase):
         modules.mkdir(parents=True)
         self.modules = modules / 'modules.dep'
         self.modules.write_text(
-            'kernel/drivers/vfio/pci/vfio-pci.ko.xz: kernel/vfio.ko.xz\n')
+            f'{VFIO}: kernel/vfio.ko.xz\n{VHOST}: kernel/vhost.ko.xz\n')
         self.useFixture(fixtures.MonkeyPatch(
             'nova_vf_failover.cmd.checks.hardware.Sysfs', functools.partial(
                 hardware.Sysfs, self.root / 'sys', self.root / 'modules')))
+
+    def load_modules(self):
+        (self.drivers / 'vfio-pci').mkdir()
+        (self.root / 'sys' / 'class' / 'misc' / 'vhost-net').mkdir(
+            parents=True)
 
     def set_driver(self, name):
         link = self.devices / PF / 'driver'

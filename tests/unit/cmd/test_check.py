@@ -67,6 +67,7 @@ class GoodHostTestCase(CheckTestCase):
         for words in ('Nova ', "Nova's libvirt driver ", 'Options ',
                       'Drivers ', 'Compute driver ', 'libvirt ', 'QEMU ',
                       'Privileges ', 'PF alphapf0 ', 'vfio-pci ',
+                      'vhost-net ',
                       f'Server web-1 ({base.UUID}) '):
             self.assertTrue([line for line in lines
                              if line[9:].startswith(words)], words)
@@ -253,21 +254,29 @@ class HardwareTestCase(CheckTestCase):
                         'no IOMMU group', 'intel_iommu=on')
 
     def test_no_vfio(self):
-        self.modules.write_text('kernel/drivers/vfio/vfio.ko:\n')
+        self.modules.write_text(
+            f'kernel/drivers/vfio/vfio.ko:\n{base.VHOST}:\n')
 
         self.assertOnly(ERROR, 'vfio-pci', 'has no driver vfio-pci',
                         'Install')
 
-    def test_vfio_is_loaded(self):
+    def test_no_vhost(self):
+        self.modules.write_text(
+            f'{base.VFIO}:\nkernel/drivers/vhost/vhost.ko:\n')
+
+        self.assertOnly(WARNING, 'vhost-net', 'a standby carries nothing',
+                        'Install')
+
+    def test_both_are_loaded(self):
         self.modules.unlink()
-        (self.drivers / 'vfio-pci').mkdir()
+        self.load_modules()
 
         self.assertEqual((OK, []), self.check())
 
     def test_ice_before_it_could_share(self):
         self.useFixture(fixtures.MockPatch(
             'platform.release', return_value='5.15.0-91-generic'))
-        (self.drivers / 'vfio-pci').mkdir()
+        self.load_modules()
 
         self.assertOnly(ERROR, 'PF alphapf0', '5.15.0-91-generic',
                         'Use Linux 5.19')
