@@ -66,6 +66,8 @@ FIRST = ('standby attached', 'started anew on the standby',
 # Seconds; emulated guests are slow, above all where a machine has other work.
 _BOOT = 900.0
 _REST = 3.0
+# Less than a program may run.
+_SETTLE = 110.0
 
 
 @dataclasses.dataclass
@@ -280,6 +282,8 @@ class Story:
         guest = self._guest
         guest.await_true('The standby is found',
                          lambda: guest.standby is not None)
+        # It may be about to get another name.
+        guest.output('udevadm', 'settle', f'--timeout={_SETTLE:.0f}')
         guest.await_true(
             'The standby is parked', lambda: all(
                 link['address'] != segment.MAC
