@@ -24,11 +24,15 @@ _NEWNEXTHOP, _DELNEXTHOP, _GETNEXTHOP = 104, 105, 106
 # struct nhmsg: family, scope, protocol, flags
 _HEADER = struct.Struct('=BBBxI')
 # include/uapi/linux/nexthop.h
-_ID, _GROUP, _OIF, _GATEWAY, _RES_GROUP = 1, 2, 5, 6, 12
+_ID, _GROUP, _OIF, _GATEWAY, _ENCAP, _RES_GROUP = 1, 2, 5, 6, 8, 12
 _ONLINK = 4
 # What can be given back: all up to NHA_FDB but the list's own questions, and
 # the settings of a resilient group.
-_GIVEN_BACK = frozenset([1, 2, 3, 4, 5, 6, 7, 8, 11, _RES_GROUP])
+_GIVEN_BACK = frozenset([1, 2, 3, 4, 5, 6, 7, _ENCAP, 11, _RES_GROUP])
+# Without the flag the kernel does not take these of an object (nlmsg_parse in
+# net/ipv4/nexthop.c is strict); of a route it does not look at it
+# (nlmsg_parse_deprecated in net/ipv4/fib_frontend.c).
+_NESTED = frozenset([_ENCAP, _RES_GROUP])
 _UNBALANCED_TIME = 4
 # struct nexthop_grp: id, weight - 1
 _MEMBER = struct.Struct('=IBBH')
@@ -128,9 +132,9 @@ def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
                     netlink.attribute(*setting)
                     for setting in netlink.attributes(value, 0)
                     if setting[0] != _UNBALANCED_TIME)
-                kind |= netlink.NESTED
-            if kind & ~netlink.NESTED in _GIVEN_BACK:
-                made += netlink.attribute(kind, value)
+            if kind in _GIVEN_BACK:
+                flag = netlink.NESTED if kind in _NESTED else 0
+                made += netlink.attribute(kind | flag, value)
         messages.append(netlink.Message(
             _NEWNEXTHOP, netlink.CREATE | netlink.REPLACE, made))
     return messages

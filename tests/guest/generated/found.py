@@ -44,4 +44,11 @@ EXAMPLES = {
         'nud permanent', 'ip -4 route add 10.6.0.0/16 dev eth0'],
     'a discipline that the kernel does not take back': [
         'tc qdisc replace dev eth0 root htb'],
+    'objects with a tunnel': [
+        'ip -4 nexthop add id 5 encap ip id 3 dst 10.99.0.1 '
+        'via 192.168.1.1 dev eth0',
+        'ip -6 nexthop add id 6 encap ip6 id 7 dst fd99::1 '
+        'via fd00:1::1 dev eth0',
+        'ip -4 route add 10.6.0.0/16 nhid 5',
+        'ip -6 route add fd20::/32 nhid 6'],
 }

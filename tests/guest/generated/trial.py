@@ -23,6 +23,7 @@ import typing
 import fixtures
 
 from tests.guest import base
+from tests.guest.generated import drawing
 from tests.guest.generated import lookup
 from tests.guest.generated import settings
 
@@ -59,7 +60,7 @@ class Trial(base.Stage, fixtures.Fixture):
     Its agent is the real one. A failback brings other VFs of the same host.
     """
 
-    PORTS = settings.PORTS
+    PORTS = drawing.PORTS
 
     def _setUp(self):
         self.numbers = list(range(1, self.PORTS + 1))
