@@ -22,7 +22,7 @@ one (nm-settings-nmcli(5), connection.multi-connect: since 1.14).
 
 import logging
 import os
-import subprocess
+import subprocess  # nosec B404: for nmcli, without a shell
 import typing
 
 from nova_vf_failover.guest import configurators
@@ -151,7 +151,8 @@ def _nmcli(*arguments: str) -> str:
 
     :raises Unwilling: it has failed
     """
-    ended = subprocess.run(
+    # Words are NetworkManager's own and the kernel's, of this guest.
+    ended = subprocess.run(  # nosec B603
         (_NMCLI,) + arguments, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         universal_newlines=True, timeout=_LONGEST,
