@@ -34,7 +34,7 @@ _ROUTE = struct.Struct('=BBBBBBBBI')
 # include/uapi/linux/rtnetlink.h
 _DST, _SRC, _IIF, _OIF, _MULTIPATH, _CACHEINFO, _TABLE, _MARK, _UID = (
     1, 2, 3, 4, 9, 12, 15, 16, 25)
-_NH_ID, _IP_PROTO, _DPORT = 30, 27, 29
+_FLOW, _NH_ID, _IP_PROTO, _DPORT = 11, 30, 27, 29
 _HOP = struct.Struct('=HBBi')
 _ONLINK = 4
 _LOCAL = 2
@@ -145,11 +145,11 @@ class Lookup:
             for sequence, (question, matched) in enumerate(some):
                 self._socket.send(question.packed(
                     sequence, indexes, matched))
-            found += [self._answer(sequence, names, local)
-                      for sequence in range(len(some))]
+            found += [self._answer(sequence, names, local, matched)
+                      for sequence, (_, matched) in enumerate(some)]
         return list(zip(found[::2], found[1::2]))
 
-    def _answer(self, sequence, names, local):
+    def _answer(self, sequence, names, local, matched):
         data = self._socket.recv(65536)
         length, kind, _, its, _ = _HEADER.unpack_from(data)
         if its != sequence:
@@ -158,7 +158,13 @@ class Lookup:
         if kind == _ERROR:
             return os.strerror(-struct.unpack_from('=i', body)[0])
         kind = _ROUTE.unpack_from(body)[7]
-        return _readable(body, local if kind == _LOCAL else names)
+        found = _readable(body, local if kind == _LOCAL else names)
+        if not matched:
+            # The realm is that of whoever was sent this way first: the kernel
+            # keeps it with the nexthop (net/ipv4/route.c, rt_set_nexthop).
+            found[-1][:] = [value for value in found[-1]
+                            if value[0] != _FLOW]
+        return found
 
 
 def _readable(body, names):
