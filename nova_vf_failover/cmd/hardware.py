@@ -222,7 +222,7 @@ def _check_vfio(sysfs: Sysfs) -> Iterator[findings.Finding]:
 
 
 def _check_vhost(sysfs: Sysfs) -> Iterator[findings.Finding]:
-    """Without it QEMU carries the frames, unless it pins the memory."""
+    """Without it QEMU carries frames itself, but none while it pins memory."""
     if sysfs.has_vhost_net():
         yield findings.good('vhost-net', 'This kernel has it.')
     else:

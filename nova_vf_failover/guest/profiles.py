@@ -127,7 +127,17 @@ def _share(uuid: str, standby: links.Nic, primary: links.Nic) -> None:
         _nmcli('--wait', '0', 'connection', 'up', 'uuid', uuid,
                'ifname', primary.name)
     finally:
-        _change(uuid, {key: usual[key] for key in wanted})
+        _put_back(uuid, {key: usual[key] for key in wanted})
+
+
+def _put_back(uuid: str, usual: typing.Dict[str, str]) -> None:
+    try:
+        _change(uuid, usual)
+    except (OSError, subprocess.SubprocessError, Unwilling) as error:
+        # Whether the VF has the profile is another question.
+        LOG.error('The profile %s stays changed in NetworkManager until the '
+                  'guest is started again or it is set to %s: %s', uuid,
+                  usual, error)
 
 
 def _settings(uuid: str) -> typing.Dict[str, str]:

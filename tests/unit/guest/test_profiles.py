@@ -203,6 +203,25 @@ class SharingTestCase(base.BaseTestCase):
         self.assertNotShared("not compatible with connection 'port'")
         self.assertEqual(settings, self.profile)
 
+    def test_what_cannot_be_put_back_is_said(self):
+        change = profiles._change
+        asked = []
+
+        def change_once(uuid, settings):
+            asked.append(settings)
+            if len(asked) > 1:
+                raise profiles.Unwilling('NetworkManager is not running.')
+            change(uuid, settings)
+
+        self.useFixture(fixtures.MockPatchObject(
+            profiles, '_change', change_once))
+
+        self.assertShared()
+
+        self.assertIn(f'The profile {UUID} stays changed', self.said.output)
+        self.assertIn("'connection.multi-connect': '0'", self.said.output)
+        self.assertNotIn('does not give', self.said.output)
+
     def test_there_is_no_nmcli(self):
         self.useFixture(fixtures.MockPatchObject(
             profiles, '_NMCLI', os.path.join(self.folder, 'nmcli')))
