@@ -102,6 +102,9 @@ class LibvirtTestCase(contract.LibvirtContract, base.BaseTestCase):
         self.addCleanup(lambda: domain.isActive() and domain.destroy())
         return domain
 
+    def look_up(self) -> typing.Any:
+        return self.connection.lookupByUUIDString(contract.UUID)
+
     def let_go(self, domain: typing.Any) -> None:
         # What a guest without an operating system does not answer, QEMU
         # does when the guest is reset (hw/pci/pcie.c).

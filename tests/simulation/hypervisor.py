@@ -91,6 +91,11 @@ class Domain(fakelibvirt.Domain):
                 self._unplug(element)
             self._live = None
 
+    def ID(self) -> int:
+        """That of this start, -1 where it does not run."""
+        running = list(self._connection._running_vms.items())
+        return next((number for number, it in running if it is self), -1)
+
     def isPersistent(self) -> bool:
         return self._config is not None
 

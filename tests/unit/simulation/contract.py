@@ -92,6 +92,10 @@ class LibvirtContract(abc.ABC):
         """A defined domain; the test case removes it."""
 
     @abc.abstractmethod
+    def look_up(self) -> typing.Any:
+        """The domain, as libvirt has it now."""
+
+    @abc.abstractmethod
     def let_go(self, domain: typing.Any) -> None:
         """The guest lets go of the devices that it is asked for."""
 
@@ -219,6 +223,17 @@ class LibvirtContract(abc.ABC):
             'VIR_ERR_OPERATION_INVALID',
             'Requested operation is not valid: domain is not running',
             domain.attachDeviceFlags, nic(OTHER_MAC), LIVE)
+
+    def test_each_start_has_a_number_of_its_own(self):
+        domain = self.start(nic())
+        first = self.look_up().ID()
+        self.assertGreater(first, 0)
+
+        domain.destroy()
+        self.assertEqual(-1, self.look_up().ID())
+
+        domain.createWithFlags(0)
+        self.assertGreater(self.look_up().ID(), first)
 
     def test_no_port_is_free(self):
         domain = self.start(nic(), ports=5)

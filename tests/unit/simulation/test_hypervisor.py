@@ -69,6 +69,10 @@ class ContractTestCase(HypervisorTestCase, contract.LibvirtContract):
         self.world.answers.clear()
         self.addCleanup(self.world.answers.set)
 
+    def look_up(self) -> typing.Any:
+        return self.world.connections['alpha'].lookupByUUIDString(
+            contract.UUID)
+
     def let_go(self, domain: typing.Any) -> None:
         self.world.answers.set()
 
