@@ -18,26 +18,25 @@ from tests.stateful import campaign  # isort: skip
 import fixtures
 from oslotest import base
 
+from tests.stateful import results
+
 # What tox -e stateful has found once comes with another seed; these are few.
-_SEQUENCES, _STEPS, _SEED = 2, 8, 5
+_SHARE = results.Share(seed=5, sequences=2, steps=8)
 
 
 class LifeTestCase(base.BaseTestCase):
 
     def test_all_is_as_it_must_be_after_each_step(self):
-        results = campaign.Results(_SEED)
-        campaign.run(results, _SEQUENCES, _STEPS, False, lambda: None)
+        outcome = campaign.run(_SHARE, lambda step: None)
 
-        self.assertEqual('', results.violation)
-        self.assertEqual(_SEQUENCES, results.sequences)
+        self.assertEqual(results.Outcome(_SHARE.sequences), outcome)
 
     def test_what_is_wrong_is_told(self):
         # A failback that leaves the standby where it is.
         self.useFixture(fixtures.MockPatch(
             'nova_vf_failover.domain.Domain.detach_standby'))
 
-        results = campaign.Results(_SEED)
-        campaign.run(results, _SEQUENCES, _STEPS, False, lambda: None)
+        outcome = campaign.run(_SHARE, lambda step: None)
 
-        self.assertIn('is not in the journal', results.violation)
-        self.assertIn('state.first(', results.violation)
+        self.assertIn('is not in the journal', outcome.violation)
+        self.assertIn('state.first(', outcome.violation)

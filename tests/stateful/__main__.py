@@ -13,30 +13,29 @@
 """Has servers live through whatever comes, and sees what must be true.
 
 Run with tox -e stateful -- [--sequences 200] [--steps 30] [--seed N]
-[--shrink] [--json FILE].
+[--jobs N] [--shrink] [--json FILE].
 """
-
-# Before any other module of Nova: it chooses the concurrency mode.
-from tests.stateful import campaign  # isort: skip
 
 import argparse
 import json
+import os
 import random
-import signal
 import sys
 
 from rich import console
 from rich import progress
 
+from tests.stateful import jobs
+from tests.stateful import results as outcomes
 from tests.stateful import table
 
 
 def main() -> int:
     """The exit code: 0, or 1 where something was violated."""
-    # Nova's tests have it write into a log that nobody reads.
-    sys.excepthook = sys.__excepthook__
     arguments = _arguments()
-    results = campaign.Results(arguments.seed)
+    results = outcomes.Results(outcomes.shares(
+        arguments.seed, arguments.sequences, arguments.steps,
+        arguments.shrink, arguments.jobs))
     screen = console.Console(width=None if sys.stdout.isatty() else 100)
     with progress.Progress(
             progress.TextColumn('{task.description}'), progress.BarColumn(),
@@ -44,18 +43,14 @@ def main() -> int:
             progress.TimeRemainingColumn(), console=screen) as bar:
         task = bar.add_task(
             'steps', total=arguments.sequences * arguments.steps)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            campaign.run(results, arguments.sequences, arguments.steps,
-                         arguments.shrink, lambda: bar.advance(task))
-        except KeyboardInterrupt:
+        if jobs.run(results, jobs.live, lambda: bar.advance(task)):
             screen.print('Interrupted; this is what there is so far.')
     document = results.document()
     table.show(screen, document)
     if arguments.json:
         with open(arguments.json, 'w', encoding='utf-8') as target:
             json.dump(document, target, indent=1)
-    return 1 if results.violation else 0
+    return 1 if results.violations else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -66,7 +61,12 @@ def _arguments() -> argparse.Namespace:
                         help='in a sequence, at most (30)')
     parser.add_argument('--seed', type=int, metavar='N',
                         default=random.randrange(2 ** 32),
-                        help='repeats a run')
+                        help='repeats a run; each process has one of its '
+                        'own, from this one on')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count() or 1,
+                        metavar='N', help=(
+                            'processes that share the sequences (one for '
+                            'each core)'))
     parser.add_argument('--shrink', action='store_true', help=(
         'look for a shorter sequence that violates the same (may take long)'))
     parser.add_argument('--json', metavar='FILE',

@@ -28,10 +28,9 @@ def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
     screen.print(shown)
     a_step = document['seconds_a_step']
     screen.print(
-        f'seed {document["seed"]}: {document["sequences"]} sequences, '
-        f'{document["steps"]} steps in {document["seconds"]:.0f} s'
+        f'seeds {", ".join(map(str, document["seeds"]))}: '
+        f'{document["sequences"]} sequences, {document["steps"]} steps in '
+        f'{document["seconds"]:.0f} s'
         + (f', {a_step:.2f} s each' if a_step else ''), highlight=False)
-    if document['violation']:
-        screen.print(document['violation'], markup=False, highlight=False)
-    else:
-        screen.print('No violation.')
+    for violation in document['violations'] or ['No violation.']:
+        screen.print(violation, markup=False, highlight=False)
