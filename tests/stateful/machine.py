@@ -228,9 +228,10 @@ class Life(stateful.RuleBasedStateMachine):
             return
         self._renew()
         host = server.host
-        # One that is nowhere has no host that could be taken for dead.
-        evacuate = (self.cloud.ask_evacuation if host is None
-                    else lambda it: self.cloud.evacuate(it, host))
+        # Nobody's host is to die for an evacuation that Nova refuses.
+        evacuate = (
+            (lambda it: self.cloud.evacuate(it, host))
+            if host and server.may('evacuate') else self.cloud.ask_evacuation)
         if self._operate(number, 'evacuate', evacuate, see=False):
             server.host = model.other(server.host)
             self._see('evacuate')
