@@ -20,8 +20,8 @@ import sys
 import typing
 
 from rich import console
-from rich import progress
 
+from tests import bar
 from tests.faults import campaign
 from tests.faults import crew
 from tests.faults import table
@@ -37,14 +37,11 @@ def main() -> int:
         width=None if sys.stdout.isatty() else 120)
     workers = crew.Crew(arguments.jobs)
     runs: campaign.Campaign | None = None
-    with progress.Progress(
-            progress.TextColumn('{task.description}'), progress.BarColumn(),
-            progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(), console=screen) as bar:
-        task = bar.add_task('recording', total=None)
+    with bar.Bar(screen) as shown:
+        task = shown.add_task('recording', total=None)
 
         def told(results: campaign.Results, planned: int) -> None:
-            bar.update(
+            shown.update(
                 task, total=planned, description=(
                     f'{len(results.violated)} with violations'),
                 completed=len(results.outcomes) + len(results.unanswered))

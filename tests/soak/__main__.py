@@ -27,8 +27,8 @@ import time
 import typing
 
 from rich import console
-from rich import progress
 
+from tests import bar
 from tests.soak import table
 from tests.soak import timing
 
@@ -83,21 +83,21 @@ def _soak(limit: int, arguments: argparse.Namespace,
     seconds: list[float] = []
     its = cloud.SoakCloud('keep')
     try:
-        with _bar(screen) as bar:
-            task = bar.add_task('booting', total=arguments.servers)
+        with bar.Bar(screen) as shown:
+            task = shown.add_task('booting', total=arguments.servers)
             its.prepare(arguments.servers, limit,
-                        lambda _server: bar.advance(task))
-            task = bar.add_task('moving', total=arguments.rounds * (
+                        lambda _server: shown.advance(task))
+            task = shown.add_task('moving', total=arguments.rounds * (
                 arguments.servers + 2))
             for number in range(arguments.rounds):
                 done = number * (arguments.servers + 2)
                 for server in its.servers[2 * number:][:2]:
                     alone += its.move([server], lambda _: None)
                     done += 1
-                    bar.update(task, completed=done)
+                    shown.update(task, completed=done)
                 start = time.monotonic()
                 together += its.move(
-                    its.servers, lambda arrived, done=done: bar.update(
+                    its.servers, lambda arrived, done=done: shown.update(
                         task, completed=done + arrived))
                 seconds.append(time.monotonic() - start)
                 violations += map(str, its.look())
@@ -129,13 +129,6 @@ def _compared(alone: list[timing.Move], together: list[timing.Move],
                  for moves in (alone, together))
     return {'alone_s': one, 'together_s': many,
             'ratio': many['median'] / one['median']}
-
-
-def _bar(screen: console.Console) -> progress.Progress:
-    return progress.Progress(
-        progress.TextColumn('{task.description}'), progress.BarColumn(),
-        progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
-        console=screen)
 
 
 if __name__ == '__main__':

@@ -23,8 +23,8 @@ import random
 import sys
 
 from rich import console
-from rich import progress
 
+from tests import bar
 from tests.stateful import jobs
 from tests.stateful import results as outcomes
 from tests.stateful import table
@@ -37,13 +37,10 @@ def main() -> int:
         arguments.seed, arguments.sequences, arguments.steps,
         arguments.shrink, arguments.jobs))
     screen = console.Console(width=None if sys.stdout.isatty() else 100)
-    with progress.Progress(
-            progress.TextColumn('{task.description}'), progress.BarColumn(),
-            progress.MofNCompleteColumn(), progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(), console=screen) as bar:
-        task = bar.add_task(
+    with bar.Bar(screen) as shown:
+        task = shown.add_task(
             'steps', total=arguments.sequences * arguments.steps)
-        if jobs.run(results, jobs.live, lambda: bar.advance(task)):
+        if jobs.run(results, jobs.live, lambda: shown.advance(task)):
             screen.print('Interrupted; this is what there is so far.')
     document = results.document()
     table.show(screen, document)
