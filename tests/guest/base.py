@@ -48,9 +48,11 @@ class Stage:
     PROGRAM = agent.PROGRAM
 
     def set_stage(self):
+        # One of each port, and another one to come back with.
+        numbers = range(1, 2 * max(self.PORTS, 2) + 1)
         self.net = self.useFixture(network.Network(
-            {'alpha': [f'0000:81:00.{n}' for n in range(1, 5)],
-             'beta': [f'0000:91:00.{n}' for n in range(1, 5)]}, self.MODE))
+            {'alpha': [f'0000:81:00.{n}' for n in numbers],
+             'beta': [f'0000:91:00.{n}' for n in numbers]}, self.MODE))
         self.guest = self.net.guest.namespace
         self.ports = [network.Port(n, f'fa:16:3e:00:00:{n:02x}')
                       for n in range(1, self.PORTS + 1)]

@@ -39,7 +39,7 @@ class PropertyTestCase(base.BaseTestCase):
         self.addCleanup(tried.close)
         wrong = {}
         for what, lines in found.EXAMPLES.items():
-            for moved in ([0], [0, 1]):
+            for moved in ([0], [0, 1, 2]):
                 try:
                     tried.attempt(lines, moved)
                 except AssertionError as error:

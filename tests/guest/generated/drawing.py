@@ -19,25 +19,26 @@ over a network that another setting brings.
 
 from hypothesis import strategies
 
-PORTS = 2
+PORTS = 3
 NICS = tuple(f'eth{number}' for number in range(PORTS))
 
 # Of two NICs with one address, or with one network, the one that had it first
 # leads, in tables that the kernel fills: the order of events and no setting.
-# So each NIC has addresses of its own: the even ones, the odd ones.
-V4_HOSTS = ('10.1.0.5', '10.2.0.5', '10.1.0.6', '10.2.0.6', '192.168.1.12',
-            '192.168.2.12', '10.6.6.6')
-V6_HOSTS = ('fd10::5', 'fd12::5', 'fd10::6', 'fd00:2::c', 'fd00:1::c',
-            'fe80::5')
+# So each NIC has addresses of its own: of three the first, the second, the
+# third.
+V4_HOSTS = ('10.1.0.5', '10.2.0.5', '10.4.0.5', '10.1.0.6', '10.2.0.6',
+            '192.168.3.12', '192.168.1.12', '192.168.2.12', '10.6.6.6')
+V6_HOSTS = ('fd10::5', 'fd12::5', 'fd14::5', 'fd10::6', 'fd00:2::c',
+            'fd00:3::c', 'fd00:1::c', 'fe80::5')
 V4_PLACES = ('0.0.0.0/0', '10.6.0.0/16', '10.6.6.0/24', '10.6.6.6/32',
              '10.7.0.0/16', '192.168.1.0/24', '192.168.2.128/25',
              '10.1.0.0/24')
 V6_PLACES = ('::/0', 'fd20::/32', 'fd20:6::/48', 'fd20:6::6/128',
              'fd21::/32', 'fd00:1::/64', 'fd10::/64', 'fe80::/64')
-V4_GATEWAYS = ('192.168.1.1', '192.168.2.1', '192.168.1.7', '10.1.0.1',
-               '172.31.0.1')
-V6_GATEWAYS = ('fd00:1::1', 'fd00:2::1', 'fd00:1::7', 'fe80::1', 'fd10::1',
-               'fd99::1')
+V4_GATEWAYS = ('192.168.1.1', '192.168.2.1', '192.168.3.1', '192.168.1.7',
+               '10.1.0.1', '172.31.0.1')
+V6_GATEWAYS = ('fd00:1::1', 'fd00:2::1', 'fd00:3::1', 'fd00:1::7', 'fe80::1',
+               'fd10::1', 'fd99::1')
 TABLES = ('main', 'main', 'local', 'default', '77', '78', '1000', '100000')
 PROTOCOLS = ('kernel', 'boot', 'static', 'ra', 'dhcp', '99', '4')
 PRIORITIES = ('1', '2', '89', '90', '91', '100', '101', '32765', '32766',

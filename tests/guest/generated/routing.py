@@ -127,9 +127,10 @@ def _apart(line):
     others, always: so the one over a NIC that came back is the last.
     """
     found = re.search(r' metric (\d+)', line)
-    form = 4 if ' nexthop ' in line or ' nhid ' in line else next(
-        (number for number, nic in enumerate(drawing.NICS, 1)
-         if f' dev {nic}' in line), 3)
+    form = len(drawing.NICS) + 2 if (
+        ' nexthop ' in line or ' nhid ' in line) else next(
+            (number for number, nic in enumerate(drawing.NICS, 1)
+             if f' dev {nic}' in line), len(drawing.NICS) + 1)
     metric = 1000 * form + int(found.group(1) if found else 0) % 1000
     place = re.search(r' [0-9a-f:]+/\d+', line)
     return (f'{line[:place.end()]} metric {metric}'

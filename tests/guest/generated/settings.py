@@ -119,6 +119,12 @@ def _owned(hosts):
         lambda number: (hosts[number], drawing.NICS[number % drawing.PORTS]))
 
 
+def _of_its_own(line):
+    """A broadcast address that no other NIC has."""
+    host = line.split()[3].partition('/')[0]
+    return line.replace('broadcast own', f'broadcast {host}7')
+
+
 ADDRESSES = strategies.one_of(
     _line('ip address add {host[0]}/{length} dev {host[1]} {label} {scope} '
           '{flags} {broadcast} {metric} {lives}',
@@ -126,13 +132,14 @@ ADDRESSES = strategies.one_of(
           label=strategies.just(''),
           scope=_maybe('scope', _pool('link', 'host', '77')),
           flags=_maybe('noprefixroute'),
-          broadcast=_maybe('broadcast', _pool('+', '10.1.0.77')),
-          metric=_maybe('metric', _small), lives=_maybe('', _LIVES)),
+          broadcast=_maybe('broadcast', _pool('+', 'own')),
+          metric=_maybe('metric', _small), lives=_maybe('', _LIVES)
+          ).map(_of_its_own),
     _line('ip address add {host[0]}/24 dev {host[1]} label {host[1]}:{label}',
           host=_owned(drawing.V4_HOSTS), label=_pool('web', '1')),
     _line('ip address add {host[0]} peer {peer} dev {host[1]} {flags}',
           host=_pool(*((host, drawing.NICS[0])
-                       for host in drawing.V4_HOSTS[::2])),
+                       for host in drawing.V4_HOSTS[::drawing.PORTS])),
           peer=_pool(
               '10.3.0.9/32', '10.3.0.9/24', '10.1.0.5/32'),
           flags=_maybe('noprefixroute')),
@@ -146,7 +153,7 @@ ADDRESSES = strategies.one_of(
           metric=_maybe('metric', _small), lives=_maybe('', _LIVES)),
     _line('ip address add {host[0]} peer {peer} dev {host[1]} {flags} nodad',
           host=_pool(*((host, drawing.NICS[1])
-                       for host in drawing.V6_HOSTS[1::2])),
+                       for host in drawing.V6_HOSTS[1::drawing.PORTS])),
           peer=_pool('fd13::9', 'fd13::9/64'), flags=_maybe('noprefixroute')))
 
 NEIGHBOURS = strategies.one_of(
