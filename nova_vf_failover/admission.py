@@ -19,6 +19,7 @@ exception that is none of Nova's own for this purpose (bug 2044235).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import typing
@@ -99,18 +100,62 @@ class Admission:
               data: MigrateData) -> None:
         """On the destination: see whether its PFs could carry a standby.
 
+        Those of other VFs, where Nova has claimed some that cannot be used.
+
         :raises nova.exception.MigrationPreCheckError: one could not, and the
             server has to be swapped
         """
-        for offer in negotiation.offers(data):
-            try:
-                with _answering(instance, offer.source_vif['id']):
-                    self._bench.standby.check(offer.destination_profile())
-            except exception.CannotSwap as refusal:
-                if offer.required:
-                    self._give_back(context, instance)
-                    raise _error(refusal)
+        offers = negotiation.offers(data)
+        if not offers:
+            return
+        try:
+            with _answering(instance, instance.uuid):
+                self._bench.selection.improve(
+                    context, instance, data,
+                    lambda: self._useless(instance, offers))
+        except exception.CannotSwap as error:
+            # What is claimed is not known.
+            self._give_back(context, instance)
+            raise _error(error)
+        for offer in offers:
+            refusal = self._refusal(instance, offer)
+            if refusal and offer.required:
+                self._give_back(context, instance)
+                raise _error(refusal)
+            if refusal:
                 offer.decline(str(refusal))
+
+    def _useless(self, instance: objects.Instance,
+                 offers: Iterable[negotiation.Offer]) -> dict[str, str]:
+        """What is wrong with the VFs claimed for a server, by address."""
+        faults = {}
+        for offer in offers:
+            address = offer.destination_profile()['profile'].get('pci_slot')
+            fault = (self._refusal(instance, offer)
+                     or self._unfit(instance, address))
+            if fault:
+                faults[address] = str(fault)
+        return faults
+
+    def _unfit(self, instance: objects.Instance, address: str) -> str | None:
+        """Why the server cannot use the VF, as far as that can be seen."""
+        try:
+            return self._bench.claims.fault(instance, address)
+        except Exception:
+            # Of libvirt or the kernel. It is looked at again on arrival.
+            LOG.exception('It cannot be found out whether VF %s can be used',
+                          address, instance=instance)
+            return None
+
+    def _refusal(self, instance: objects.Instance, offer: negotiation.Offer,
+                 ) -> exception.CannotSwap | None:
+        """Why no standby could be where the port's VF is claimed."""
+        try:
+            with _answering(instance, offer.source_vif['id']):
+                self._bench.standby.check(offer.destination_profile())
+        except exception.CannotSwap as refusal:
+            return refusal
+        return None
 
     def _check(self, context: Context, instance: objects.Instance,
                network_info: model.NetworkInfo) -> None:

@@ -60,6 +60,10 @@ class Claims:
         """Whether the tracker exists; it is made in its first update."""
         return self._resource_tracker.pci_tracker is not None
 
+    def fault(self, instance: objects.Instance, address: str) -> str | None:
+        """Why a server cannot use the VF at a PCI address, a clause."""
+        return self._fitness.fault(address, instance.uuid)
+
     def release(self, context: typing.Any,
                 instance: objects.Instance) -> None:
         """Give back what a live migration has claimed here that is not made.

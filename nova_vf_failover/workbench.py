@@ -35,6 +35,7 @@ from nova_vf_failover import operations
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import registry
 from nova_vf_failover import reporting
+from nova_vf_failover import selection
 from nova_vf_failover.standby import base as standbys
 from nova_vf_failover.steering import filters
 from nova_vf_failover import swap
@@ -79,6 +80,7 @@ class Workbench:
             registry.STEERING, CONF.vf_failover.steering)()
         self.claims = claims.Claims(compute.rt, compute.network_api, host,
                                     fitness.Fitness(self.guests))
+        self.selection = selection.Selection(compute)
         self.operations = operations.Operations()
         self.aftermath = aftermath.Aftermath(compute, host)
 

@@ -198,8 +198,10 @@ class MacvtapStandby(base.Standby):
                 address, pf_interface=True))
         except nova.exception.PciDeviceNotFoundById as error:
             raise exception.CannotSwap(
-                vif['id'], f'VF {address} has no PF with a network interface '
-                'on this host.', 'Load the driver of the PF.') from error
+                vif['id'], f'VF {address} has gone, or its PF has no network '
+                'interface on this host.', 'Load the driver of the PF, or '
+                'restart nova-compute if the VF is not to come back.'
+            ) from error
 
 
 def _vlan(vif: base.VIF) -> str | None:
