@@ -40,7 +40,8 @@ def main() -> int:
     with bar.Bar(screen) as shown:
         task = shown.add_task(
             'steps', total=arguments.sequences * arguments.steps)
-        if jobs.run(results, jobs.live, lambda: shown.advance(task)):
+        if jobs.run(results, jobs.live, lambda: shown.advance(task),
+                    lambda outcome: table.show_violation(screen, outcome)):
             screen.print('Interrupted; this is what there is so far.')
     document = results.document()
     table.show(screen, document)

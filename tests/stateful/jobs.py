@@ -55,13 +55,14 @@ class Job:
         return self._process.exitcode
 
 
-def run(results: outcomes.Results, work: Work,
-        told: Callable[[], None]) -> bool:
+def run(results: outcomes.Results, work: Work, told: Callable[[], None],
+        ended: Callable[[outcomes.Outcome], None]) -> bool:
     """Do all shares.
 
     :param results: of these shares, to write into
     :param work: does one, in its process; it is imported there
     :param told: called after each step
+    :param ended: called after each share; the others may take hours yet
     :returns: whether it was interrupted, by Ctrl-C or SIGTERM
     """
     began = time.monotonic()
@@ -70,30 +71,29 @@ def run(results: outcomes.Results, work: Work,
         while running:
             for pipe in connection.wait([job.said for job in running]):
                 job = next(job for job in running if job.said is pipe)
-                if not _hear(job, results, told, bool(heard)):
+                said = _hear(job, bool(heard))
+                if isinstance(said, str):
+                    results.steps[said] += 1
+                    told()
+                else:
                     running.remove(job)
+                    results.note(job.share, said)
+                    ended(said)
     results.seconds = time.monotonic() - began
     return bool(heard)
 
 
-def _hear(job: Job, results: outcomes.Results, told: Callable[[], None],
-          stopped: bool) -> bool:
-    """:returns: whether there may be more to hear"""
+def _hear(job: Job, stopped: bool) -> str | outcomes.Outcome:
+    """The next step of a job, or what has come of it, which is the last."""
     try:
-        said = job.said.recv()
+        said: str | outcomes.Outcome = job.said.recv()
     except EOFError:
         code = job.end()
-        if not stopped:
-            results.note(job.share, outcomes.Outcome(
-                0, f'Its process has ended by itself, with exit code {code}'))
-        return False
+        return outcomes.Outcome(0, '' if stopped else (
+            f'Its process has ended by itself, with exit code {code}'))
     if isinstance(said, outcomes.Outcome):
         job.end()
-        results.note(job.share, said)
-        return False
-    results.steps[said] += 1
-    told()
-    return True
+    return said
 
 
 @contextlib.contextmanager

@@ -17,6 +17,8 @@ import typing
 from rich import console
 from rich import table
 
+from tests.stateful import results
+
 
 def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
     """Print how often each step was done, and what was violated."""
@@ -34,3 +36,10 @@ def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
         + (f', {a_step:.2f} s each' if a_step else ''), highlight=False)
     for violation in document['violations'] or ['No violation.']:
         screen.print(violation, markup=False, highlight=False)
+
+
+def show_violation(screen: console.Console,
+                   outcome: results.Outcome) -> None:
+    """Print what has ended a share, if it was that."""
+    if outcome.violation:
+        screen.print(outcome.violation, markup=False, highlight=False)

@@ -67,9 +67,11 @@ class JobsTestCase(base.BaseTestCase):
         self.results = outcomes.Results(outcomes.shares(
             5, sequences=4, steps=2, shrink=False, jobs=2))
         self.told = []
+        self.ended = []
 
     def run_jobs(self, work):
-        return jobs.run(self.results, work, lambda: self.told.append(1))
+        return jobs.run(self.results, work, lambda: self.told.append(1),
+                        self.ended.append)
 
     def test_what_all_have_done_is_counted(self):
         self.assertFalse(self.run_jobs(_two_steps))
@@ -85,6 +87,8 @@ class JobsTestCase(base.BaseTestCase):
         self.assertCountEqual(
             [f'--jobs 1 --seed {seed} --sequences 2 --steps 2\nof {seed}'
              for seed in (5, 6)], self.results.violations)
+        self.assertCountEqual(['of 5', 'of 6'], [
+            outcome.violation for outcome in self.ended])
 
     def test_a_process_that_dies_is_told(self):
         self.run_jobs(_death)
@@ -101,7 +105,8 @@ class JobsTestCase(base.BaseTestCase):
                 os.kill(os.getpid(), signal.SIGTERM)
         before = signal.getsignal(signal.SIGTERM)
 
-        self.assertTrue(jobs.run(self.results, _endless, interrupt))
+        self.assertTrue(jobs.run(
+            self.results, _endless, interrupt, self.ended.append))
 
         self.assertEqual(6, self.results.sequences)
         self.assertEqual([], self.results.violations)
