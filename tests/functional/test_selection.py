@@ -68,6 +68,8 @@ class UselessVFTestCase(SelectionTestCase):
 
         self.assertPorts(self.server, 'beta')
         self.assertNotEqual(first, self.bound)
+        # Before Nova's periodic update could have seen to it.
+        self.assertEqual([], self.vfs('beta', 'claimed'))
 
     def test_other_ports_have_theirs(self):
         self._delete_server(self.server)
@@ -82,6 +84,17 @@ class UselessVFTestCase(SelectionTestCase):
         self.assertNotIn(first, self.vfs('beta', 'allocated'))
         self.assertEqual(2, len(self.vfs('beta', 'allocated')))
         self.assertEqual([], self.vfs('beta', 'claimed'))
+
+    def test_who_cannot_be_looked_at_is_moved(self):
+        self.useFixture(fixtures.MockPatchObject(
+            self.computes['beta'].driver._bench.claims, 'fault',
+            side_effect=RuntimeError('libvirt is away')))
+
+        self.migrate(self.server)
+
+        self.assertWorld(self.server, 'beta')
+        self.assertIn('It cannot be found out whether VF',
+                      self.stdlog.logger.output)
 
     def test_nobody_is_moved_who_could_not_claim(self):
         first, = self.next_claimed(self.server)
