@@ -29,10 +29,15 @@ import typing
 
 import fixtures
 import futurist
+from nova import conf as nova_conf
 from oslo_messaging.rpc import client as rpc_client
 from oslo_messaging.rpc import dispatcher
 
 CONDUCTOR = 'conductor'
+
+# Modules of nova-compute's that ask the configuration for the host's name.
+_ASK_FOR_THEIR_HOST = ('nova.compute.manager', 'nova.compute.utils',
+                       'nova.virt.libvirt.driver')
 
 
 class Killed(BaseException):
@@ -133,6 +138,29 @@ def outside() -> Iterator[None]:
         _outside.reset(token)
 
 
+class Configuration:
+    """The configuration as each process has its own: with its host's name.
+
+    All share one in Nova's harness, which has the name of the host that was
+    started last; Nova leaves the domain of a server that was migrated away
+    where that is the destination's (nova/virt/libvirt/driver.py,
+    ``_cleanup_resize``).
+    """
+
+    def __init__(self, shared: typing.Any) -> None:
+        self._shared = shared
+
+    @property
+    def host(self) -> str:
+        process = caller()
+        if process is None or process.host == CONDUCTOR:
+            return str(self._shared.host)
+        return process.host
+
+    def __getattr__(self, name: str) -> typing.Any:
+        return getattr(self._shared, name)
+
+
 class Processes(fixtures.Fixture):
     """Has threads know the process that they belong to.
 
@@ -163,6 +191,9 @@ class Processes(fixtures.Fixture):
             self.useFixture(fixtures.MonkeyPatch(
                 f'{pool.__module__}.{pool.__name__}.submit',
                 _submit_within(pool.submit)))
+        for module in _ASK_FOR_THEIR_HOST:
+            self.useFixture(fixtures.MonkeyPatch(
+                f'{module}.CONF', Configuration(nova_conf.CONF)))
         self._count_casts()
         dispatch = dispatcher.RPCDispatcher._do_dispatch
 
