@@ -187,9 +187,15 @@ class Domain:
             element, encoding='unicode', with_tail=False))
 
     def write_journal(self, content: journal.Journal) -> None:
-        """Store the journal, live and persistent; empty removes it."""
+        """Store the journal, live and persistent; empty removes it.
+
+        A server that is off has the persistent domain only, and libvirt
+        refuses whatever is meant for the live one as well.
+        """
         libvirt = libvirt_guest.libvirt
-        flags = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        flags = 0
+        if self._guest.is_active():
+            flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
         if self._guest.has_persistent_configuration():
             flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
         self.libvirt_domain.setMetadata(

@@ -20,6 +20,7 @@ its standard input; the report is what it prints. Only ``guest-exec`` and
 import base64
 import binascii
 import importlib
+import sys
 import time
 import typing
 
@@ -160,8 +161,7 @@ def _command(guest: domain.Domain, name: str,
     """
     request = jsonutils.dumps({'execute': name, 'arguments': arguments})
     try:
-        answer = _libvirt_qemu().qemuAgentCommand(
-            guest.libvirt_domain, request, ANSWER_TIMEOUT, 0)
+        answer = _ask(guest.libvirt_domain, request)
     except libvirt_guest.libvirt.libvirtError as error:
         raise exception.ChannelError(
             f'the QEMU guest agent cannot do {name}: '
@@ -174,6 +174,22 @@ def _command(guest: domain.Domain, name: str,
         raise exception.ChannelError(
             f'the QEMU guest agent answered {name} with nonsense') from error
     return result
+
+
+def _ask(libvirt_domain: typing.Any, request: str) -> str:
+    """What the QEMU guest agent says, without keeping others waiting.
+
+    On eventlet Nova has the methods of its domains carried out in native
+    threads (nova/virt/libvirt/host.py, ``_wrap_libvirt_proxy``). This is a
+    function of a module: called as it is it would hold all green threads of
+    nova-compute for as long as the guest takes.
+    """
+    command = _libvirt_qemu().qemuAgentCommand
+    tpool = sys.modules.get('eventlet.tpool')
+    if tpool and isinstance(libvirt_domain, tpool.Proxy):
+        return str(tpool.execute(
+            command, libvirt_domain, request, ANSWER_TIMEOUT, 0))
+    return str(command(libvirt_domain, request, ANSWER_TIMEOUT, 0))
 
 
 def _decoded(data: typing.Any) -> str:

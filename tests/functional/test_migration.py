@@ -223,6 +223,16 @@ class DegradedTestCase(base.FailoverTestCase):
         self.assertEqual([], self.domain('beta', server).nics())
         self.assertEqual(self.clean['beta'], self.plane('beta').snapshot())
 
+    def test_its_port_can_be_detached_while_it_is_off(self):
+        server = self.degraded()
+        self._stop_server(server)
+
+        self._detach_interface(server, self.ports[0]['id'])
+
+        self.assertNotIn(
+            '<interface', self.domain('beta', server).XMLDesc(0))
+        self.assertEqual(self.clean['beta'], self.plane('beta').snapshot())
+
     def test_it_can_be_deleted(self):
         server = self.degraded()
 

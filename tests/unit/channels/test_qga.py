@@ -12,9 +12,14 @@
 
 """A QEMU guest agent that answers what no QEMU guest agent answers."""
 
+import os
+import subprocess
+import sys
+import threading
 from unittest import mock
 
 import ddt
+import fixtures
 from oslo_serialization import jsonutils
 from oslotest import base
 
@@ -58,3 +63,31 @@ class NonsenseTestCase(base.BaseTestCase):
             mock.Mock(), INTENT)
 
         self.assertIn(words, str(error))
+
+
+class ThreadsTestCase(base.BaseTestCase):
+    """In which thread libvirt is called, and who waits for it."""
+
+    def test_silent_guest_does_not_hold_green_threads(self):
+        ended = subprocess.run(
+            [sys.executable, '-m', 'tests.unit.channels.green_threads'],
+            env={**os.environ, 'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'false'},
+            capture_output=True, text=True, timeout=120, check=False)
+
+        self.assertEqual('instance-1 [True]', ended.stdout.strip(),
+                         ended.stderr[-2000:])
+
+    def test_called_as_it_is_in_native_threads(self):
+        self.useFixture(guest_agent.Answers())
+        called = []
+
+        def note(domain, *arguments):
+            called.append((domain, threading.get_ident()))
+            return PID
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'libvirt_qemu.qemuAgentCommand', note))
+
+        self.assertEqual(PID, qga._ask(mock.sentinel.domain, '{}'))
+        self.assertEqual(
+            [(mock.sentinel.domain, threading.get_ident())], called)
