@@ -117,6 +117,22 @@ class Domain:
         """The standby NIC of the port with this MAC."""
         return self._nic(mac, STANDBY_TYPE, persistent)
 
+    def has_device_of(self, vif: typing.Any) -> bool:
+        """Whether the guest has the device of a direct port of any type.
+
+        A standby of the port is none. Some types are an ``<interface>`` with
+        the port's MAC, others a ``<hostdev>`` that has nothing but the
+        address on the host (nova/virt/libvirt/vif.py).
+
+        :param vif: the port with its binding on this host
+        """
+        mac = vif['address'].lower()
+        address = (vif.get('profile') or {}).get('pci_slot')
+        return any(
+            nic.mac == mac and nic.kind != STANDBY_TYPE
+            for nic in self.interfaces()) or address in host_devices(
+                self._tree(False))
+
     def detach_primary(self, mac: str) -> None:
         """Take the VF out of the guest; nothing to do if it has gone.
 
@@ -247,3 +263,13 @@ class Domain:
                 and get_device(from_persistent_config=True)):
             return
         self._detach(self._guest, self._uuid, get_device, device_name=mac)
+
+
+def host_devices(tree: etree._Element) -> set[str]:
+    """The PCI addresses of the host's devices in a domain's XML."""
+    return {
+        '{:04x}:{:02x}:{:02x}.{:x}'.format(*(
+            int(address.get(part, '0'), 0)
+            for part in ('domain', 'bus', 'slot', 'function')))
+        for address in tree.iterfind('./devices/*/source/address')
+        if address.get('bus')}

@@ -36,9 +36,9 @@ from nova_vf_failover import admission
 from nova_vf_failover import exception
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
+from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import recovery
 from nova_vf_failover.standby import base as standbys
-from nova_vf_failover import swap
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
@@ -224,23 +224,27 @@ class FailoverLibvirtDriver(
             # down. The guest may use it already, and the journal knows of it.
             return
         if negotiation.is_vf(vif):
-            swapped = self._bench.swap(context, instance)
-            if vif['id'] in swapped.ledger.away():
-                self._detach_swapped(context, instance, vif, swapped)
-                return
+            with vf_ports.refusing_as_nova(instance, vif):
+                if self._detach_swapped(context, instance, vif):
+                    return
         super().detach_interface(context, instance, vif)
 
     def _detach_swapped(self, context: Context, instance: objects.Instance,
-                        vif: model.VIF, swapped: swap.Swap) -> None:
+                        vif: model.VIF) -> bool:
+        """Take out what a port has that is not on its VF.
+
+        :returns: whether that was all that there is to be done
+        """
+        swapped = self._bench.swap(context, instance)
+        if vif['id'] not in swapped.ledger.away():
+            return False
         if self._operations.leaves(instance.uuid):
-            if not swapped.ledger.on_standby(vif['id']):
-                super().detach_interface(context, instance, vif)
-            return
+            return swapped.ledger.on_standby(vif['id'])
         with self._operations.begin(instance.uuid):
             # Recovery may have brought it back while it was waited for.
             self._bench.swap(context, instance).forget(
                 self._bench.port(vif))
-        super().detach_interface(context, instance, vif)
+        return False
 
     # -- after the move ------------------------------------------------------
 
@@ -259,22 +263,41 @@ class FailoverLibvirtDriver(
         self, context: Context, instance: objects.Instance,
         migrate_data: MigrateData,
     ) -> None:
-        """On the source: the same, whatever it was that did not work.
-
-        Nova would attach every VF once more, whether or not it was detached
-        (bug 1944619).
-        """
+        """On the source: the same, whatever it was that did not work."""
         handled = self._failback(
             context, instance, negotiation.source_vfs(migrate_data))
         handled |= {offer.source_vif['id']
                     for offer in negotiation.offers(migrate_data)
                     if offer.answered}
-        handled |= self._present(instance, migrate_data)
         rest = copy.copy(migrate_data)
         if 'vifs' in migrate_data:
             rest.vifs = [vif for vif in migrate_data.vifs
                          if vif.port_id not in handled]
         super().rollback_live_migration_at_source(context, instance, rest)
+
+    def _reattach_instance_vifs(
+        self, context: Context, instance: objects.Instance,
+        network_info: model.NetworkInfo,
+    ) -> None:
+        """Nova's own part of both: the direct ports that it has detached.
+
+        Nova compares the number of NICs with that of ports. So it attaches
+        all of them again if one is missing (bug 1944619), and none if a
+        standby makes the numbers equal. Here each one is looked for.
+
+        :param network_info: the ports that are not ours to bring back
+        """
+        direct = [vif for vif in network_info if vif['vnic_type']
+                  in model.VNIC_TYPES_DIRECT_PASSTHROUGH]
+        if not direct:
+            return
+        guest = self._bench.domain(instance)
+        for vif in direct:
+            if not guest.has_device_of(vif):
+                LOG.info('Attaching port %s again', vif['id'],
+                         instance=instance)
+                self.attach_interface(
+                    context, instance, instance.image_meta, vif)
 
     def post_live_migration_at_source(
         self, context: Context, instance: objects.Instance,
@@ -345,15 +368,6 @@ class FailoverLibvirtDriver(
             LOG.exception('Where the ports of the server stand is in its '
                           'journal, if that can be read', instance=instance)
         return handled
-
-    def _present(self, instance: objects.Instance,
-                 migrate_data: MigrateData) -> set[str]:
-        """The VF ports whose VF has never left the guest."""
-        vfs = negotiation.source_vfs(migrate_data)
-        if not vfs:
-            return set()
-        guest = self._bench.domain(instance)
-        return {vif['id'] for vif in vfs if guest.primary(vif['address'])}
 
     def _release(self, instance: objects.Instance,
                  describe: Callable[[], standbys.VIF]) -> None:

@@ -22,6 +22,7 @@ from lxml import etree
 import nova.exception
 import nova.pci.utils
 
+from nova_vf_failover import domain
 from nova_vf_failover.standby import links
 
 
@@ -62,17 +63,7 @@ class Fitness:
 
     def _holder(self, address: str, server: str) -> str | None:
         for guest in self._guests():
-            if guest.uuid != server and address in _devices(
+            if guest.uuid != server and address in domain.host_devices(
                     etree.fromstring(guest.get_xml_desc())):
                 return f'VF {address} is in the domain of server {guest.uuid}'
         return None
-
-
-def _devices(domain: etree._Element) -> set[str]:
-    """The addresses of the host's PCI devices that a domain has."""
-    return {
-        '{:04x}:{:02x}:{:02x}.{:x}'.format(*(
-            int(address.get(part, '0'), 0)
-            for part in ('domain', 'bus', 'slot', 'function')))
-        for address in domain.iterfind('./devices/*/source/address')
-        if address.get('bus')}

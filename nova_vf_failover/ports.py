@@ -13,9 +13,19 @@
 """A VF port of a server, and how Nova plugs one."""
 
 from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 
+from nova import exception as nova_exception
+from nova import objects
+from nova.virt.libvirt import guest as libvirt_guest
+from oslo_log import log as logging
+
+from nova_vf_failover import exception
 from nova_vf_failover.standby import base as standbys
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,3 +50,20 @@ class Plugs:
 
     attach: Callable[[standbys.VIF], None]
     unplug: Callable[[standbys.VIF], None]
+
+
+@contextlib.contextmanager
+def refusing_as_nova(instance: objects.Instance,
+                     vif: standbys.VIF) -> Iterator[None]:
+    """A detach in the body is refused in a way that Nova handles.
+
+    :raises nova.exception.InterfaceDetachFailed: it was; why is in the log
+    """
+    try:
+        yield
+    except (exception.VFFailoverError,
+            libvirt_guest.libvirt.libvirtError) as error:
+        LOG.error('Port %(port)s cannot be detached: %(error)s',
+                  {'port': vif['id'], 'error': error}, instance=instance)
+        raise nova_exception.InterfaceDetachFailed(
+            instance_uuid=instance.uuid) from error

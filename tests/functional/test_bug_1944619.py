@@ -16,8 +16,8 @@ asking whether it was taken out; since the bug was closed it leaves that out
 where the destination's preparation has failed, and still does it where the
 migration is aborted during that preparation. The guest then gets a VF twice.
 
-The plugin attaches only what its journal says is away, and hides from Nova
-each VF that is in the guest.
+The plugin attaches only what its journal says is away, and of the other direct
+ports those that are not in the domain.
 """
 
 # Before any other module of Nova: it chooses the concurrency mode.

@@ -76,12 +76,6 @@ class FitnessTestCase(base.BaseTestCase):
                           self.fault(PF, tag=tag))
         self.assertIsNone(self.fault(PF, tag='interface', of='ours'))
 
-    def test_the_address_in_the_guest_is_another_matter(self):
-        self.name(lambda address, pf_interface: 'ens1f0')
-
-        self.assertEqual({VF}, fitness._devices(fitness.etree.fromstring(
-            _DOMAIN.format(tag='interface'))))
-
     def test_a_good_one(self):
         self.name(lambda address, pf_interface: 'ens1f0')
 
