@@ -46,10 +46,13 @@ class Plugs:
 
     :ivar attach: plugs a VIF and attaches its NIC, live and persistent
     :ivar unplug: undoes on the host what plugging a VIF has done
+    :ivar note: writes down where in the guest its NICs are, as its metadata
+        service tells it (``devices``); Nova does so when it attaches one
     """
 
     attach: Callable[[standbys.VIF], None]
     unplug: Callable[[standbys.VIF], None]
+    note: Callable[[], None]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import inspect
 import typing
 
 # What is called besides what is overridden.
-_CALLED = ('_detach_with_retry', 'attach_interface')
+_CALLED = ('_build_device_metadata', '_detach_with_retry', 'attach_interface')
 # What is overridden although it is Nova's own.
 _PRIVATE = ('_reattach_instance_vifs',)
 

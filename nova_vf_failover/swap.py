@@ -213,8 +213,11 @@ class Swap:
         self._tell_attached(away)
         reasons = self._return_guest(
             [port for port in away if not self._uses_primary(port)])
-        return reasons | self._detach_standbys(
+        reasons |= self._detach_standbys(
             [port for port in away if port.id not in reasons])
+        # Nova has noted down each VF beside the standby that has gone now.
+        self._plugs.note()
+        return reasons
 
     def _uses_primary(self, port: Port) -> bool:
         """Whether the guest is known to use the VF, which is there."""

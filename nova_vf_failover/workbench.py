@@ -24,6 +24,7 @@ from nova.network import model
 from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_config import cfg
+from oslo_log import log as logging
 
 from nova_vf_failover import aftermath
 from nova_vf_failover.channels import base as channels
@@ -41,6 +42,7 @@ from nova_vf_failover.steering import filters
 from nova_vf_failover import swap
 
 CONF = cfg.CONF
+LOG = logging.getLogger(__name__)
 
 # Nova's RequestContext: no type checker sees what is in it.
 Context: typing.TypeAlias = typing.Any
@@ -52,6 +54,10 @@ class LibvirtDriver(typing.Protocol):
     _host: typing.Any
     _detach_with_retry: vf_domain.Detach
     vif_driver: typing.Any
+
+    def _build_device_metadata(self, context: Context,
+                               instance: objects.Instance) -> typing.Any:
+        ...
 
     def attach_interface(self, context: Context, instance: objects.Instance,
                          image_meta: typing.Any, vif: model.VIF) -> None:
@@ -146,10 +152,25 @@ class Workbench:
         attach: Callable[[standbys.VIF], None] = functools.partial(
             self._driver.attach_interface, context, instance,
             instance.image_meta)
-        plugs = vf_ports.Plugs(attach=attach, unplug=functools.partial(
-            self._driver.vif_driver.unplug, instance))
+        plugs = vf_ports.Plugs(
+            attach=attach,
+            unplug=functools.partial(
+                self._driver.vif_driver.unplug, instance),
+            note=functools.partial(self._note_devices, context, instance))
         return swap.Swap(
             instance, self.domain(instance), plugs, self.standby,
             self.channel, filters.Filters(self._steering, instance),
             self.claims.of(context, instance),
             self.reporter(context, instance), cancelled)
+
+    def _note_devices(self, context: Context,
+                      instance: objects.Instance) -> None:
+        try:
+            instance.device_metadata = self._driver._build_device_metadata(
+                context, instance)
+            instance.save()
+        except Exception:
+            # Of the database: what the guest's metadata says of its NICs is
+            # no reason to call a move a failure.
+            LOG.exception('Where the NICs of the server are cannot be noted '
+                          'down', instance=instance)

@@ -18,6 +18,8 @@ from tests.functional import base  # isort: skip
 import os
 
 import fixtures
+from lxml import etree
+from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 
@@ -62,6 +64,21 @@ class SwapTestCase(base.FailoverTestCase):
             ['plug_macvtap', 'connect_macvtap', 'assign_vf',
              'disconnect_macvtap', 'unplug_macvtap'],
             self.plane('beta').calls)
+
+    def test_metadata_of_the_guest_names_the_vf_alone(self):
+        self.start_hosts()
+        server = self.boot(self.add_port('42'), self.add_port('43'))
+
+        self.migrate_and_look(server)
+
+        instance = objects.Instance.get_by_uuid(
+            self.ctxt, server['id'], expected_attrs=['device_metadata'])
+        self.assertEqual(
+            sorted(element.get('slot') for element in etree.fromstring(
+                self.domain('beta', server).XMLDesc(0)).iterfind(
+                    './devices/interface[@type="hostdev"]/address')),
+            sorted(f'0x{device.bus.address.split(":")[2][:2]}'
+                   for device in instance.device_metadata.devices))
 
     def test_one_vf_on_a_flat_network_there_and_back(self):
         self.start_hosts()

@@ -215,7 +215,9 @@ class Desk:
 
         plugs = vf_ports.Plugs(
             attach=attach,
-            unplug=lambda its: self._driver.vif_driver.unplug(instance, its))
+            unplug=lambda its: self._driver.vif_driver.unplug(instance, its),
+            # There is no database here.
+            note=lambda: None)
         its = swap.Swap(
             instance, self._seen(instance), plugs, self._standby,
             self._channel, filters.Filters(none.NoSteering(), instance),
