@@ -195,12 +195,7 @@ class Domain:
 
         :raises exception.JournalError: it cannot be understood
         """
-        element = self._tree(False).find(
-            f'./metadata/{{{journal.NAMESPACE}}}journal')
-        if element is None:
-            return journal.Journal()
-        return journal.Journal.from_xml(etree.tostring(
-            element, encoding='unicode', with_tail=False))
+        return journal_of(self._tree(False))
 
     def write_journal(self, content: journal.Journal) -> None:
         """Store the journal, live and persistent; empty removes it.
@@ -263,6 +258,18 @@ class Domain:
                 and get_device(from_persistent_config=True)):
             return
         self._detach(self._guest, self._uuid, get_device, device_name=mac)
+
+
+def journal_of(tree: etree._Element) -> journal.Journal:
+    """What a domain's XML says about its ports; empty if it says nothing.
+
+    :raises exception.JournalError: it cannot be understood
+    """
+    element = tree.find(f'./metadata/{{{journal.NAMESPACE}}}journal')
+    if element is None:
+        return journal.Journal()
+    return journal.Journal.from_xml(etree.tostring(
+        element, encoding='unicode', with_tail=False))
 
 
 def host_devices(tree: etree._Element) -> set[str]:

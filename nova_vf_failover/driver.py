@@ -38,6 +38,7 @@ from nova_vf_failover import modes
 from nova_vf_failover import negotiation
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import recovery
+from nova_vf_failover import rescue
 from nova_vf_failover.standby import base as standbys
 from nova_vf_failover import workbench
 
@@ -245,6 +246,13 @@ class FailoverLibvirtDriver(
             self._bench.swap(context, instance).forget(
                 self._bench.port(vif))
         return False
+
+    def unrescue(self, context: Context,
+                 instance: objects.Instance) -> None:
+        """Nova makes the domain again that the server had, standbys and all.
+        """
+        with rescue.standbys_plugged(self._standby, instance):
+            super().unrescue(context, instance)
 
     # -- after the move ------------------------------------------------------
 

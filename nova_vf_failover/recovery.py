@@ -162,13 +162,17 @@ class Recovery:
         unfinished = set()
         abandoned = self._find_abandoned()
         for guest in self._bench.guests():
-            found = self._read(self._bench.domain_of(guest))
+            its = self._bench.domain_of(guest)
+            found = self._read(its)
             if found is None or found.entries:
                 unfinished.add(guest.uuid)
-            if (found and guest.uuid not in self._attempts
-                    and (found.due(self._nearest(now))
-                         or guest.uuid in abandoned)):
+            if not found or guest.uuid in self._attempts:
+                continue
+            if found.due(self._nearest(now)) or guest.uuid in abandoned:
                 self._begin_attempt(guest.uuid, guest.uuid in abandoned)
+            else:
+                self._bench.tell_attached(
+                    its, [entry.mac for entry in found.entries])
         self._bench.channel.sweep(self._bench.host, unfinished)
 
     def _find_abandoned(self) -> set[str]:
