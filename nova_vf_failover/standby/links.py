@@ -38,6 +38,7 @@ class Link:
     :ivar uppers: names of the links that lie on top of it
     :ivar kind: ``vlan``, ``macvtap`` …; hardware has none
     :ivar lower: name of the link that it lies on
+    :ivar vlan: the VLAN of a link of kind ``vlan``
     """
 
     name: str
@@ -51,6 +52,7 @@ class Link:
     uppers: tuple[str, ...] = ()
     kind: str | None = None
     lower: str | None = None
+    vlan: int | None = None
 
 
 # The first letters of a link that is being made; what follows is different
@@ -84,6 +86,18 @@ class HostLinks:
     def of_kind(self, kind: str) -> list[Link]:
         """The links of this kind."""
         return [link for link in self._all() if link.kind == kind]
+
+    def vlan_of(self, lower: str, vlan: int) -> Link | None:
+        """The link that is a VLAN of another one, whoever has made it.
+
+        Each has one at most (net/8021q/vlan.c, ``vlan_check_real_dev``). One
+        that :meth:`add_vlan` was making is none: it goes first.
+        """
+        for link in self.of_kind('vlan'):
+            if ((link.lower, link.vlan) == (lower, vlan)
+                    and not link.name.startswith(_UNFINISHED)):
+                return link
+        return None
 
     def _all(self) -> list[Link]:
         with self._open_netlink() as netlink:
@@ -139,7 +153,9 @@ def _link(message: typing.Any, messages: dict[int, typing.Any]) -> Link:
             # another namespace.
             and other.get_attr('IFLA_LINK_NETNSID') is None),
         kind=message.get_nested('IFLA_LINKINFO', 'IFLA_INFO_KIND'),
-        lower=_lower(message, messages))
+        lower=_lower(message, messages),
+        vlan=message.get_nested(
+            'IFLA_LINKINFO', 'IFLA_INFO_DATA', 'IFLA_VLAN_ID'))
 
 
 def _lower(message: typing.Any, messages: dict[int, typing.Any]) -> str | None:

@@ -70,26 +70,27 @@ class MacvtapStandby(base.Standby):
             raise exception.CannotSwap(
                 vif['id'], f'PF {pf} does not exist on this host.',
                 'Load its driver or correct [pci] device_spec.')
-        if link.master:
+        _check_link(vif, 'PF', link)
+        vlan = _vlan(vif)
+        if vlan:
+            self._check_vlan(vif, pf, int(vlan))
+
+    def _check_vlan(self, vif: base.VIF, pf: str, vlan: int) -> None:
+        """See whether a macvtap could be on this VLAN of the PF."""
+        source = _source(pf, str(vlan))
+        link = self._links.vlan_of(pf, vlan)
+        if link and link.name != source:
             raise exception.CannotSwap(
-                vif['id'],
-                f'PF {pf} is a port of the {link.master_kind or "switch"} '
-                f'{link.master}, where the kernel refuses a macvtap.',
-                f'Take {pf} out of {link.master}, or use another PF.')
-        if not link.up:
+                vif['id'], f'VLAN {vlan} of PF {pf} is already the link '
+                f'{link.name}, and the macvtap needs it as {source}.',
+                f'Remove {link.name}, or give it the name {source}.')
+        if link:
+            _check_link(vif, 'VLAN device', link)
+        elif self._links.find(source):
             raise exception.CannotSwap(
-                vif['id'], f'PF {pf} is down, so a macvtap on it would carry '
-                'nothing.', f'Set it up: ip link set {pf} up.')
-        if not link.carrier:
-            raise exception.CannotSwap(
-                vif['id'], f'PF {pf} has no carrier, so a macvtap on it would '
-                'carry nothing.', 'Check its cable and its switch port.')
-        needed = _mtu(vif)
-        if needed and link.mtu < needed:
-            raise exception.CannotSwap(
-                vif['id'], f'PF {pf} has an MTU of {link.mtu} and the network '
-                f'of the port {needed}.',
-                f'Raise it: ip link set {pf} mtu {needed}.')
+                vif['id'], f'Link {source} is not VLAN {vlan} of PF {pf}, and '
+                'the macvtap needs one of this name.',
+                f'Give {source} another name.')
 
     def describe(self, vif: base.VIF) -> base.VIF:
         pf = self._uplink(vif)
@@ -202,6 +203,35 @@ class MacvtapStandby(base.Standby):
                 'interface on this host.', 'Load the driver of the PF, or '
                 'restart nova-compute if the VF is not to come back.'
             ) from error
+
+
+def _check_link(vif: base.VIF, what: str, link: links.Link) -> None:
+    """See whether a macvtap could be on this link.
+
+    :param what: what kind of link it is, as an operator calls it
+    :raises exception.CannotSwap: it could not, or would carry nothing
+    """
+    name = link.name
+    if link.master:
+        raise exception.CannotSwap(
+            vif['id'],
+            f'{what} {name} is a port of the {link.master_kind or "switch"} '
+            f'{link.master}, where the kernel refuses a macvtap.',
+            f'Take {name} out of {link.master}, or use another PF.')
+    if not link.up:
+        raise exception.CannotSwap(
+            vif['id'], f'{what} {name} is down, so a macvtap on it would '
+            'carry nothing.', f'Set it up: ip link set {name} up.')
+    if not link.carrier:
+        raise exception.CannotSwap(
+            vif['id'], f'{what} {name} has no carrier, so a macvtap on it '
+            'would carry nothing.', 'Check its cable and its switch port.')
+    needed = _mtu(vif)
+    if needed and link.mtu < needed:
+        raise exception.CannotSwap(
+            vif['id'], f'{what} {name} has an MTU of {link.mtu} and the '
+            f'network of the port {needed}.',
+            f'Raise it: ip link set {name} mtu {needed}.')
 
 
 def _vlan(vif: base.VIF) -> str | None:

@@ -39,7 +39,7 @@ class LeftoversTestCase(base.FailoverTestCase):
 
     def leave_vlan(self, vlan, alias=None):
         name = f'alphapf0.{vlan}'
-        self.plane_.add_vlan('alphapf0', name)
+        self.plane_.add_vlan('alphapf0', name, vlan)
         self.plane_.links[name].alias = alias
         return name
 

@@ -128,7 +128,7 @@ class SwapTestCase(base.FailoverTestCase):
         self.start_hosts()
         for name in ('alpha', 'beta'):
             plane = self.plane(name)
-            plane.add_vlan(f'{name}pf0', f'{name}pf0.42')
+            plane.add_vlan(f'{name}pf0', f'{name}pf0.42', 42)
             self.clean[name] = plane.snapshot()
         server = self.boot(self.add_port('42'))
 

@@ -49,14 +49,15 @@ class PaperLinks(links.HostLinks):
             carrier=link.up and link.carrier, mtu=link.mtu,
             master=link.master, master_kind=link.master_kind,
             alias=link.alias, uppers=self._plane.uppers(link.name),
-            kind='vlan' if link.lower else None, lower=link.lower)
+            kind='vlan' if link.lower else None, lower=link.lower,
+            vlan=link.vlan)
             for link in self._plane.links.values()] + [links.Link(
                 name=name, index=0, up=True, carrier=True, mtu=1500,
                 alias=link.alias, kind='macvtap', lower=link.source)
                 for name, link in self._plane.macvtaps.items()]
 
     def add_vlan(self, lower: str, name: str, vlan: int, alias: str) -> None:
-        self._plane.add_vlan(lower, name)
+        self._plane.add_vlan(lower, name, vlan)
         self._plane.links[name].alias = alias
 
     def mark(self, name: str, alias: str) -> None:
@@ -225,4 +226,4 @@ class SimulatedHosts(fixtures.Fixture):
         return any(device in plane.links for plane in self.planes.values())
 
     def _add_vlan(self, lower: str, name: str, vlan: int) -> None:
-        self._plane(lower).add_vlan(lower, name)
+        self._plane(lower).add_vlan(lower, name, vlan)

@@ -34,6 +34,7 @@ class PaperLink:
     master_kind: str | None = None
     alias: str | None = None
     lower: str | None = None
+    vlan: int | None = None
 
 
 # How a NIC delivers what comes for the MAC of a VF, as in
@@ -128,13 +129,13 @@ class PaperDataPlane:
         for address in vfs:
             self.vfs[address] = PaperVF(name)
 
-    def add_vlan(self, lower: str, name: str) -> None:
+    def add_vlan(self, lower: str, name: str, vlan: int) -> None:
         """A VLAN device on a link, as ``ip link add … type vlan`` makes it."""
         with self._lock:
             self._need(lower)
             if len(name) > 15:
                 raise errors.internal(f'name {name} too long for a link')
-            self.links[name] = PaperLink(name, lower=lower)
+            self.links[name] = PaperLink(name, lower=lower, vlan=vlan)
 
     def remove_link(self, name: str) -> None:
         with self._lock:

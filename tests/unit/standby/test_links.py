@@ -113,8 +113,11 @@ class HostLinksTestCase(base.BaseTestCase):
         self.links.add_vlan('pf0', 'pf0.42', 42, 'ours')
 
         made = self.links.find('pf0.42')
-        self.assertEqual(('vlan', 'pf0', 'ours', True), (
-            made.kind, made.lower, made.alias, made.up))
+        self.assertEqual(('vlan', 'pf0', 42, 'ours', True), (
+            made.kind, made.lower, made.vlan, made.alias, made.up))
+        self.assertEqual((made.name, 'vlan7', None), (
+            self.links.vlan_of('pf0', 42).name,
+            self.links.vlan_of('pf0', 7).name, self.links.vlan_of('pf0', 8)))
 
     def test_marks_and_removes(self):
         self.links.mark('pf0', 'ours')

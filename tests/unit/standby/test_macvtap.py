@@ -48,7 +48,7 @@ class PaperLinks(links.HostLinks):
     def add_vlan(self, lower, name, vlan, alias):
         self.known[name] = links.Link(
             name, 9, up=True, carrier=True, mtu=1500, kind='vlan',
-            alias=alias, lower=lower)
+            alias=alias, lower=lower, vlan=vlan)
 
     def unfinished(self):
         return [link for link in self.known.values()
@@ -139,6 +139,44 @@ class MacvtapTestCase(base.BaseTestCase):
 
     def test_a_good_pf_passes(self):
         macvtap.MacvtapStandby(PaperLinks(PF)).check(self.vif())
+        macvtap.MacvtapStandby(PaperLinks(PF)).check(self.vif('42'))
+
+    def test_the_vlan_device_may_stand_in_the_way(self):
+        vlan = links.Link('ens1f0.42', 8, up=True, carrier=True, mtu=1500,
+                          kind='vlan', lower='ens1f0', vlan=42)
+        for known, words in (
+                (dict(master='brq1', master_kind='bridge'),
+                 'VLAN device ens1f0.42 is a port of the bridge brq1'),
+                (dict(up=False), 'ip link set ens1f0.42 up'),
+                (dict(mtu=1400), 'ip link set ens1f0.42 mtu 1500'),
+                (dict(name='vlan42'),
+                 'VLAN 42 of PF ens1f0 is already the link vlan42'),
+                (dict(vlan=7), 'ens1f0.42 is not VLAN 42 of PF ens1f0'),
+                (dict(lower='ens1f1'),
+                 'ens1f0.42 is not VLAN 42 of PF ens1f0'),
+                (dict(kind='dummy', vlan=None, lower=None),
+                 'ens1f0.42 is not VLAN 42 of PF ens1f0')):
+            driver = macvtap.MacvtapStandby(PaperLinks(
+                PF, dataclasses.replace(vlan, **known)))
+
+            error = self.assertRaises(
+                exception.CannotSwap, driver.check, self.vif('42'))
+
+            self.assertIn(words, str(error))
+            self.assertIn('port-1', str(error))
+            # It is no matter of ports on a flat network.
+            driver.check(self.vif())
+
+    def test_a_good_vlan_device_passes(self):
+        vlan = links.Link('ens1f0.42', 8, up=True, carrier=True, mtu=1500,
+                          kind='vlan', lower='ens1f0', vlan=42)
+        other = dataclasses.replace(vlan, name='vlan43', vlan=43)
+        # One that was being made goes before it is made again.
+        cut_off = dataclasses.replace(vlan, name='vffnew01234567', up=False)
+
+        for known in ([vlan, other], [cut_off]):
+            macvtap.MacvtapStandby(PaperLinks(PF, *known)).check(
+                self.vif('42'))
 
     def plugged(self, host_links, vlan='42'):
         driver = macvtap.MacvtapStandby(host_links)
