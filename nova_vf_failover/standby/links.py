@@ -20,6 +20,7 @@ import typing
 import pyroute2
 from pyroute2.netlink import exceptions
 
+from nova_vf_failover import netlink
 from nova_vf_failover import privileges
 
 # Flags of struct ifinfomsg: "administratively up" and "takes in every
@@ -68,7 +69,8 @@ class HostLinks:
     """
 
     def __init__(
-        self, open_netlink: typing.Callable[[], typing.Any] = pyroute2.IPRoute,
+        self,
+        open_netlink: typing.Callable[[], typing.Any] = netlink.route_socket,
     ) -> None:
         self._open_netlink = open_netlink
 
@@ -100,9 +102,9 @@ class HostLinks:
         return None
 
     def _all(self) -> list[Link]:
-        with self._open_netlink() as netlink:
+        with self._open_netlink() as route:
             messages = {message['index']: message
-                        for message in netlink.get_links()}
+                        for message in route.get_links()}
         return [_link(message, messages) for message in messages.values()]
 
     def add_vlan(self, lower: str, name: str, vlan: int, alias: str) -> None:
@@ -167,41 +169,41 @@ def _lower(message: typing.Any, messages: dict[int, typing.Any]) -> str | None:
 
 @privileges.sys_admin
 def _set_alias(name: str, alias: str) -> None:
-    with pyroute2.IPRoute() as netlink:
-        for index in netlink.link_lookup(ifname=name):
-            netlink.link('set', index=index, ifalias=alias)
+    with pyroute2.IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link('set', index=index, ifalias=alias)
 
 
 @privileges.sys_admin
 def _add(lower: str, name: str, alias: str,
          **kind: typing.Any) -> None:
     unfinished = _UNFINISHED + hashlib.sha256(name.encode()).hexdigest()[:8]
-    with pyroute2.IPRoute() as netlink:
+    with pyroute2.IPRoute() as route:
         # One that was cut off has the VLAN of the PF, and there is only one.
-        for index in netlink.link_lookup(ifname=unfinished):
-            netlink.link('del', index=index)
-        for parent in netlink.link_lookup(ifname=lower):
-            netlink.link('add', ifname=unfinished, link=parent, **kind)
-        for index in netlink.link_lookup(ifname=unfinished):
-            netlink.link('set', index=index, ifalias=alias)
-            netlink.link('set', index=index, ifname=name)
-            netlink.link('set', index=index, state='up')
+        for index in route.link_lookup(ifname=unfinished):
+            route.link('del', index=index)
+        for parent in route.link_lookup(ifname=lower):
+            route.link('add', ifname=unfinished, link=parent, **kind)
+        for index in route.link_lookup(ifname=unfinished):
+            route.link('set', index=index, ifalias=alias)
+            route.link('set', index=index, ifname=name)
+            route.link('set', index=index, state='up')
 
 
 @privileges.sys_admin
 def _receive_all_groups(name: str) -> None:
-    with pyroute2.IPRoute() as netlink:
-        for index in netlink.link_lookup(ifname=name):
-            netlink.link('set', index=index, flags=_IFF_ALLMULTI,
-                         change=_IFF_ALLMULTI)
+    with pyroute2.IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link('set', index=index, flags=_IFF_ALLMULTI,
+                       change=_IFF_ALLMULTI)
 
 
 @privileges.sys_admin
 def _delete(name: str) -> None:
-    with pyroute2.IPRoute() as netlink:
-        for index in netlink.link_lookup(ifname=name):
+    with pyroute2.IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
             try:
-                netlink.link('del', index=index)
+                route.link('del', index=index)
             except exceptions.NetlinkError as error:
                 # Somebody was faster.
                 if error.code != errno.ENODEV:

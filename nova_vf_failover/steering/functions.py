@@ -21,6 +21,7 @@ import nova.pci.utils
 import pyroute2
 
 from nova_vf_failover import exception
+from nova_vf_failover import netlink
 from nova_vf_failover import privileges
 
 # Asks for what the PF says of its VFs, without their statistics, which may be
@@ -50,7 +51,8 @@ class Functions:
     """
 
     def __init__(
-        self, open_netlink: typing.Callable[[], typing.Any] = pyroute2.IPRoute,
+        self,
+        open_netlink: typing.Callable[[], typing.Any] = netlink.route_socket,
     ) -> None:
         self._open_netlink = open_netlink
 
@@ -88,9 +90,9 @@ class Functions:
 
         :raises exception.SteeringError: the PF does not know the VF
         """
-        with self._open_netlink() as netlink:
-            for index in netlink.link_lookup(ifname=function.pf):
-                for link in netlink.get_links(index, ext_mask=_VFS_ONLY):
+        with self._open_netlink() as route:
+            for index in route.link_lookup(ifname=function.pf):
+                for link in route.get_links(index, ext_mask=_VFS_ONLY):
                     macs = dict(_macs(link))
                     if function.number in macs:
                         return macs[function.number]
@@ -140,18 +142,18 @@ def _macs(link: typing.Any) -> typing.Iterator[tuple[int, str]]:
 
 @privileges.sys_admin
 def _set_mac(pf: str, number: int, mac: str) -> None:
-    with pyroute2.IPRoute() as netlink:
-        index, = netlink.link_lookup(ifname=pf)
-        netlink.link('set', index=index, vf={'vf': number, 'mac': mac})
+    with pyroute2.IPRoute() as route:
+        index, = route.link_lookup(ifname=pf)
+        route.link('set', index=index, vf={'vf': number, 'mac': mac})
 
 
 @privileges.sys_admin
 def _down_and_up(device: str) -> bool:
-    with pyroute2.IPRoute() as netlink:
-        for index in netlink.link_lookup(ifname=device):
+    with pyroute2.IPRoute() as route:
+        for index in route.link_lookup(ifname=device):
             try:
-                netlink.link('set', index=index, state='down')
+                route.link('set', index=index, state='down')
             finally:
-                netlink.link('set', index=index, state='up')
+                route.link('set', index=index, state='up')
             return True
     return False

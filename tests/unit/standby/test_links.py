@@ -13,6 +13,8 @@
 import nova.tests.functional  # noqa: F401 isort: skip
 
 import os
+import subprocess
+import sys
 import unittest
 
 from oslotest import base
@@ -126,3 +128,15 @@ class HostLinksTestCase(base.BaseTestCase):
         self.links.remove('pf0')
         self.links.remove('pf0')
         self.assertIsNone(self.links.find('pf0'))
+
+
+class GreenThreadsTestCase(base.BaseTestCase):
+
+    def test_migrations_that_look_at_once(self):
+        ended = subprocess.run(
+            [sys.executable, '-m', 'tests.unit.standby.green_threads'],
+            env={**os.environ, 'OS_NOVA_DISABLE_EVENTLET_PATCHING': 'false'},
+            capture_output=True, text=True, timeout=120, check=False)
+
+        self.assertEqual('[20, 20, 20, 20]', ended.stdout.strip(),
+                         ended.stderr[-2000:])
