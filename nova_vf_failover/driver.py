@@ -366,7 +366,7 @@ class FailoverLibvirtDriver(
             with self._operations.begin(instance.uuid):
                 swapped = self._bench.swap(context, instance)
                 handled = swapped.ledger.away()
-                swapped.failback(self._bench.ports(
+                swapped.resume(self._bench.ports(
                     vif for vif in vfs if vif['id'] in handled))
         except exception.Degraded as error:
             LOG.error('The server is degraded: %s', error, instance=instance)

@@ -13,6 +13,7 @@
 """A VF port of a server, and how Nova plugs one."""
 
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import dataclasses
@@ -22,6 +23,7 @@ from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
+from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover.standby import base as standbys
 
@@ -53,6 +55,24 @@ class Plugs:
     attach: Callable[[standbys.VIF], None]
     unplug: Callable[[standbys.VIF], None]
     note: Callable[[], None]
+
+
+def tell_attached(standby: standbys.Standby, guest: domain.Domain,
+                  macs: Iterable[str]) -> None:
+    """Tell the driver of standbys which devices of this host are a guest's.
+
+    :param macs: those of the ports whose standby may be there
+    """
+    for mac in macs:
+        try:
+            found = guest.standby(mac)
+            if found and found.device:
+                standby.attached(found.device)
+        except Exception:
+            # Of netlink, of privsep, or whatever another driver raises: a
+            # standby that hears less than it should is better than none.
+            LOG.exception('The standby with MAC %s of server %s may miss '
+                          'multicast', mac, guest.uuid)
 
 
 @contextlib.contextmanager

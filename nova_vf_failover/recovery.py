@@ -40,6 +40,7 @@ from nova_vf_failover import arrivals
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
+from nova_vf_failover import ports
 from nova_vf_failover import reporting
 from nova_vf_failover import swap
 from nova_vf_failover import workbench
@@ -171,8 +172,10 @@ class Recovery:
             if found.due(self._nearest(now)) or guest.uuid in abandoned:
                 self._begin_attempt(guest.uuid, guest.uuid in abandoned)
             else:
-                self._bench.tell_attached(
-                    its, [entry.mac for entry in found.entries])
+                # A guest that was started anew on a standby, by a soft reboot
+                # or after a rescue, has a new device behind it.
+                ports.tell_attached(self._bench.standby, its,
+                                    [entry.mac for entry in found.entries])
         self._bench.channel.sweep(self._bench.host, unfinished)
 
     def _find_abandoned(self) -> set[str]:

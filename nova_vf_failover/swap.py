@@ -120,17 +120,8 @@ class Swap:
             self._tell_attached(ports)
 
     def _tell_attached(self, ports: Iterable[Port]) -> None:
-        for port in ports:
-            device = self._device(port)
-            if not device:
-                continue
-            try:
-                self._standby.attached(device)
-            except Exception:
-                # Whatever a driver may raise: a standby that hears less than
-                # it should is better than no network.
-                LOG.exception('The standby %s of port %s may miss multicast',
-                              device, port.id, instance=self._instance)
+        vf_ports.tell_attached(self._standby, self._guest,
+                               [port.mac for port in ports])
 
     def _device(self, port: Port) -> str:
         """The host's network device behind a standby, or an empty name."""
@@ -175,8 +166,13 @@ class Swap:
     def _detach_primaries(self, ports: list[Port], deaf: list[Port]) -> None:
         with self._step('vf detach', ports):
             self._ledger.enter(State.DETACHING, ports)
-            for port in ports:
-                self._guest.detach_primary(port.mac)
+            for number, port in enumerate(ports):
+                try:
+                    self._guest.detach_primary(port.mac)
+                except nova_exception.DeviceDetachFailed:
+                    # It keeps this one, and was not asked for the others.
+                    self._ledger.enter(State.RETURNING, ports[number:])
+                    raise
                 self._plugs.unplug(port.vif)
                 if port in deaf:
                     self._filters.vf_left(port.vif, self._device(port))

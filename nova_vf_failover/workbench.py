@@ -122,26 +122,6 @@ class Workbench:
         return vf_domain.Domain(guest, guest.uuid,
                                 self._driver._detach_with_retry)
 
-    def tell_attached(self, guest: vf_domain.Domain,
-                      macs: Iterable[str]) -> None:
-        """Tell the standby driver of the standbys of ports that are away.
-
-        A guest that was started anew on one, by a soft reboot or after a
-        rescue, has a new network device behind it.
-        """
-        for mac in macs:
-            try:
-                standby = guest.standby(mac)
-                if standby and standby.device:
-                    self.standby.attached(standby.device)
-            except Exception as error:
-                # Of netlink, of privsep, of libvirt: it is told again, and a
-                # standby that hears less is better than none.
-                LOG.warning('The standby with MAC %(mac)s of server '
-                            '%(server)s may miss multicast: %(error)s',
-                            {'mac': mac, 'server': guest.uuid,
-                             'error': error})
-
     def ports(self, network_info: Iterable[model.VIF]) -> list[vf_ports.Port]:
         """The VF ports among those of a server."""
         return [self.port(vif) for vif in network_info

@@ -20,6 +20,7 @@ import threading
 import ddt
 import fixtures
 from nova.compute import vm_states
+from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova_vf_failover import swap
 from tests.simulation import hypervisor
@@ -81,6 +82,33 @@ class UndoneTestCase(base.FailoverTestCase):
         self.migrate(self.server)
 
         self.assertWorld(self.server, 'beta')
+
+    def test_libvirt_is_lost_while_the_guest_lets_the_vf_go(self):
+        answers = self.hosts.world.answers
+        answers.clear()
+        self.addCleanup(answers.set)
+        detach = hypervisor.Domain.detachDeviceFlags
+        asked = []
+
+        def lose_the_first_answer(domain, xml, flags=0):
+            if not flags & fakelibvirt.VIR_DOMAIN_AFFECT_LIVE:
+                detach(domain, xml, flags)
+                return
+            asked.append(xml)
+            if len(asked) > 1:
+                # The guest takes its time.
+                answers.set()
+            detach(domain, xml, flags)
+            if len(asked) == 1:
+                raise hypervisor.errors.internal('client socket is closed')
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain.detachDeviceFlags',
+            lose_the_first_answer))
+
+        self.migrate(self.server, 'failed')
+
+        self.assertUndone()
 
     def test_then_it_works(self):
         self.hosts.world.migrations.failure = 'load of migration failed'
