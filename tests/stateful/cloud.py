@@ -38,6 +38,9 @@ LOOKS = 6
 # The longest pause between two attempts, see [vf_failover]
 # recovery_longest_pause; and some more.
 _LONG = 4000
+# Seconds that an agent may take. It answers at once where its processor has
+# nothing else to do.
+_PATIENCE = 4
 # Seconds after which an idle thread looks around.
 _IDLE = 0.5
 
@@ -65,6 +68,12 @@ class StatefulCloud(cloud.FaultyCloud):
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.driver.LibvirtDriver.'
             'migrate_disk_and_power_off', _leave_disks))
+
+    def shorten_timeouts(self) -> None:
+        """Silent guests are waited for, and a busy machine is not silent."""
+        super().shorten_timeouts()
+        self.flags(check_timeout=_PATIENCE, failover_timeout=_PATIENCE,
+                   failback_timeout=_PATIENCE, group='vf_failover')
 
     def start_hosts(self, alpha: dict[str, typing.Any] | None = None,
                     beta: dict[str, typing.Any] | None = None) -> None:
