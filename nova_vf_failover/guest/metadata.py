@@ -143,8 +143,9 @@ def fetch(url: str) -> Items:
         parts = urllib.parse.urlsplit(url)
         body = _exchange(parts.hostname or '', parts.port or 80, parts.path)
         document = json.loads(body.decode())
-    except (OSError, http.client.HTTPException, ValueError,
+    except (OSError, http.client.HTTPException, ValueError, OverflowError,
             RecursionError) as error:
+        # The last but one is of a chunk longer than there is memory for.
         raise NoAnswer('%s: %s' % (type(error).__name__, error))
     items = document.get('meta', {}) if isinstance(document, dict) else None
     if not isinstance(items, dict):

@@ -129,6 +129,9 @@ class MetadataFuzzTestCase(base.BaseTestCase):
 
     @hypothesis.settings(max_examples=300, deadline=None)
     @hypothesis.given(ANSWERS)
+    @hypothesis.example(
+        b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n'
+        b'ffffffffffffffff\r\n')
     def test_answers(self, said):
         self.service.said = said
         self.watch.look()
