@@ -12,6 +12,7 @@
 
 """Failback as the guest sees it, step by step: to the primaries."""
 
+import contextlib
 import logging
 import typing
 
@@ -85,12 +86,13 @@ class Failback:
         arrived(lambda: all(nic and udev.settled(nic.index) for nic in (
             self._nics.primary(port.mac) for port in intent.ports)),
             udev.NAMING)
-        try:
-            self._come_back(intent, report, arrived)
-        finally:
-            self._ingress.open()
         macs = {port.mac for port in intent.ports}
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._ingress.open)
+            undo.callback(self._set_useless_down, macs)
+            self._come_back(intent, report, arrived)
         self._kept.away -= macs
+        self._kept.alone -= macs
         self._kept.write()
         self._switch.tidy()
 
@@ -175,6 +177,17 @@ class Failback:
                 LOG.warning('Still not configured: %s', busy())
         return True
 
+    def _set_useless_down(self, macs: typing.Iterable[str]) -> None:
+        """Let a VF carry nothing beside a standby that the guest has alone.
+
+        No rule leads its traffic past the routes over the VF then, and IPv6
+        shares it between two routes of one metric.
+        """
+        for mac in macs:
+            primary = self._nics.primary(mac)
+            if primary and self._standbys.in_use_alone(mac):
+                self._nics.set(primary, up=False)
+
     def _open(self, nic: links.Nic) -> None:
         """Bring a VF up that has nothing yet.
 
@@ -242,6 +255,7 @@ class Failback:
         outfit.forget_ways(worn, nic.index)
         worn['name'] = self._kept.names.get(mac, nic.name)
         self._kept.outfits[mac] = worn
+        self._kept.alone.add(mac)
         self._kept.write()
 
     def _neighbours(

@@ -80,7 +80,9 @@ class Mover:
         :raises intents.Refused: nothing was changed
         :raises overlap.Failed: everything was put back
         """
-        if self._kept.away.intersection(port.mac for port in intent.ports):
+        if any(port.mac in self._kept.away or self._nics.primary(port.mac)
+               and self._standbys.in_use_alone(port.mac)
+               for port in intent.ports):
             # An earlier move got stuck: start from the primaries.
             self.fail_back(intent, intents.Report(intent),
                            lambda condition, *limits: condition())
@@ -130,6 +132,7 @@ class Mover:
         MACs.
         """
         self._kept.away.clear()
+        self._kept.alone.clear()
         self._kept.outfits.clear()
         self._kept.groups.clear()
         self._kept.write()

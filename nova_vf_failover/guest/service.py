@@ -80,8 +80,8 @@ class Service:
         else:
             self._mover.rejoin()
         if (self._intent and self._intent.use == intents.PRIMARY
-                and self._kept.away):
-            # It was killed while it waited for the VF.
+                and self._kept.away | self._kept.alone):
+            # It was killed, or the guest reset, while it waited for the VF.
             self._arm(self._intent)
 
     def watch_metadata(self, url: str, interval: float) -> None:

@@ -33,6 +33,8 @@ class Snapshot:
     :ivar groups: the multicast groups that programs of the guest have lost
         with a primary, by its MAC; for good, so longer than its outfit
     :ivar away: the MACs whose traffic runs, or may run, over a standby
+    :ivar alone: the MACs whose standby was all that their ports had, so that
+        the guest may use it without the agent: it was started anew on it
     :ivar names: the names of the primaries, by MAC, as long as there is a
         standby: a start of the guest does not forget them
     :ivar since: when each MAC has come to be away, or not to be any more
@@ -48,6 +50,7 @@ class Snapshot:
         self.outfits: typing.Dict[str, Document] = {}
         self.groups: typing.Dict[str, typing.List[str]] = {}
         self.away: typing.Set[str] = set()
+        self.alone: typing.Set[str] = set()
         self.names: typing.Dict[str, str] = {}
         self.since: typing.Dict[str, float] = {}
         self._before: typing.Set[str] = set()
@@ -59,7 +62,7 @@ class Snapshot:
         """All that are known to have, or to have had, a standby."""
         asked = {port.mac for port in self.intent.ports} if (
             self.intent) else set()
-        return asked | self.away | set(self.outfits)
+        return asked | self.away | self.alone | set(self.outfits)
 
     def write(self) -> None:
         """Keep it; after this returns it is on disk, or the old one is."""
@@ -70,8 +73,8 @@ class Snapshot:
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
             'outfits': self.outfits, 'groups': self.groups,
-            'away': sorted(self.away), 'names': self.names,
-            'since': self.since}
+            'away': sorted(self.away), 'alone': sorted(self.alone),
+            'names': self.names, 'since': self.since}
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         fresh = self._path + '.new'
         with open(fresh, 'w') as file:
@@ -99,6 +102,7 @@ class Snapshot:
         self.outfits = document['outfits']
         self.groups = document.get('groups', {})
         self.away = set(document['away'])
+        self.alone = set(document.get('alone', []))
         self.names = document.get('names', {})
         self._before = set(self.away)
         self.since = document.get('since', {})

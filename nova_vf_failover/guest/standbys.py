@@ -76,6 +76,7 @@ class Standbys:
         if over or named:
             self._kept.write()
         self._memberships.keep_only({nic.index for nic in self._nics.all()})
+        self._remember_those_alone()
         for mac in self._kept.macs - self._kept.away:
             self._tidy(mac)
         for mac in self._kept.away:
@@ -86,9 +87,32 @@ class Standbys:
             if standby and not standby.up:
                 self._park_new(standby, mac)
 
+    def in_use_alone(self, mac: str) -> typing.Optional[links.Nic]:
+        """The standby that a guest uses by itself, beside a VF or without.
+
+        A VF may have come that is good for nothing; as long as nothing has
+        moved the traffic, to park the standby would be to end it.
+        """
+        if mac not in self._kept.alone:
+            return None
+        standby = self._nics.standby(mac)
+        return (standby if standby and standby.up and standby.mac == mac
+                else None)
+
+    def _remember_those_alone(self) -> None:
+        before = set(self._kept.alone)
+        for mac in self._kept.macs - self._kept.away:
+            primary, standby = self._nics.pair(mac)
+            if standby and not primary:
+                self._kept.alone.add(mac)
+            elif not self.in_use_alone(mac):
+                self._kept.alone.discard(mac)
+        if self._kept.alone != before:
+            self._kept.write()
+
     def _tidy(self, mac: str) -> None:
         primary, standby = self._nics.pair(mac)
-        if standby is None:
+        if standby is None or primary and self.in_use_alone(mac):
             return
         if primary and standby.mac == mac:
             self._park_new(standby, mac)

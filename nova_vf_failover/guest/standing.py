@@ -29,7 +29,7 @@ def of(kept: snapshot.Snapshot, nics: links.Links,
     for mac in sorted(kept.macs):
         primary, standby = nics.pair(mac)
         on = None
-        if mac in kept.away or standby and not primary:
+        if mac in kept.away | kept.alone or standby and not primary:
             on = intents.STANDBY
         elif primary:
             on = intents.PRIMARY

@@ -175,3 +175,75 @@ class RebootTestCase(base.GuestTestCase):
 
         self.return_to_vf(2, attach=False)
         self.move_again()
+
+    def test_on_the_standby_and_its_vf_carries_nothing(self):
+        port, = self.ports
+        self.reset_on_the_standby()
+
+        self.fail_to_return('0000:81:00.2', 2)
+
+        self.assertStaysReachable()
+        self.detach_vf('alpha', port, 2)
+        self.assertStaysReachable()
+        self.return_to_vf(3, attach=True)
+        self.move_again()
+
+    def test_then_the_agent_is_killed(self):
+        self.reset_on_the_standby()
+        self.fail_to_return('0000:81:00.2', 2)
+
+        self.agent.kill()
+        self.agent.start()
+
+        self.assertStaysReachable()
+
+    def test_then_the_next_move_finds_no_vf_to_leave(self):
+        self.reset_on_the_standby()
+        self.fail_to_return('0000:81:00.2', 2)
+
+        report = self.ask(self.intent('standby'))
+
+        self.assertEqual('failed', report['state'])
+        self.assertStaysReachable()
+
+    def test_while_the_vf_is_awaited(self):
+        port, = self.ports
+        self.fail_over()
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.reboot()
+        standby, = self.named(True)
+        self.configure(standby)
+        self.assertEqual('armed', self.ask(intent, 'apply')['state'])
+
+        self.attach_vf('alpha', port, 2)
+
+        self.done(intent)
+        self.assertReachable()
+        self.detach_standby('alpha', port)
+        self.assertReachable()
+        self.move_again()
+
+    def reset_on_the_standby(self):
+        self.fail_over()
+        self.reboot()
+        standby, = self.named(True)
+        self.configure(standby)
+
+    def fail_to_return(self, address, number):
+        """A VF comes that the NIC delivers nothing to."""
+        port, = self.ports
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+        self.net.hosts['alpha'].nic.ignore(address)
+        self.attach_vf('alpha', port, number)
+        self.assertEqual('failed', self.ask(intent)['state'])
+
+    def assertStaysReachable(self):
+        """Also after the agent has looked at its NICs once more."""
+        standby, = self.named(True)
+        for mtu in (1400, 1500):
+            self.guest.set(standby, mtu=mtu)
+            place, = self.agent.command('status')[1]['places']
+            self.assertReachable()
+        self.assertEqual('standby', place['on'])
