@@ -62,6 +62,13 @@ _FOR_US = b'\0'
 # Before the chains of others.
 _PRIORITY = -1000
 
+# The owner has flushed all tables; or the kernel has none, of this family
+# (EAFNOSUPPORT: before 4.16 that was a module; net/netfilter/nf_tables_api.c,
+# nf_tables_deltable, nf_tables_afinfo_lookup) or at all.
+_NOTHING_SHUT = frozenset([
+    errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP,
+    errno.EPROTONOSUPPORT, errno.EINVAL])
+
 
 class Ingress:
     """What may come in on the NICs of this network namespace.
@@ -102,9 +109,7 @@ class Ingress:
             self._change([_message(
                 _DELTABLE, netlink.textual(_TABLE_NAME, _TABLE))])
         except OSError as error:
-            # The owner has flushed all tables, or this kernel has none.
-            if error.errno not in (errno.ENOENT, errno.EOPNOTSUPP,
-                                   errno.EPROTONOSUPPORT, errno.EINVAL):
+            if error.errno not in _NOTHING_SHUT:
                 raise
 
     def _change(self, messages: typing.List[netlink.Message]) -> None:

@@ -15,6 +15,7 @@
 Each time the body that an old kernel would get is given to this one.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -24,6 +25,7 @@ import ddt
 from oslotest import base
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import obstacles
@@ -107,3 +109,30 @@ class RuleTestCase(base.BaseTestCase):
 
     def test_not_refused_where_they_have(self):
         self.assertEqual([], self.found('4.17.0'))
+
+
+@ddt.ddt
+class IngressTestCase(base.BaseTestCase):
+    """The agent starts by opening what another one may have left shut."""
+
+    def answer(self, number):
+        tables = mock.Mock(spec=netlink.Netlink, **{
+            'transact.side_effect': netlink.NetlinkError(number, 'kind 2562')})
+        return mock.patch.object(netlink, 'Netlink', autospec=True,
+                                 return_value=tables)
+
+    # Of Linux before 4.16 without nf_tables_netdev, of one without nf_tables,
+    # of one without the protocol.
+    @ddt.data(errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
+    def test_it_starts_without_the_chains(self, number):
+        coming_in = ingress.Ingress()
+
+        with self.answer(number):
+            coming_in.forget()
+            coming_in.shut(RuleTestCase.NIC)
+
+        self.assertFalse(coming_in.is_shut)
+
+    def test_it_does_not_go_on_when_it_may_not(self):
+        with self.answer(errno.EPERM):
+            self.assertRaises(OSError, ingress.Ingress().forget)
