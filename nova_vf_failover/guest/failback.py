@@ -93,7 +93,7 @@ class Failback:
             self._come_back(intent, report, arrived)
         self._kept.away -= macs
         self._kept.alone -= macs
-        self._kept.write()
+        self._kept.write_if_possible()
         self._switch.tidy()
 
     def _come_back(self, intent: intents.Intent, report: intents.Report,
@@ -256,7 +256,7 @@ class Failback:
         worn['name'] = self._kept.names.get(mac, nic.name)
         self._kept.outfits[mac] = worn
         self._kept.alone.add(mac)
-        self._kept.write()
+        self._kept.write_if_possible()
 
     def _neighbours(
             self, worn: outfit.Document,

@@ -86,7 +86,7 @@ class Failover:
                 LOG.exception('The traffic stays where it is')
                 raise overlap.Failed(str(error))
             undo.pop_all()
-        self._kept.write()
+        self._kept.write_if_possible()
         self._switch.tidy()
 
     def _prepare_standbys(self, pairs: Pairs, report: intents.Report) -> None:
@@ -133,14 +133,18 @@ class Failover:
         return primary, standby
 
     def _keep(self, pairs: Pairs) -> None:
+        """:raises intents.Refused: it cannot be kept; nothing was changed
+        """
         primaries = [primary for primary, _ in pairs]
         for primary, worn in zip(primaries,
                                  outfit.take(self._kernel, primaries)):
             self._kept.outfits[primary.mac] = worn
             self._kept.groups[primary.mac] = worn['groups']
             self._kept.names[primary.mac] = primary.name
-            self._kept.away.add(primary.mac)
-        self._kept.write()
+        try:
+            self._kept.leave({primary.mac for primary in primaries})
+        except snapshot.Unwritable as error:
+            raise intents.Refused('The traffic stays where it is: %s' % error)
 
     def _dress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
@@ -161,5 +165,5 @@ class Failover:
             self._overlap.park(standby, primary.mac)
             sysctl.write_changed(primary.name, worn['sysctls'])
         self._kept.away -= macs
-        self._kept.write()
+        self._kept.write_if_possible()
         self._switch.tidy()

@@ -135,7 +135,7 @@ class Mover:
         self._kept.alone.clear()
         self._kept.outfits.clear()
         self._kept.groups.clear()
-        self._kept.write()
+        self._kept.write_if_possible()
         if not self._kept.names:
             return
         if not udev.await_idle(_STARTING):

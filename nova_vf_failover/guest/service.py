@@ -186,14 +186,12 @@ class Service:
             self, intent: intents.Intent, wait: float) -> intents.Document:
         with self._changed:
             if not intent.same_as(self._intent):
-                if self._intent and (intent.generation
-                                     <= self._intent.generation):
+                try:
+                    self._take(intent)
+                except intents.Refused as refusal:
                     report = intents.Report(intent)
-                    report.end(intents.REFUSED,
-                               'The intent is stale: generation %d was taken '
-                               'already.' % self._intent.generation)
+                    report.end(intents.REFUSED, str(refusal))
                     return report.to_document()
-                self._take(intent)
             if wait:
                 self._changed.wait_for(
                     lambda: self._report.finished is not None
@@ -208,10 +206,22 @@ class Service:
                 self._voice.follow(intent)
 
     def _take(self, intent: intents.Intent) -> None:
+        """:raises intents.Refused: the one before it is in force
+        """
+        if self._intent and intent.generation <= self._intent.generation:
+            raise intents.Refused(
+                'The intent is stale: generation %d was taken already.'
+                % self._intent.generation)
+        try:
+            self._kept.take(intent)
+        except snapshot.Unwritable as error:
+            LOG.error('Generation %d is not taken: %s', intent.generation,
+                      error)
+            raise intents.Refused(
+                'The intent cannot be kept, and nothing was changed: %s'
+                % error)
         self._voice.fall_silent()
         self._intent = intent
-        self._kept.intent = intent
-        self._kept.write()
         if intent.use == intents.PRIMARY:
             self._arm(intent)
         else:

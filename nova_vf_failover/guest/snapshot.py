@@ -13,17 +13,25 @@
 """What the agent must still know after it was killed, on disk."""
 
 import json
+import logging
 import os
 import time
 import typing
 
 from nova_vf_failover.guest import intent as intents
 
+LOG = logging.getLogger(__name__)
+
 NAME = 'snapshot.json'
 # Of the form that outfits have.
 _VERSION = 2
 
 Document = typing.Dict[str, typing.Any]
+
+
+class Unwritable(Exception):
+    """What has to be on disk before it is done is not; the message says why.
+    """
 
 
 class Snapshot:
@@ -55,6 +63,7 @@ class Snapshot:
         self.since: typing.Dict[str, float] = {}
         self._before: typing.Set[str] = set()
         self.restarted = False
+        self._behind = False
         self._read()
 
     @property
@@ -64,17 +73,69 @@ class Snapshot:
             self.intent) else set()
         return asked | self.away | self.alone | set(self.outfits)
 
+    def take(self, intent: intents.Intent) -> None:
+        """Keep a new intent.
+
+        :raises Unwritable: the one before it is kept
+        """
+        before, self.intent = self.intent, intent
+        try:
+            self.write()
+        except Unwritable:
+            self.intent = before
+            raise
+
+    def leave(self, macs: typing.Set[str]) -> None:
+        """Keep that the traffic of ports is about to be on their standbys.
+
+        :raises Unwritable: it is not kept, and must not be
+        """
+        before = set(self.away)
+        self.away |= macs
+        try:
+            self.write()
+        except Unwritable:
+            self.away = before
+            raise
+
     def write(self) -> None:
-        """Keep it; after this returns it is on disk, or the old one is."""
-        self.since.update(dict.fromkeys(self.away ^ self._before,
-                                        time.time()))
-        self._before = set(self.away)
+        """Keep it; after this returns it is on disk.
+
+        :raises Unwritable: the old one is, or, if the disk is broken, none
+        """
+        self._behind = True
+        try:
+            self._write()
+        except OSError as error:
+            raise Unwritable('%s cannot be written: %s.' % (
+                self._path, error))
+        self._behind = False
+
+    def write_if_possible(self) -> None:
+        """Keep it now, or when next something is written.
+
+        For what has been done already: an agent that is killed before that
+        finds out, or does without.
+        """
+        try:
+            self.write()
+        except Unwritable as error:
+            LOG.warning('%s', error)
+
+    def catch_up(self) -> None:
+        """Keep what could not be kept when it was to be."""
+        if self._behind:
+            self.write_if_possible()
+
+    def _write(self) -> None:
+        since = dict(self.since, **dict.fromkeys(self.away ^ self._before,
+                                                 time.time()))
         document = {
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
             'outfits': self.outfits, 'groups': self.groups,
             'away': sorted(self.away), 'alone': sorted(self.alone),
-            'names': self.names, 'since': self.since}
+            'names': self.names, 'since': since}
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         fresh = self._path + '.new'
         with open(fresh, 'w') as file:
@@ -88,6 +149,8 @@ class Snapshot:
             os.fsync(folder)
         finally:
             os.close(folder)
+        self.since = since
+        self._before = set(self.away)
 
     def _read(self) -> None:
         try:

@@ -74,7 +74,8 @@ class Standbys:
         for mac in named:
             del self._kept.names[mac]
         if over or named:
-            self._kept.write()
+            self._kept.write_if_possible()
+        self._kept.catch_up()
         self._memberships.keep_only({nic.index for nic in self._nics.all()})
         self._remember_those_alone()
         for mac in self._kept.macs - self._kept.away:
@@ -108,7 +109,7 @@ class Standbys:
             elif not self.in_use_alone(mac):
                 self._kept.alone.discard(mac)
         if self._kept.alone != before:
-            self._kept.write()
+            self._kept.write_if_possible()
 
     def _tidy(self, mac: str) -> None:
         primary, standby = self._nics.pair(mac)

@@ -22,7 +22,7 @@ import json
 from tests.guest import base
 
 
-class RebootTestCase(base.GuestTestCase):
+class Rebooting(base.GuestTestCase):
 
     def reboot(self):
         self.agent.kill()
@@ -69,6 +69,9 @@ class RebootTestCase(base.GuestTestCase):
         self.assertEqual(1, self.macs().count(port.mac))
         self.net.boot_port(port, name, True)
         self.assertReachable()
+
+
+class RebootTestCase(Rebooting):
 
     def return_to_vf(self, number, attach):
         port, = self.ports

@@ -13,21 +13,24 @@
 """What the service says when something happens that nobody thought of."""
 
 import json
+import os
 import threading
 from unittest import mock
 
 import fixtures
 from oslotest import base
 
+from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import service
+from nova_vf_failover.guest import snapshot
 
 INTENT = {'version': 1, 'generation': 1, 'use': 'standby', 'timeout': 5,
           'ports': [{'id': 'port', 'mac': 'fa:16:3e:00:00:01'}]}
 
 
-class ServiceTestCase(base.BaseTestCase):
+class ServedTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
@@ -35,14 +38,17 @@ class ServiceTestCase(base.BaseTestCase):
             mover, 'Mover', autospec=True)).mock.return_value
         # An attribute that its constructor makes, which no class shows.
         self.mover.addresses = mock.Mock()
-        self.service = service.Service(
-            self.useFixture(fixtures.TempDir()).path, frozenset(['tun']))
+        self.folder = self.useFixture(fixtures.TempDir()).path
+        self.service = service.Service(self.folder, frozenset(['tun']))
         threading.Thread(target=self.service._work, daemon=True).start()
 
     def apply(self, intent):
         return self.service.answer(json.dumps({
             'command': 'apply', 'wait': 5,
             'intent': json.dumps(intent)}).encode())
+
+
+class FailureTestCase(ServedTestCase):
 
     def test_an_unknown_failure_is_not_told_as_staying(self):
         self.mover.fail_over.side_effect = OSError('no buffer space')
@@ -72,3 +78,57 @@ class ServiceTestCase(base.BaseTestCase):
             service._vital(mock.Mock(side_effect=OSError))
 
         ended.assert_called_once_with(1)
+
+
+class FullDiskTestCase(ServedTestCase):
+    """The snapshot cannot be written, as where there is no space."""
+
+    def setUp(self):
+        super().setUp()
+        self.path = os.path.join(self.folder, snapshot.NAME)
+        # In the place of the file that is made anew each time.
+        os.mkdir(self.path + '.new')
+
+    def free(self):
+        os.rmdir(self.path + '.new')
+
+    def kept(self):
+        with open(self.path) as source:
+            return json.load(source)['intent']
+
+    def test_an_intent_that_cannot_be_kept_is_refused(self):
+        report = self.apply(INTENT)
+
+        self.assertEqual((1, 'refused'),
+                         (report['generation'], report['state']))
+        self.assertIn(self.path, report['message'])
+        self.assertIn('Is a directory', report['message'])
+        self.mover.fail_over.assert_not_called()
+
+    def test_the_one_before_it_stays(self):
+        self.free()
+        self.apply(INTENT)
+        os.mkdir(self.path + '.new')
+
+        self.apply(dict(INTENT, generation=2))
+
+        self.assertEqual(1, self.service.answer(
+            b'{"command": "status"}')['generation'])
+        self.assertEqual(1, self.kept()['generation'])
+
+    def test_it_is_carried_out_when_it_can_be_kept(self):
+        self.apply(INTENT)
+        self.free()
+
+        report = self.apply(INTENT)
+
+        self.assertEqual((1, 'done'), (report['generation'], report['state']))
+        self.assertEqual(INTENT, self.kept())
+
+    def test_one_in_the_metadata_ends_nothing(self):
+        intent = intents.from_document(INTENT)
+        self.service._hear(intent)
+        self.free()
+        self.service._hear(intent)
+
+        self.assertEqual('done', self.apply(INTENT)['state'])
