@@ -38,12 +38,15 @@ _LIVES = struct.Struct('=IIII')
 _FOREVER = 0xffffffff
 # Seconds, more than what asks for a lease waits before it asks again.
 TIME_TO_RENEW = 120
-_NODAD, _NOPREFIXROUTE = 0x02, 0x200
+_NODAD, _MANAGETEMPADDR, _NOPREFIXROUTE = 0x02, 0x100, 0x200
 # The first Linux that heeds the latter, in each family.
 _HEEDED: typing.Dict[int, typing.Tuple[int, int]] = {
     socket.AF_INET: (4, 18), socket.AF_INET6: (3, 14)}
 # What is not settable is the kernel's to know.
-_SETTABLE = _NODAD | 0x10 | 0x100 | _NOPREFIXROUTE | 0x400
+_SETTABLE = _NODAD | 0x10 | _MANAGETEMPADDR | _NOPREFIXROUTE | 0x400
+# There the kernel is to make no temporary address, which would be gone with
+# the standby (net/ipv6/addrconf.c, manage_tempaddrs).
+_ON_STANDBY = _SETTABLE & ~_MANAGETEMPADDR
 _TENTATIVE = 0x40
 # Taken over as they are; IPv6 knows an address by IFA_ADDRESS alone.
 _REPLACED = frozenset([_CACHEINFO, _FLAGS, _TARGET_NETNSID])
@@ -98,7 +101,7 @@ def put_quietly(bodies: typing.Iterable[bytes],
     has tried.
     """
     return [
-        _message(_without_route(body), index, _flags(body) & _SETTABLE
+        _message(_without_route(body), index, _flags(body) & _ON_STANDBY
                  | _NODAD | _NOPREFIXROUTE, _preferred(body), _FOREVER,
                  (_LABEL,))
         for body in in_use(bodies)]

@@ -1,0 +1,128 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""A guest whose kernel takes its addresses and routes from advertisements."""
+
+import json
+import socket
+import struct
+import time
+
+from tests.guest import base
+
+_PREFIX = '2001:db8:7::'
+# RFC 4861, 4.2 and 4.6.2: a router advertisement, prefix information on the
+# link and for addresses
+_ADVERTISEMENT = struct.Struct('!BBHBBHII')
+_INFORMATION = struct.Struct('!BBBBIII16s')
+_ON_LINK, _AUTONOMOUS = 0x80, 0x40
+
+
+class Advertised(base.GuestTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.port, = self.ports
+        self.guest.run('ip', '-6', 'route', 'delete', 'default')
+        self.await_true(lambda: not self.net.peer.run(
+            'ip', '-6', 'address', 'show', 'tentative'))
+        self.prepare_guest()
+        self.advertise(1800)
+        self.await_true(lambda: self.addresses('eth0') and self.defaults())
+
+    def prepare_guest(self):
+        """What is set before it hears a router for the first time."""
+
+    def await_true(self, condition):
+        until = time.monotonic() + 10
+        while not condition():
+            self.assertLess(time.monotonic(), until)
+
+    def advertise(self, life, router=1800):
+        """The peer tells all that it is a router.
+
+        :param life: of addresses, in seconds
+        :param router: the seconds for which it is one
+        """
+        def speak():
+            with socket.socket(socket.AF_INET6, socket.SOCK_RAW,
+                               socket.IPPROTO_ICMPV6) as sock:
+                index = socket.if_nametoindex('eth0')
+                for option, value in ((socket.IPV6_MULTICAST_HOPS, 255),
+                                      (socket.IPV6_MULTICAST_IF, index)):
+                    sock.setsockopt(socket.IPPROTO_IPV6, option, value)
+                sock.sendto(
+                    _ADVERTISEMENT.pack(134, 0, 0, 64, 0, router, 0, 0)
+                    + _INFORMATION.pack(
+                        3, 4, 64, _ON_LINK | _AUTONOMOUS, life, life // 2, 0,
+                        socket.inet_pton(socket.AF_INET6, _PREFIX)),
+                    ('ff02::1', 0, 0, index))
+        self.net.peer.inside(speak)
+
+    def addresses(self, name):
+        """Those of the advertised prefix, in the order of the kernel."""
+        return [found for link in json.loads(self.guest.run(
+            'ip', '-json', '-6', 'address', 'show', 'dev', name))
+            for found in link.get('addr_info', [])
+            if found['local'].startswith(_PREFIX[:-1])]
+
+    def defaults(self):
+        return json.loads(self.guest.run(
+            'ip', '-json', '-6', 'route', 'show', 'default'))
+
+    def move(self):
+        self.fail_over()
+        self.carry_standby(self.port)
+        self.fail_back()
+
+
+class TemporaryAddressTestCase(Advertised):
+    """The kernel makes addresses for a while, and prefers them (RFC 8981)."""
+
+    def prepare_guest(self):
+        self.guest.run('sysctl', '-qw', 'net.ipv6.conf.eth0.use_tempaddr=2')
+
+    def setUp(self):
+        super().setUp()
+        self.await_true(lambda: len(self.addresses('eth0')) == 2)
+        self.temporary, self.lasting = self.addresses('eth0')
+        self.assertTrue(self.temporary['temporary'])
+
+    def source(self):
+        """The address that a new session has."""
+        found, = json.loads(self.guest.run(
+            'ip', '-json', '-6', 'route', 'get', '2001:db8:9::1'))
+        return found['prefsrc']
+
+    def test_a_standby_gets_no_address_of_its_own(self):
+        self.assertEqual(self.temporary['local'], self.source())
+
+        self.fail_over()
+
+        standby, = self.guest.names() - {'lo'}
+        self.assertEqual(
+            [self.temporary['local'], self.lasting['local']],
+            [found['local'] for found in self.addresses(standby)])
+        self.assertEqual(self.temporary['local'], self.source())
+
+    def test_after_a_move_each_address_is_there(self):
+        self.move()
+
+        found = {address['local']: address
+                 for address in self.addresses('eth0')}
+        self.assertTrue(found[self.lasting['local']]['mngtmpaddr'])
+        # What sessions have begun with stays, and the kernel has made another
+        # one, which it makes anew when its time has come.
+        self.assertIn(self.temporary['local'], found)
+        self.assertEqual([True], [
+            True for address in found.values() if address.get('temporary')])
+        self.assertTrue(found[self.source()]['temporary'])
