@@ -27,8 +27,6 @@ from nova_vf_failover.guest import routes
 HARMLESS = frozenset([errno.EEXIST, errno.ESRCH])
 
 _COMPAT_TABLE = 252
-# struct rta_cacheinfo: users, last use, expiry in hundredths of a second
-_EXPIRY = struct.Struct('=IIi')
 # What a route with a nexthop object repeats of that object.
 _OF_THE_NEXTHOP = frozenset([
     routes.OIF, routes.GATEWAY, routes.MULTIPATH, routes.VIA,
@@ -167,7 +165,7 @@ def _changed(body: bytes, indexes: Indexes, objects: Indexes,
         elif kind == routes.TABLE:
             number = netlink.number(value) if number is None else number
         elif kind == routes.CACHEINFO:
-            left = _EXPIRY.unpack_from(value)[2] / 100.0
+            left = routes.life(value)
             if left and not copied:
                 made.append(netlink.numeric(routes.EXPIRES, max(
                     int(left - elapsed), addresses.TIME_TO_RENEW)))

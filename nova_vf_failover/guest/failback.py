@@ -16,6 +16,7 @@ import contextlib
 import logging
 import typing
 
+from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
@@ -59,13 +60,15 @@ class Failback:
     :param both: the time in which both NICs of a port are up
     :param others: the standbys that are in use
     :param names: of the NICs
+    :param routers: what the kernel makes of their advertisements
     """
 
     def __init__(self, kernel: netlink.Netlink, nics: links.Links,
                  kept: snapshot.Snapshot, switched: switch.Switch,
                  memberships: multicast.Memberships,
                  coming_in: ingress.Ingress, both: overlap.Overlap,
-                 others: standbys.Standbys, names: naming.Names) -> None:
+                 others: standbys.Standbys, names: naming.Names,
+                 routers: advertised.Advertised) -> None:
         self._kernel = kernel
         self._nics = nics
         self._kept = kept
@@ -75,6 +78,7 @@ class Failback:
         self._overlap = both
         self._standbys = others
         self._names = names
+        self._routers = routers
 
     def move(self, intent: intents.Intent, report: intents.Report,
              arrived: typing.Any) -> None:
@@ -278,4 +282,4 @@ class Failback:
     def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
         outfit.put_routes(self._kernel, [
             (nic, self._kept.outfits[nic.mac]) for nic in primaries
-            if nic.mac in self._kept.outfits])
+            if nic.mac in self._kept.outfits], self._routers)

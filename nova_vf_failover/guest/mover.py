@@ -15,6 +15,7 @@
 import logging
 import typing
 
+from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import failback
 from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import ingress
@@ -56,6 +57,7 @@ class Mover:
         coming_in.forget()
         both = overlap.Overlap(nics, kept, self._memberships, coming_in)
         self.addresses = both.addresses
+        self._routers = advertised.Advertised()
         self._names = naming.Names(nics, kept)
         self._standbys = standbys.Standbys(
             kernel, nics, kept, switched, self._memberships, both)
@@ -64,7 +66,7 @@ class Mover:
             self._standbys)
         self._failback = failback.Failback(
             kernel, nics, kept, switched, self._memberships, coming_in, both,
-            self._standbys, self._names)
+            self._standbys, self._names, self._routers)
 
     # -- what an intent asks for ----------------------------------------------
 
@@ -102,6 +104,7 @@ class Mover:
     def tidy(self) -> None:
         """Park what is not in use, and forget what is over."""
         self._standbys.tidy()
+        self._routers.tidy()
 
     def await_names(self) -> None:
         """Wait for udev to name the NICs that are there.

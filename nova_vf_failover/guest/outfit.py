@@ -24,6 +24,7 @@ import time
 import typing
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import detours
 from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import links
@@ -185,15 +186,19 @@ def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
 
 def put_routes(kernel: netlink.Netlink,
                dressed: typing.List[typing.Tuple[links.Nic, Document]],
-               ) -> None:
-    """Put the routes of all these outfits into their own tables."""
+               routers: advertised.Advertised) -> None:
+    """Put the routes of all these outfits into their own tables.
+
+    :param routers: what the kernel makes of their advertisements
+    """
     indexes = {worn['index']: nic.index for nic, worn in dressed}
     present = nexthops.Nexthops(kernel).bodies
     objects = {nexthops.identity(body): body for _, worn in dressed
                for body in netlink.from_text(worn['nexthops'])}
     leading = [netlink.from_text(worn['leading']) for _, worn in dressed]
-    parts = [(netlink.from_text(worn['routes']), time.time() - worn['taken'])
-             for _, worn in dressed]
+    parts = [(routers.behind(nic, netlink.from_text(worn['routes']),
+                             worn['sysctls']), time.time() - worn['taken'])
+             for nic, worn in dressed]
     ways = switch.ways_for(objects.values(), indexes)
     for bodies in leading + [bodies for bodies, _ in parts]:
         its = detours.ways(bodies, indexes)

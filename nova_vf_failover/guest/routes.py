@@ -26,11 +26,13 @@ NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 #: scope, type, flags
 HEADER = struct.Struct('=BBBBBBBBI')
 # include/uapi/linux/rtnetlink.h
-DST, OIF, GATEWAY, _PRIORITY, PREFSRC, MULTIPATH, CACHEINFO = (
+DST, OIF, GATEWAY, PRIORITY, PREFSRC, MULTIPATH, CACHEINFO = (
     1, 4, 5, 6, 7, 9, 12)
 TABLE, VIA, ENCAP_TYPE, ENCAP, EXPIRES, NH_ID = 15, 18, 21, 22, 23, 30
 MAIN_TABLE, LOCAL_TABLE = 254, 255
 _PROTO_KERNEL = 2
+# struct rta_cacheinfo: users, last use, expiry in hundredths of a second
+_EXPIRY = struct.Struct('=IIi')
 #: of routes to what the kernel takes in
 LOCAL = 2
 _CLONED = 0x200
@@ -106,6 +108,12 @@ def table(body: bytes) -> int:
     return body[4]
 
 
+def life(cacheinfo: bytes) -> float:
+    """Seconds that a route is there for, 0 for one without an end."""
+    expiry: int = _EXPIRY.unpack_from(cacheinfo)[2]
+    return expiry / 100.0
+
+
 def needs_its_source(body: bytes) -> bool:
     """Whether it is refused as long as its NIC lacks an address.
 
@@ -154,6 +162,6 @@ def _place(body: bytes) -> typing.Any:
     for kind, value in netlink.attributes(body, HEADER.size):
         if kind == DST:
             destination = value
-        elif kind == _PRIORITY:
+        elif kind == PRIORITY:
             priority = value
     return body[1], body[3], destination, priority

@@ -23,6 +23,7 @@ import threading
 import time
 import typing
 
+from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import inspection
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -236,8 +237,8 @@ class Service:
     # -- what is done about it ------------------------------------------------
 
     def _watch(self) -> None:
-        """Tell the worker of every change of a link."""
-        with netlink.Netlink(links.CHANGES) as changes:
+        """Tell the worker of every change of a link, and of routers."""
+        with netlink.Netlink(links.CHANGES | advertised.HEARD) as changes:
             waited = [changes.socket]
             named = udev.monitor()
             if named:

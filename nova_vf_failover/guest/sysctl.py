@@ -29,6 +29,9 @@ _FAMILIES = ('ipv4/conf', 'ipv6/conf', 'ipv4/neigh', 'ipv6/neigh')
 RP_FILTER = 'ipv4/conf:rp_filter'
 ACCEPT_DAD = 'ipv6/conf:accept_dad'
 ACCEPT_RA = 'ipv6/conf:accept_ra'
+ACCEPT_RA_DEFRTR = 'ipv6/conf:accept_ra_defrtr'
+RA_DEFRTR_METRIC = 'ipv6/conf:ra_defrtr_metric'
+FORWARDING = 'ipv6/conf:forwarding'
 ADDR_GEN_MODE = 'ipv6/conf:addr_gen_mode'
 ARP_IGNORE = 'ipv4/conf:arp_ignore'
 ARP_NOTIFY = 'ipv4/conf:arp_notify'
@@ -74,6 +77,16 @@ def loose_filter(values: Values) -> str:
     """
     strictest = max(_read('all', RP_FILTER), values.get(RP_FILTER, ''))
     return '0' if strictest == '0' else '2'
+
+
+def heeds_routers(values: Values) -> bool:
+    """Whether the kernel itself reads router advertisements on a NIC.
+
+    As include/net/ipv6.h has it, ipv6_accept_ra.
+    """
+    accept = values.get(ACCEPT_RA, '0')
+    return accept == '2' or (
+        accept != '0' and values.get(FORWARDING, '0') == '0')
 
 
 def write_changed(interface: str, values: Values) -> None:

@@ -85,6 +85,66 @@ class Advertised(base.GuestTestCase):
         self.fail_back()
 
 
+class AdvertisementTestCase(Advertised):
+
+    def test_addresses_are_renewed_after_a_move(self):
+        before = self.configuration()
+
+        self.move()
+        self.advertise(9000)
+
+        self.await_true(lambda: all(
+            found['valid_life_time'] > 8000
+            for found in self.addresses('eth0')))
+        self.await_true(lambda: len(self.defaults()) == 1)
+        self.assertEqual(before, self.configuration())
+
+    def test_the_route_is_there_until_the_router_speaks(self):
+        kernels, = self.defaults()
+
+        self.move()
+
+        default, = self.defaults()
+        self.assertEqual((kernels['gateway'], 'eth0'),
+                         (default['gateway'], default['dev']))
+
+    def test_the_router_leaves_after_a_move(self):
+        self.move()
+        self.advertise(3600)
+        self.await_true(lambda: len(self.defaults()) == 1)
+
+        self.advertise(3600, router=0)
+
+        self.await_true(lambda: not self.defaults())
+
+    def test_the_route_of_a_manager_stays_where_it_is(self):
+        kernels, = self.defaults()
+        self.guest.run('sysctl', '-qw', 'net.ipv6.conf.eth0.accept_ra=0')
+        self.guest.run('ip', '-6', 'route', 'delete', 'default')
+        # As systemd-networkd does.
+        self.guest.run('ip', '-6', 'route', 'add', 'default', 'via',
+                       kernels['gateway'], 'dev', 'eth0', 'proto', 'ra',
+                       'metric', '1024', 'expires', '900')
+        before = self.configuration()
+
+        self.move()
+
+        self.assertEqual(before, self.configuration())
+
+    def test_moves_without_a_word_of_the_router(self):
+        before = self.configuration()
+
+        for host, number in (('alpha', 3), ('alpha', 4)):
+            self.attach_standby(host, self.port)
+            self.done(self.intent('standby'))
+            self.detach_vf(host, self.port, 1 if number == 3 else 3)
+            self.come_back(host, {self.port: number})
+        self.advertise(1800)
+
+        self.await_true(lambda: len(self.defaults()) == 1)
+        self.assertEqual(before, self.configuration())
+
+
 class TemporaryAddressTestCase(Advertised):
     """The kernel makes addresses for a while, and prefers them (RFC 8981)."""
 
