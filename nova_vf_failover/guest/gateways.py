@@ -35,8 +35,8 @@ _DST, _OIF, _PRIORITY, _TABLE = 1, 4, 6, 15
 _COMPAT_TABLE = 252
 _SCOPE_LINK = 253
 _UNICAST = 1
-# Nobody's, so that no route of the owner's is taken for a way.
-_PROTOCOL = 117
+#: nobody's, so that no route of the owner's is taken for a way
+PROTOCOL = 117
 
 _HAS_GONE = frozenset([errno.ENOENT, errno.ESRCH])
 
@@ -48,7 +48,7 @@ def opened(wanted: Way) -> netlink.Message:
     """What makes a way, in front of all that lead there as well."""
     family, gateway, index, table = wanted
     made = _HEADER.pack(
-        family, len(gateway) * 8, 0, 0, _COMPAT_TABLE, _PROTOCOL,
+        family, len(gateway) * 8, 0, 0, _COMPAT_TABLE, PROTOCOL,
         _SCOPE_LINK if family == socket.AF_INET else 0, _UNICAST, 0)
     made += netlink.attribute(_DST, gateway) + netlink.numeric(_OIF, index)
     made += netlink.numeric(_TABLE, table)

@@ -30,6 +30,7 @@ from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import udev
+from nova_vf_failover.guest import upkeep
 
 LOG = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Mover:
         self._names = naming.Names(nics, kept)
         self._standbys = standbys.Standbys(
             kernel, nics, kept, switched, self._memberships, both)
+        self.upkeep = upkeep.Upkeep(switched, self._standbys)
         self._failover = failover.Failover(
             kernel, nics, kept, switched, self._memberships, both,
             self._standbys)
@@ -120,8 +122,10 @@ class Mover:
     def rejoin(self) -> None:
         """Be a member again of what another agent before this one was.
 
-        Its memberships went with it.
+        Its memberships went with it, and nobody has listened meanwhile.
         """
+        if self._kept.away:
+            self.upkeep.want()
         for mac, groups in self._kept.groups.items():
             primary, standby = self._nics.pair(mac)
             nic = standby if mac in self._kept.away else primary

@@ -32,6 +32,7 @@ REPLACE, EXCLUSIVE, CREATE, APPEND = 0x100, 0x200, 0x400, 0x800
 _INTERRUPTED = 0x10
 _ERROR, _DONE = 2, 3
 _SOL_NETLINK, _CAP_ACK, _EXT_ACK, _STRICT = 270, 10, 11, 12
+_ADD_MEMBERSHIP, _DROP_MEMBERSHIP = 1, 2
 _CAPPED, _ACK_TLVS = 0x100, 0x200
 _ERROR_MESSAGE = 1
 _KIND_MASK = 0x3fff
@@ -111,6 +112,24 @@ class Netlink:
 
     def close(self) -> None:
         self.socket.close()
+
+    def join(self, group: int) -> None:
+        """Be told without asking from now on, too.
+
+        :param group: RTNLGRP_..., a number
+        """
+        self.socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+
+    def leave(self, group: int) -> None:
+        self.socket.setsockopt(_SOL_NETLINK, _DROP_MEMBERSHIP, group)
+
+    def heard(self) -> typing.List[typing.Tuple[int, bytes]]:
+        """The kind and the body of what is told next without asking.
+
+        :raises OSError: ENOBUFS, some of it was lost
+        """
+        return [(kind, body) for kind, _, _, body in _messages(
+            self.socket.recv(_LONGEST_ANSWER))]
 
     def dump(self, kind: int, body: bytes) -> typing.List[bytes]:
         """The bodies of all that there is of a kind.

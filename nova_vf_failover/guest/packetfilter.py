@@ -35,7 +35,8 @@ _INSTRUCTION = struct.Struct('=HBBI')
 _PACKET_TYPE = 0xfffff000 + 4
 _OUTGOING = 4
 
-_WHOLE = 0x40000
+#: more than any message or frame has
+WHOLE = 0x40000
 
 # How many bytes, where, and the number that must be there.
 Condition = typing.Tuple[int, int, int]
@@ -59,7 +60,12 @@ def answers(mac: bytes) -> typing.List[Conditions]:
 def attach(made: socket.socket, kept: typing.List[Conditions]) -> None:
     """Have a socket keep what comes in and fulfils all of one of the lists.
     """
-    code = array.array('B', program(kept))
+    load(made, program(kept))
+
+
+def load(made: socket.socket, program_: bytes) -> None:
+    """Have a socket keep what a program of the filter lets through."""
+    code = array.array('B', program_)
     address, length = code.buffer_info()
     # struct sock_fprog: how many instructions of 8 bytes, and where.
     made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack(
@@ -68,17 +74,22 @@ def attach(made: socket.socket, kept: typing.List[Conditions]) -> None:
 
 def program(kept: typing.List[Conditions]) -> bytes:
     """The filter; a load from behind the end of a frame drops it too."""
-    code = _INSTRUCTION.pack(_LOAD[4], 0, 0, _PACKET_TYPE)
-    code += _INSTRUCTION.pack(_JUMP_EQUAL, 0, 1, _OUTGOING) + _return(0)
+    code = instruction(_LOAD[4], 0, 0, _PACKET_TYPE)
+    code += instruction(_JUMP_EQUAL, 0, 1, _OUTGOING) + _return(0)
     for conditions in kept:
         for number, (size, offset, value) in enumerate(conditions):
             # To the next list, behind the other conditions and the return.
             missed = 2 * (len(conditions) - number - 1) + 1
-            code += _INSTRUCTION.pack(_LOAD[size], 0, 0, offset)
-            code += _INSTRUCTION.pack(_JUMP_EQUAL, 0, missed, value)
-        code += _return(_WHOLE)
+            code += instruction(_LOAD[size], 0, 0, offset)
+            code += instruction(_JUMP_EQUAL, 0, missed, value)
+        code += _return(WHOLE)
     return code + _return(0)
 
 
+def instruction(code: int, if_so: int, if_not: int, number: int) -> bytes:
+    """One of a program: what to do, how many to skip then, with what."""
+    return _INSTRUCTION.pack(code, if_so, if_not, number)
+
+
 def _return(length: int) -> bytes:
-    return _INSTRUCTION.pack(_RETURN, 0, 0, length)
+    return instruction(_RETURN, 0, 0, length)

@@ -27,7 +27,7 @@ from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import routes
 
-_NEWRULE, _DELRULE, _GETRULE = 32, 33, 34
+NEWRULE, DELRULE, _GETRULE = 32, 33, 34
 # struct fib_rule_hdr: family, destination and source length, tos, table,
 # action, flags
 _HEADER = struct.Struct('=BBBBBxxBI')
@@ -116,7 +116,7 @@ def twins(rules: typing.Iterable[Rule],
         for rule in members:
             for other in _variants(rule, names):
                 made.append(netlink.Message(
-                    _NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
+                    NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
                     _twin(rule, copies.get((family, rule.table or 0)),
                           other, marks)))
     for rule in rules:
@@ -131,7 +131,7 @@ def twins(rules: typing.Iterable[Rule],
 def by_device(family: int, name: str, table: int,
               protocol: int) -> netlink.Message:
     """A rule for what is bound to a NIC, before all that an owner has."""
-    return netlink.Message(_NEWRULE, netlink.CREATE, _HEADER.pack(
+    return netlink.Message(NEWRULE, netlink.CREATE, _HEADER.pack(
         family, 0, 0, 0, _COMPAT_TABLE, _TO_TABLE, 0)
         + netlink.numeric(_PRIORITY, 0)
         + netlink.numeric(_TABLE, table)
@@ -141,11 +141,11 @@ def by_device(family: int, name: str, table: int,
 
 def undone(message: netlink.Message) -> netlink.Message:
     """What removes a rule that a message has made."""
-    return netlink.Message(_DELRULE, 0, message.body)
+    return netlink.Message(DELRULE, 0, message.body)
 
 
 def remove(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
-    return [netlink.Message(_DELRULE, 0, _cleaned(rule)) for rule in rules]
+    return [netlink.Message(DELRULE, 0, _cleaned(rule)) for rule in rules]
 
 
 def _concerned(rule: Rule, copies: typing.Dict[routes.Table, int],

@@ -105,8 +105,9 @@ class Service:
             if not self._pending:
                 # Whoever waits for the agent finds no MAC twice.
                 self._mover.tidy()
-        threading.Thread(target=_vital, args=(self._work,),
-                         daemon=True).start()
+        for work in (self._work, self._follow):
+            threading.Thread(target=_vital, args=(work,),
+                             daemon=True).start()
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         try:
             os.unlink(path)
@@ -250,6 +251,17 @@ class Service:
                 with self._changed:
                     self._changed.notify_all()
 
+    def _follow(self) -> None:
+        """Tell the worker of changes of what was copied."""
+        copies = self._mover.upkeep
+        while True:
+            copies.wait()
+            with self._changed:
+                copies.want()
+                self._changed.notify_all()
+                # Until they are made anew, more of it is nothing new.
+                self._changed.wait_for(lambda: not copies.wanted)
+
     def _work(self) -> None:
         with self._changed:
             while True:
@@ -258,8 +270,12 @@ class Service:
                     self._carry_out(intent)
                 else:
                     self._mover.tidy()
+                wanted = self._mover.upkeep.wanted
+                left = self._mover.upkeep.look()
+                if wanted and not self._mover.upkeep.wanted:
+                    self._changed.notify_all()
                 if self._intent is intent:
-                    self._changed.wait()
+                    self._changed.wait(left)
 
     def _carry_out(self, intent: intents.Intent) -> None:
         if intent.use == intents.PRIMARY and not all(

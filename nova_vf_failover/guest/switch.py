@@ -25,6 +25,7 @@ import time
 import typing
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import changes
 from nova_vf_failover.guest import detours
 from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import intent as intents
@@ -35,8 +36,8 @@ from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import rules
 
 # Nobody's: far from the small numbers that people choose.
-SETS = (rules.Marks(118, range(0x766600, 0x766700)),
-        rules.Marks(119, range(0x766700, 0x766800)))
+_TABLES = range(0x766600, 0x766800)
+SETS = (rules.Marks(118, _TABLES[:0x100]), rules.Marks(119, _TABLES[0x100:]))
 _NEXTHOPS = (range(0x76660000, 0x76670000), range(0x76670000, 0x76680000))
 
 # Where nexthop objects find their gateways while they are made.
@@ -61,10 +62,15 @@ Prepared = typing.NamedTuple('Prepared', [
 
 
 class Switch:
-    """Which NICs the traffic of this network namespace goes over."""
+    """Which NICs the traffic of this network namespace goes over.
+
+    :ivar changes: what others change meanwhile of that which was copied
+    """
 
     def __init__(self, kernel: netlink.Netlink) -> None:
         self._kernel = kernel
+        self.changes = changes.Changes(
+            _TABLES, [marks.protocol for marks in SETS])
 
     def prepare(self, away: typing.List[Away]) -> Prepared:
         """Fill the set that is not in use.
@@ -72,6 +78,10 @@ class Switch:
         :param away: all the ports that are to be on their standbys
         :raises intents.Refused: the rules leave no place for it
         """
+        if away:
+            self.changes.follow(port.worn['index'] for port in away)
+        else:
+            self.changes.stop()
         found = rules.of(self._kernel)
         twins = [[rule for rule in found if marks.fit(rule)]
                  for marks in SETS]

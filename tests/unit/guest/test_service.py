@@ -25,6 +25,7 @@ from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import service
 from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import upkeep
 
 INTENT = {'version': 1, 'generation': 1, 'use': 'standby', 'timeout': 5,
           'ports': [{'id': 'port', 'mac': 'fa:16:3e:00:00:01'}]}
@@ -36,8 +37,10 @@ class ServedTestCase(base.BaseTestCase):
         super().setUp()
         self.mover = self.useFixture(fixtures.MockPatchObject(
             mover, 'Mover', autospec=True)).mock.return_value
-        # An attribute that its constructor makes, which no class shows.
+        # Attributes that its constructor makes, which no class shows.
         self.mover.addresses = mock.Mock()
+        self.mover.upkeep = mock.Mock(
+            spec=upkeep.Upkeep, wanted=False, look=lambda: None)
         self.folder = self.useFixture(fixtures.TempDir()).path
         self.service = service.Service(self.folder, frozenset(['tun']))
         threading.Thread(target=self.service._work, daemon=True).start()

@@ -1,0 +1,162 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a guest does to its routes and rules while it is on its standby."""
+
+import re
+import subprocess
+import time
+
+from tests.guest import base
+from tests.guest import test_move
+
+
+class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
+    """The agent's copies of tables are as the tables."""
+
+    def setUp(self):
+        super().setUp()
+        self.before = self.configuration()
+        self.add_bridge('old', '172.17.0.1/16')
+
+    def add_bridge(self, name, address, version=4):
+        """A NIC for containers, as "docker network create" makes it."""
+        extra = ('nodad',) if version == 6 else ()
+        self.guest.run('ip', 'link', 'add', name, 'type', 'veth', 'peer',
+                       'name', f'{name}-c')
+        self.guest.run('ip', 'link', 'set', f'{name}-c', 'up')
+        self.guest.run('ip', 'address', 'add', address, 'dev', name, *extra)
+        self.guest.run('ip', 'link', 'set', name, 'up')
+
+    def way(self, *to):
+        try:
+            return self.guest.run('ip', 'route', 'get', *to)
+        except subprocess.CalledProcessError as error:
+            return str(error)
+
+    def await_way(self, words, *to):
+        until = time.monotonic() + 10
+        while words not in self.way(*to):
+            self.assertLess(time.monotonic(), until, self.way(*to))
+
+    def go_back(self):
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+        for name in 'old', 'new':
+            if name in self.guest.names():
+                self.guest.run('ip', 'link', 'delete', name)
+        self.assertEqual(self.before, self.configuration())
+        self.assertReachable()
+
+    def test_a_new_network(self):
+        self.fail_over()
+
+        self.add_bridge('new', '172.18.0.1/16')
+        self.add_bridge('six', 'fd18::1/64', 6)
+
+        self.await_way('dev new', '172.18.0.2')
+        self.await_way('dev six', 'fd18::2')
+        self.assertReachable()
+        self.guest.run('ip', 'link', 'delete', 'six')
+        self.go_back()
+
+    def test_a_network_that_goes(self):
+        self.fail_over()
+        self.assertIn('dev old', self.way('172.17.0.2'))
+
+        self.guest.run('ip', 'address', 'delete', '172.17.0.1/16', 'dev',
+                       'old')
+
+        self.await_way('dev eth1', '172.17.0.2')
+        self.go_back()
+
+    def test_another_nic_is_set_down_and_up(self):
+        self.fail_over()
+
+        self.guest.run('ip', 'link', 'set', 'old', 'down')
+        self.guest.run('ip', 'link', 'set', 'old', 'up')
+
+        self.await_way('dev old', '172.17.0.2')
+
+    def test_a_new_rule(self):
+        self.guest.run('ip', 'route', 'add', 'default', 'via', '192.168.1.1',
+                       'dev', 'eth0', 'table', '77')
+        self.fail_over()
+        self.guest.run('ip', 'rule', 'add', 'fwmark', '7', 'lookup', '77',
+                       'priority', '99')
+
+        # Its table has lost its routes with the VF: the copy has them.
+        until = time.monotonic() + 10
+        while not re.search(r'98:\s+from all fwmark 0x7 lookup 7759',
+                            self.guest.run('ip', 'rule')):
+            self.assertLess(time.monotonic(), until)
+        self.assertIn('dev eth1', self.way('198.51.100.1', 'mark', '7'))
+
+    def test_between_two_agents(self):
+        self.fail_over()
+        self.agent.kill()
+        self.add_bridge('new', '172.18.0.1/16')
+        self.agent.start()
+
+        self.await_way('dev new', '172.18.0.2')
+        self.carry_standby(self.ports[0])
+        self.assertReachable()
+
+    def test_while_it_is_armed(self):
+        self.fail_over()
+        self.ask(self.intent('primary'), 'apply')
+
+        self.add_bridge('new', '172.18.0.1/16')
+
+        self.await_way('dev new', '172.18.0.2')
+
+    def test_nothing_is_lost(self):
+        self.fail_over()
+
+        self.assertNothingLost(self.sessions(), self.change_often)
+
+    def change_often(self):
+        for number in range(20, 30):
+            self.guest.run('ip', 'route', 'add', f'172.{number}.0.0/16',
+                           'dev', 'old')
+            self.await_way('dev old', f'172.{number}.0.1')
+
+    def test_more_changes_than_can_be_told(self):
+        self.fail_over()
+        with self.agent.held_up():
+            self.add_routes(20000)
+            self.guest.run('ip', 'route', 'add', '172.19.0.0/16', 'dev',
+                           'old')
+
+        self.await_way('dev old', '172.19.0.1')
+
+    def add_routes(self, count):
+        subprocess.run(
+            self.guest.command('ip', '-batch', '-'), check=True, text=True,
+            input=''.join(
+                f'route add 10.{n >> 8}.{n & 255}.0/24 dev old\n'
+                for n in range(count)))
+
+    def test_its_own_changes_are_none(self):
+        """It does not go on for ever: nobody changes anything."""
+        self.fail_over()
+        self.add_bridge('new', '172.18.0.1/16')
+        self.await_way('dev new', '172.18.0.2')
+
+        until, tables = time.monotonic() + 3, []
+        while time.monotonic() < until:
+            table = self.way('172.18.0.2').split(' table ')[1].split()[0]
+            if tables[-1:] != [table]:
+                tables.append(table)
+        # Once for what came with the NIC a little later; it would be ten
+        # times.
+        self.assertLess(len(tables), 4, tables)
