@@ -12,7 +12,6 @@
 
 """What programs have tied to a NIC that does not go along with its traffic."""
 
-import errno
 import struct
 import typing
 
@@ -43,10 +42,6 @@ _STATE_LENGTH = 224
 _SELECTOR_INDEX = struct.Struct('=48xi')
 _OFFLOAD_DEV = 28
 _OFFLOAD = struct.Struct('=i')
-
-# What a kernel says that cannot do a thing at all.
-_UNKNOWN = frozenset([errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP,
-                      errno.ECONNREFUSED, errno.EPERM, errno.ENOENT])
 
 
 def of(kernel: netlink.Netlink, nic: links.Nic) -> typing.List[str]:
@@ -82,8 +77,8 @@ def _sources(nic: links.Nic) -> typing.List[str]:
 def _chains(nic: links.Nic) -> typing.List[str]:
     """Chains of nftables in the way of what comes in or goes out."""
     found = []
-    for body in _asked(_NETLINK_NETFILTER, _GETCHAIN,
-                       _NFGENMSG.pack(_NETDEV, 0, 0)):
+    for body in netlink.asked(_NETLINK_NETFILTER, _GETCHAIN,
+                              _NFGENMSG.pack(_NETDEV, 0, 0)):
         its = dict(netlink.attributes(body, _NFGENMSG.size))
         if nic.name in _hooked(its.get(_CHAIN_HOOK, b'')):
             found.append(
@@ -107,7 +102,7 @@ def _states(nic: links.Nic) -> typing.List[str]:
     """IPsec that the NIC does by itself."""
     indexes = [
         _OFFLOAD.unpack_from(value)[0]
-        for body in _asked(_NETLINK_XFRM, _GETSA, b'')
+        for body in netlink.asked(_NETLINK_XFRM, _GETSA, b'')
         for kind, value in netlink.attributes(body, _STATE_LENGTH)
         if kind == _OFFLOAD_DEV]
     if nic.index not in indexes:
@@ -118,18 +113,8 @@ def _states(nic: links.Nic) -> typing.List[str]:
 
 def _policies(nic: links.Nic) -> typing.List[str]:
     count = sum(_SELECTOR_INDEX.unpack_from(body)[0] == nic.index
-                for body in _asked(_NETLINK_XFRM, _GETPOLICY, b''))
+                for body in netlink.asked(_NETLINK_XFRM, _GETPOLICY, b''))
     if not count:
         return []
     return ['%d IPsec policies are bound to %s; they do not apply on the '
             'standby.' % (count, nic.name)]
-
-
-def _asked(protocol: int, kind: int, body: bytes) -> typing.List[bytes]:
-    try:
-        with netlink.Netlink(protocol=protocol) as kernel:
-            return kernel.dump(kind, body)
-    except OSError as error:
-        if error.errno not in _UNKNOWN:
-            raise
-        return []

@@ -18,6 +18,7 @@ import typing
 
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import attachments
+from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
@@ -105,7 +106,8 @@ class Inspection:
                 primary=away.standby.name, driver=away.standby.driver,
                 rules=self._twins(away), **_counts(away.worn))
             document['warnings'] = _tentative(away) + attachments.of(
-                self._kernel, away.standby)
+                self._kernel, away.standby) + firewall.Firewall().warnings(
+                    away.standby, standby)
         return document
 
     def _twins(self, away: switch.Away) -> int:

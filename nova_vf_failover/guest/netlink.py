@@ -243,6 +243,22 @@ class Netlink:
         return self._sequence
 
 
+# What a kernel says that cannot do a thing at all.
+_UNKNOWN = frozenset([errno.EPROTONOSUPPORT, errno.EINVAL, errno.EOPNOTSUPP,
+                      errno.ECONNREFUSED, errno.EPERM, errno.ENOENT])
+
+
+def asked(protocol: int, kind: int, body: bytes) -> typing.List[bytes]:
+    """All of a kind of another part of the kernel; none if it is missing."""
+    try:
+        with Netlink(protocol=protocol) as kernel:
+            return kernel.dump(kind, body)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        return []
+
+
 def _packed(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
     return _HEADER.pack(_HEADER.size + len(body), kind, flags, sequence,
                         0) + _padded(body)

@@ -14,6 +14,7 @@
 
 import typing
 
+from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
@@ -36,7 +37,8 @@ def of(kernel: netlink.Netlink, nics: links.Links,
     sentence = qdiscs.obstacle(kernel, nic)
     if sentence:
         found.append(sentence)
-    return found + _unmarked(kernel, nic)
+    return found + firewall.Firewall().obstacles(
+        nic, nics.standby(nic.mac)) + _unmarked(kernel, nic)
 
 
 def missing(port: intents.Port) -> str:

@@ -19,6 +19,7 @@ import ddt
 import fixtures
 from oslotest import base
 
+from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import obstacles
@@ -54,6 +55,8 @@ class ObstacleTestCase(base.BaseTestCase):
         nics = links.Links(kernel, frozenset(['virtio_net']))
         self.useFixture(fixtures.MockPatchObject(
             links, '_ask_driver', autospec=True, return_value=''))
+        self.useFixture(fixtures.MockPatchObject(
+            firewall.Firewall, 'obstacles', autospec=True, return_value=[]))
         return obstacles.of(kernel, nics, nics.all()[0])
 
     @ddt.data('bond', 'team', 'bridge', 'vrf', 'openvswitch')

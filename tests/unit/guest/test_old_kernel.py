@@ -25,6 +25,7 @@ import ddt
 from oslotest import base
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
@@ -96,7 +97,9 @@ class RuleTestCase(base.BaseTestCase):
                         + netlink.numeric(6, 77)
                         + netlink.textual(3, 'eth0')]
             return []
-        with kernel(name):
+        with kernel(name), mock.patch.object(
+                firewall.Firewall, 'obstacles', autospec=True,
+                return_value=[]):
             return obstacles.of(
                 mock.Mock(spec=netlink.Netlink, dump=dump),
                 mock.Mock(spec=links.Links, **{'all.return_value': []}),
