@@ -30,7 +30,7 @@ _OWNED_FLAGS = 0x80 | 0x100 | 0x200 | 0x1000
 _NEWLINK, _GETLINK = 16, 18
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
 _TXQLEN, _LINKINFO, _IFALIAS, _GROUP = 13, 18, 20, 27
-_EXT_MASK, _LINK_NETNSID = 29, 37
+_EXT_MASK, _LINK_NETNSID, _TARGET_NETNSID = 29, 37, 46
 _INFO_KIND, _INFO_DATA, _VXLAN_LINK = 1, 2, 3
 _SKIP_STATS = 0x8
 # struct ifinfomsg: family, type, index, flags, which of them are meant
@@ -82,6 +82,26 @@ class Links:
             _GETLINK, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
             + netlink.numeric(_EXT_MASK, _SKIP_STATS))]
         return [nic._replace(driver=self._driver(nic)) for nic in nics]
+
+    def in_namespace(self, namespace: int) -> typing.List[
+            typing.Tuple[Nic, typing.Optional[int]]]:
+        """The devices of another network namespace that lie on others.
+
+        :param namespace: its number, see network_namespaces(7)
+        :returns: each one with the number of the namespace of what it lies
+            on; none where a kernel (before 4.15) tells of this one instead
+        """
+        found = []
+        for body in self._kernel.dump(
+                _GETLINK, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+                + netlink.numeric(_EXT_MASK, _SKIP_STATS)
+                + netlink.numeric(_TARGET_NETNSID, namespace)):
+            its = dict(netlink.attributes(body, _HEADER.size))
+            if _TARGET_NETNSID in its and _LINK_NETNSID in its:
+                found.append((
+                    _nic(body)._replace(link=netlink.number(its.get(_LINK))),
+                    netlink.number(its[_LINK_NETNSID])))
+        return found
 
     def primary(self, mac: str) -> typing.Optional[Nic]:
         return self.pair(mac)[0]
@@ -144,6 +164,10 @@ class Links:
         if key not in self._drivers:
             self._drivers[key] = _ask_driver(nic.name)
         return self._drivers[key]
+
+
+def mac_text(value: bytes) -> str:
+    return ':'.join('%02x' % part for part in value)
 
 
 def parked(mac: str) -> str:
@@ -214,7 +238,7 @@ def _nic(body: bytes) -> Nic:
     return Nic(
         index=index,
         name=netlink.text(found[_IFNAME]),
-        mac=':'.join('%02x' % part for part in found.get(_ADDRESS, b'')),
+        mac=mac_text(found.get(_ADDRESS, b'')),
         up=bool(flags & IFF_UP),
         carrier=bool(flags & IFF_LOWER_UP),
         mtu=netlink.number(found.get(_MTU)) or 0,

@@ -145,6 +145,21 @@ class Netlink:
         raise NetlinkError(errno.EBUSY, 'the list of kind %d changes all the '
                                         'time' % kind)
 
+    def get(self, kind: int, body: bytes) -> bytes:
+        """The body of the one answer to a question.
+
+        :raises NetlinkError: there is none
+        """
+        sequence = self._next()
+        self.socket.send(_packed(kind, _REQUEST, sequence, body))
+        while True:
+            for kind_, flags, its, content in _messages(
+                    self.socket.recv(_LONGEST_ANSWER)):
+                if its == sequence and kind_ == _ERROR:
+                    raise _refusal(kind, flags, content)
+                if its == sequence:
+                    return content
+
     def _read_dump(
             self, kind: int, body: bytes,
     ) -> typing.Optional[typing.List[bytes]]:

@@ -14,6 +14,7 @@
 
 import typing
 
+from nova_vf_failover.guest import elsewhere
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -34,6 +35,7 @@ def of(kernel: netlink.Netlink, nics: links.Links,
         found.append(_below(nic, every))
     found += ['%s%s lies on %s.' % (other.name, _kind(other), nic.name)
               for other in links.above(nic, every)]
+    found += elsewhere.obstacles(kernel, nics, nic, every)
     sentence = qdiscs.obstacle(kernel, nic)
     if sentence:
         found.append(sentence)

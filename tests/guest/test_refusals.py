@@ -19,6 +19,7 @@ import ddt
 
 from nova_vf_failover.guest import intent as intents
 from tests.guest import base
+from tests.simulation.fabric import namespace
 
 
 @ddt.ddt
@@ -70,6 +71,51 @@ class CheckTestCase(base.GuestTestCase):
 
         self.assertEqual('refused', report['state'])
         self.assertIn(words, report['message'])
+
+    def container(self):
+        made = namespace.Namespace('container')
+        self.addCleanup(made.close)
+        return made
+
+    def test_under_a_macvlan_of_a_container(self):
+        container = self.container()
+        self.guest.run('ip', 'link', 'add', 'up0', 'link', 'eth0', 'type',
+                       'macvlan', 'mode', 'bridge')
+        self.guest.run('ip', 'link', 'set', 'up0', 'netns', container.name)
+
+        self.assertIn('up0 (macvlan) in another network namespace lies on '
+                      'eth0.', self.check()['message'])
+
+        container.set('up0', state='up')
+        report = self.check()
+        self.assertEqual(('refused', 1), (
+            report['state'], len(report['ports'][0]['obstacles'])))
+
+    def test_under_a_macvlan_that_was_made_in_a_container(self):
+        """Its namespace has no number here."""
+        container = self.container()
+        self.guest.run('ip', 'link', 'add', 'name', 'up0', 'address',
+                       'fa:16:3e:77:77:77', 'link', 'eth0', 'netns',
+                       container.name, 'type', 'macvlan')
+        container.set('up0', state='up')
+
+        self.assertIn('eth0 takes in what is sent to fa:16:3e:77:77:77',
+                      self.check()['message'])
+
+    def test_beside_containers(self):
+        """On cables, and on NICs of their own."""
+        container, other = self.container(), self.container()
+        # It lies on a NIC that has the index of eth0, and is not eth0.
+        container.run('ip', 'link', 'add', 'name', 'low', 'index',
+                      str(self.guest.index('eth0')), 'type', 'veth', 'peer',
+                      'name', 'end')
+        container.run('ip', 'link', 'add', 'name', 'up0', 'link', 'low',
+                      'netns', other.name, 'type', 'macvlan')
+        for number, its in enumerate((container, other)):
+            self.guest.run('ip', 'link', 'add', f'c{number}', 'type', 'veth',
+                           'peer', 'name', 'eth0', 'netns', its.name)
+
+        self.assertEqual('ready', self.check()['state'])
 
     def test_unknown_mac(self):
         intent = self.intent('standby')
