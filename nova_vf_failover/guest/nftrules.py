@@ -40,6 +40,12 @@ _ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_FLAGS, _INTERVAL_END = 1, 2, 3, 1
 # Of what xt_MASQUERADE is called by iptables-nft: NFTA_TARGET_NAME.
 _TARGET_NAME = 1
 
+# What a rule has in it that has to do with NICs. Others are not read: a guest
+# may have tens of thousands of them.
+_TRACES = [netlink.attribute(_META_KEY, struct.pack('!I', key))
+           for key in (_IIF, _OIF, _IIFNAME, _OIFNAME)] + [
+               b'masq', b'MASQUERADE']
+
 # What decides nothing and changes nothing.
 _IDLE = frozenset(['meta', 'cmp', 'payload', 'bitwise', 'byteorder', 'range',
                    'lookup', 'ct', 'counter', 'log', 'limit', 'match', 'fib',
@@ -94,7 +100,7 @@ class Members(conditions.Condition):
 
 
 def chains() -> typing.Iterator[typing.List[conditions.Rule]]:
-    """The rules of each chain, in their order."""
+    """The rules of each chain that has to do with NICs, in their order."""
     found: typing.Dict[typing.Tuple[int, str, str],
                        typing.List[bytes]] = {}
     for body in netlink.asked(_NETLINK_NETFILTER, _GETRULE,
@@ -104,6 +110,8 @@ def chains() -> typing.Iterator[typing.List[conditions.Rule]]:
             body[0], netlink.text(its[_TABLE]), netlink.text(its[_CHAIN])),
             []).append(its.get(_EXPRESSIONS, b''))
     for (family, table, chain), bodies in found.items():
+        if not any(trace in body for trace in _TRACES for body in bodies):
+            continue
         words = 'chain %s of the nftables table %s %s' % (
             chain, _FAMILIES.get(family, str(family)), table)
         yield [_rule(words, family, table, body) for body in bodies]
