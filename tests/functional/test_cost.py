@@ -53,12 +53,13 @@ class CostTestCase(base.FailoverTestCase):
         self.assertEqual(native.neutron, ours.neutron)
         self.assertEqual(collections.Counter(), native.db - ours.db)
         # Two instance events, each written when it begins and when it ends,
-        # and seven of steps, written once, each with its action; and what
-        # Nova keeps of a NIC that it attaches.
+        # and seven of steps, written once, each with its action; and where
+        # the NICs of the guest are, when each of the two comes and when the
+        # standby has gone.
         self.assertEqual({'insert instance_actions_events': 2 + 7,
                           'update instance_actions_events': 2,
                           'update instance_actions': 4 + 7,
-                          'update instance_extra': 1},
+                          'update instance_extra': 2},
                          dict(ours.db - native.db))
         self.assertGreater(native.rpc.total(), 0)
         self.assertGreater(native.neutron.total(), 0)
