@@ -166,7 +166,7 @@ class SeenTestCase(StageTestCase):
         self.addCleanup(over.set)
         # The run is not over while it goes on.
         self.useFixture(fixtures.MonkeyPatch(
-            'tests.faults.trial.LONGEST', 20.0))
+            'tests.faults.trial.LONGEST', 10.0))
 
         def start_and_forget(standby, device):
             threading.Thread(target=over.wait, daemon=True,
