@@ -34,6 +34,9 @@ _GATHERING = 0.1
 # long as each pause sees a change: so a guest whose routes change all the time
 # gives a twentieth of one processor for it.
 _SHORTEST, _LONGEST = 1, 19
+# Seconds from one fault to the next attempt, at most; the first one follows at
+# once, and each further pause is twice as long.
+_LONGEST_AFTER_A_FAULT = 60.0
 
 
 class Upkeep:
@@ -50,6 +53,7 @@ class Upkeep:
         self._since: typing.Optional[float] = None
         self._not_before = 0.0
         self._pause = _SHORTEST
+        self._after_a_fault = 0.0
 
     def wait(self) -> None:
         """Until there is something to do, however long that takes.
@@ -83,17 +87,20 @@ class Upkeep:
         self._pause = _SHORTEST if self._since > self._not_before else min(
             self._pause * 2, _LONGEST)
         self._since = None
-        self._renew()
+        self._after_a_fault = 0.0 if self._renew() else min(
+            max(self._after_a_fault * 2, _GATHERING), _LONGEST_AFTER_A_FAULT)
         ended = time.monotonic()
-        self._not_before = ended + self._pause * (ended - begun)
+        self._not_before = ended + max(
+            self._pause * (ended - begun), self._after_a_fault)
         return self.look()
 
-    def _renew(self) -> None:
+    def _renew(self) -> bool:
+        """:returns: whether that is to be tried no more"""
         away = self._standbys.all_away()
         if not away:
             # Whatever brings a standby back makes its copies.
             self._switch.changes.stop()
-            return
+            return True
         try:
             self._switch.throw(self._switch.prepare(away))
             self._switch.tidy()
@@ -103,3 +110,5 @@ class Upkeep:
         except OSError:
             LOG.exception('The routes over the standbys are tried again')
             self.want()
+            return False
+        return True

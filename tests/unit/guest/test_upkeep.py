@@ -157,6 +157,22 @@ class UpkeepTestCase(base.BaseTestCase):
 
         self.assertAlmostEqual(0.1, self.look(0.1))
 
+    def test_it_goes_on_failing(self):
+        self.switch.throw.side_effect = OSError(errno.EBUSY, 'busy')
+        pauses = [self.look()]
+        for _ in range(12):
+            pauses.append(self.look(pauses[-1]))
+
+        self.assertAlmostEqual(0.2, pauses[2])
+        self.assertAlmostEqual(0.4, pauses[3])
+        self.assertEqual([60.0, 60.0], [round(its) for its in pauses[-2:]])
+
+        # Once it has worked it is as at first.
+        self.switch.throw.side_effect = None
+        self.assertIsNone(self.look(60.1))
+        self.upkeep.want()
+        self.test_it_fails()
+
     def test_the_rules_leave_no_place(self):
         self.switch.prepare.side_effect = intents.Refused('no place')
         self.switch.changes.seen = True
