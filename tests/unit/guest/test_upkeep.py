@@ -170,6 +170,7 @@ class UpkeepTestCase(base.BaseTestCase):
         # Once it has worked it is as at first.
         self.switch.throw.side_effect = None
         self.assertIsNone(self.look(60.1))
+        self.now += 60
         self.upkeep.want()
         self.test_it_fails()
 
