@@ -75,6 +75,7 @@ class Changes:
             for group in _GROUPS:
                 self._told.join(group)
             self._following = True
+        self._told.forget()
 
     def stop(self) -> None:
         self.seen = False

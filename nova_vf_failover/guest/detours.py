@@ -73,7 +73,7 @@ def _put(parts: typing.Iterable[Part], flags: int, indexes: Indexes,
     for bodies, elapsed in parts:
         for body in bodies:
             made = _changed(body, indexes, objects, number, elapsed)
-            if number is None and _has_siblings(body):
+            if _has_siblings(body):
                 # What is left of it, over other NICs, would be in the way of
                 # the whole (net/ipv6/route.c, ip6_route_multipath_add).
                 yield netlink.Message(routes.DELROUTE, 0, made)

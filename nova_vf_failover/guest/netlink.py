@@ -131,6 +131,18 @@ class Netlink:
         return [(kind, body) for kind, _, _, body in _messages(
             self.socket.recv(_LONGEST_ANSWER))]
 
+    def forget(self) -> None:
+        """Skip what has been told, for a socket that nobody asks over."""
+        while True:
+            try:
+                self.socket.recv(_LONGEST_ANSWER, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Some of it was lost, and would have been skipped as well.
+                if error.errno != errno.ENOBUFS:
+                    raise
+
     def dump(self, kind: int, body: bytes) -> typing.List[bytes]:
         """The bodies of all that there is of a kind.
 

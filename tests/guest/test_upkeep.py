@@ -101,6 +101,24 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
             self.assertLess(time.monotonic(), until)
         self.assertIn('dev eth1', self.way('198.51.100.1', 'mark', '7'))
 
+    def test_several_ways_of_ipv6(self):
+        """The kernel takes only the VF's from the route, not the route."""
+        self.add_bridge('six', 'fd18::1/64', 6)
+        self.guest.run('ip', '-6', 'route', 'add', 'fd20::/32',
+                       'nexthop', 'via', 'fd18::2', 'dev', 'six',
+                       'nexthop', 'via', 'fd00:1::1', 'dev', 'eth0')
+        self.fail_over()
+        self.assertEqual({'six', 'eth1'}, self.ways_of_ipv6())
+
+        self.add_bridge('new', '172.18.0.1/16')
+
+        self.await_way('dev new', '172.18.0.2')
+        self.assertEqual({'six', 'eth1'}, self.ways_of_ipv6())
+
+    def ways_of_ipv6(self):
+        return {re.search(r' dev (\S+)', self.way(f'fd20::{last:x}'))[1]
+                for last in range(1, 100)}
+
     def test_between_two_agents(self):
         self.fail_over()
         self.agent.kill()
