@@ -13,6 +13,7 @@
 """When the copies of routing tables are made anew."""
 
 import errno
+import socket
 import struct
 from unittest import mock
 
@@ -193,3 +194,25 @@ class UpkeepTestCase(base.BaseTestCase):
         self.assertIsNone(self.look(0.1))
 
         self.switch.prepare.assert_not_called()
+
+
+class FollowTestCase(base.BaseTestCase):
+
+    def test_what_was_told_before_is_skipped(self):
+        """The copies that are about to be made have it."""
+        listening = changes.Changes(range(7680, 7744), [])
+        kernel, told = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(kernel.close)
+        self.addCleanup(told.close)
+        with mock.patch.object(listening, '_told', netlink.Netlink()) as its:
+            self.addCleanup(its.socket.close)
+            its.join = mock.Mock()
+            its.socket.close()
+            its.socket = told
+            kernel.send(b'one')
+            kernel.send(b'two')
+
+            listening.follow([3])
+
+            self.assertRaises(BlockingIOError, told.recv, 9,
+                              socket.MSG_DONTWAIT)
