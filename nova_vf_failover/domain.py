@@ -23,6 +23,7 @@ import functools
 import typing
 
 from lxml import etree
+from nova import exception as nova_exception
 from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_vf_failover import exception
@@ -257,7 +258,13 @@ class Domain:
                 self._guest.has_persistent_configuration()
                 and get_device(from_persistent_config=True)):
             return
-        self._detach(self._guest, self._uuid, get_device, device_name=mac)
+        try:
+            self._detach(self._guest, self._uuid, get_device, device_name=mac)
+        except nova_exception.DeviceNotFound:
+            # A guest that was asked before may let it go at this moment,
+            # between Nova's look at the domain and its request.
+            if get_device() is not None:
+                raise
 
 
 def journal_of(tree: etree._Element) -> journal.Journal:

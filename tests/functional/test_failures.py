@@ -15,6 +15,7 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.functional import base  # isort: skip
 
+import functools
 import threading
 
 import ddt
@@ -85,30 +86,68 @@ class UndoneTestCase(base.FailoverTestCase):
 
     def test_libvirt_is_lost_while_the_guest_lets_the_vf_go(self):
         answers = self.hosts.world.answers
+
+        def ask_again(detach):
+            try:
+                detach()
+            finally:
+                # The guest has taken its time.
+                answers.set()
+
+        self._lose_the_first_answer(ask_again)
+
+        self.migrate(self.server, 'failed')
+
+        self.assertUndone()
+
+    def test_libvirt_is_lost_and_the_vf_goes_as_it_is_asked_for_again(self):
+        answers = self.hosts.world.answers
+        end = hypervisor.Domain._end_unplug
+        gone = threading.Event()
+
+        def end_unplug(*args):
+            end(*args)
+            gone.set()
+
+        def ask_again(detach):
+            answers.set()
+            self.assertTrue(gone.wait(60))
+            detach()
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain._end_unplug', end_unplug))
+        self._lose_the_first_answer(ask_again)
+
+        self.migrate(self.server, 'failed')
+
+        self.assertUndone()
+
+    def _lose_the_first_answer(self, ask_again):
+        """The guest lets no VF go until answers are allowed.
+
+        :param ask_again: given the second request for a VF, and all others
+        """
+        answers = self.hosts.world.answers
         answers.clear()
         self.addCleanup(answers.set)
         detach = hypervisor.Domain.detachDeviceFlags
         asked = []
 
         def lose_the_first_answer(domain, xml, flags=0):
+            request = functools.partial(detach, domain, xml, flags)
             if not flags & fakelibvirt.VIR_DOMAIN_AFFECT_LIVE:
-                detach(domain, xml, flags)
+                request()
                 return
             asked.append(xml)
             if len(asked) > 1:
-                # The guest takes its time.
-                answers.set()
-            detach(domain, xml, flags)
-            if len(asked) == 1:
-                raise hypervisor.errors.internal('client socket is closed')
+                ask_again(request)
+                return
+            request()
+            raise hypervisor.errors.internal('client socket is closed')
 
         self.useFixture(fixtures.MonkeyPatch(
             'tests.simulation.hypervisor.Domain.detachDeviceFlags',
             lose_the_first_answer))
-
-        self.migrate(self.server, 'failed')
-
-        self.assertUndone()
 
     def test_then_it_works(self):
         self.hosts.world.migrations.failure = 'load of migration failed'
