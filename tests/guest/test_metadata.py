@@ -291,6 +291,8 @@ class FrameTestCase(MetadataTestCase):
 
     def setUp(self):
         super().setUp()
+        # It would park the standby, over which the tests send.
+        self.agent.kill()
         self.mac = self.ports[0].mac
         self.attach_standby('alpha', self.ports[0])
         self.guest.run('ip', 'link', 'set', 'eth1', 'up')
