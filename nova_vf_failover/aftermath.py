@@ -128,9 +128,15 @@ class Aftermath:
         instance.drop_migration_context()
         if migration.status != 'cancelled':
             _end(migration, 'failed')
-        # What the server has here is held by the migration.
-        self._compute.reportclient.move_allocations(
-            context, migration.uuid, instance.uuid)
+        # What the server has here is held by the migration. Of a conflict
+        # Nova's client raises, of another refusal it only says that there was
+        # one.
+        if not self._compute.reportclient.move_allocations(
+                context, migration.uuid, instance.uuid):
+            raise nova_exception.AllocationMoveFailed(
+                source_consumer=migration.uuid,
+                target_consumer=instance.uuid,
+                error='Placement does not answer as it should')
 
     def _finish(self, context: typing.Any, instance: objects.Instance,
                 migration: objects.Migration) -> None:

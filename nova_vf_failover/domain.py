@@ -18,6 +18,7 @@ very one that libvirt printed, with its guest PCI address: libvirt refuses a
 detach that matches two devices (src/conf/domain_conf.c, virDomainNetFindIdx).
 """
 
+import contextlib
 import dataclasses
 import functools
 import typing
@@ -118,6 +119,11 @@ class Domain:
         """The standby NIC of the port with this MAC."""
         return self._nic(mac, STANDBY_TYPE, persistent)
 
+    def standby_device(self, mac: str) -> str:
+        """The host's network device behind it, or an empty name."""
+        standby = self.standby(mac)
+        return standby.device or '' if standby else ''
+
     def has_device_of(self, vif: typing.Any) -> bool:
         """Whether the guest has the device of a direct port of any type.
 
@@ -137,7 +143,8 @@ class Domain:
     def detach_primary(self, mac: str) -> None:
         """Take the VF out of the guest; nothing to do if it has gone.
 
-        :raises nova.exception.DeviceDetachFailed: the guest keeps it
+        :raises nova.exception.DeviceDetachFailed: the guest keeps it, or
+            sleeps and was not asked
         """
         self._detach_nic(functools.partial(self.primary, mac), mac)
 
@@ -219,9 +226,10 @@ class Domain:
         """What an operator asks for, see :mod:`nova_vf_failover.request`."""
         return request.find(self._tree(False))
 
-    def remove_request(self) -> None:
-        """It has been answered; nothing to do if there was none."""
-        request.remove(self.libvirt_domain)
+    def remove_request(self, answered: request.Request | None) -> None:
+        """It has been answered; one that came after it has not."""
+        if answered and self.read_request() == answered:
+            request.remove(self.libvirt_domain)
 
     def has_job(self) -> bool:
         """Whether libvirt is moving the guest, or saving its memory."""
@@ -249,22 +257,30 @@ class Domain:
     def _detach_nic(
         self, find: typing.Callable[..., Interface | None], mac: str,
     ) -> None:
+        live: Interface | None = None
+
         def get_device(
             from_persistent_config: bool = False,
         ) -> Interface | None:
-            return find(persistent=from_persistent_config)
+            nonlocal live
+            found = find(persistent=from_persistent_config)
+            if not from_persistent_config:
+                live = found
+            return found
 
         if get_device() is None and not (
                 self._guest.has_persistent_configuration()
                 and get_device(from_persistent_config=True)):
             return
-        try:
+        # A guest that was asked before may let it go at this moment, between
+        # Nova's look at the domain and its request.
+        with contextlib.suppress(nova_exception.DeviceNotFound):
             self._detach(self._guest, self._uuid, get_device, device_name=mac)
-        except nova_exception.DeviceNotFound:
-            # A guest that was asked before may let it go at this moment,
-            # between Nova's look at the domain and its request.
-            if get_device() is not None:
-                raise
+        # Of one that sleeps (S3) Nova takes it out of the persistent domain
+        # alone, and says nothing.
+        if live and self._guest.is_active() and get_device():
+            raise nova_exception.DeviceDetachFailed(
+                device=mac, reason='It is still in the running domain.')
 
 
 def journal_of(tree: etree._Element) -> journal.Journal:

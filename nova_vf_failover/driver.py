@@ -349,6 +349,8 @@ class FailoverLibvirtDriver(
                     'Install nova_vf_failover there and enable it.')
             swapped.failover([self._bench.port(offer.source_vif)
                               for offer in answered])
+        # From here on an abort is Nova's. One in the last step came to us.
+        swapped.stop_if_cancelled('the copy')
 
     def _failback(self, context: Context, instance: objects.Instance,
                   network_info: typing.Iterable[model.VIF]) -> set[str]:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import contextlib
 import threading
 
+from oslo_concurrency import lockutils
 from oslo_utils import timeutils
 
 from nova_vf_failover import exception
@@ -150,3 +151,22 @@ class Operations:
             with self._changed:
                 del self._running[server]
                 self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def held(server: str) -> Iterator[None]:
+    """Holds the lock that nova.compute.manager holds, unless it does.
+
+    ``utils.synchronized(instance.uuid)``, around everything that builds,
+    stops, reboots or deletes a server. A live migration does not hold it; its
+    task state is what tells.
+
+    :raises exception.Busy: Nova holds it
+    """
+    try:
+        with lockutils.lock(server, lock_file_prefix='nova-', do_log=False,
+                            blocking=False):
+            yield
+    except lockutils.AcquireLockFailedException as error:
+        raise exception.Busy(
+            f'Nova works upon server {server}.') from error

@@ -75,6 +75,17 @@ def tell_attached(standby: standbys.Standby, guest: domain.Domain,
                           'multicast', mac, guest.uuid)
 
 
+def release(standby: standbys.Standby, port: Port) -> None:
+    """Remove what the standby of a port has left on this host."""
+    try:
+        described = standby.describe(port.vif)
+    except exception.CannotSwap as error:
+        LOG.info('What the standby of port %(port)s has left is removed when '
+                 'it is swept: %(error)s', {'port': port.id, 'error': error})
+    else:
+        standby.release(described)
+
+
 @contextlib.contextmanager
 def refusing_as_nova(instance: objects.Instance,
                      vif: standbys.VIF) -> Iterator[None]:

@@ -21,8 +21,6 @@ steps as after a migration. Nothing that this needs is only in memory.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Iterator
-import contextlib
 import dataclasses
 import threading
 import time
@@ -32,7 +30,6 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova.network import model
 from nova import objects
-from oslo_concurrency import lockutils
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -40,6 +37,7 @@ from nova_vf_failover import arrivals
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
+from nova_vf_failover import operations
 from nova_vf_failover import ports
 from nova_vf_failover import reporting
 from nova_vf_failover import swap
@@ -283,18 +281,19 @@ class ServerRecovery:
         :raises exception.Busy: somebody does
         """
         with self._bench.operations.begin_yielding(
-                self._server) as operation, _locked(self._server):
+                self._server) as operation, operations.held(self._server):
             instance = objects.Instance.get_by_uuid(
                 self._context, self._server, expected_attrs=[
                     'info_cache', 'metadata', 'system_metadata', 'flavor',
                     'numa_topology', 'pci_devices', 'pci_requests'])
             guest = self._bench.domain(instance)
             self._need_rest(instance, guest)
+            asked = guest.read_request()
             try:
                 self._try(instance, self._bench.swap(
                     self._context, instance, operation.cancelled))
             finally:
-                guest.remove_request()
+                guest.remove_request(asked)
 
     def _need_rest(self, instance: objects.Instance,
                    guest: domain.Domain) -> None:
@@ -346,7 +345,7 @@ class ServerRecovery:
             self._bench.aftermath.clear(
                 self._context, instance, self._abandoned)
             network_info = self._bench.network_info(self._context, instance)
-            self._abandon_strangers(swapped, network_info)
+            self._abandon_strangers(instance, swapped, network_info)
             swapped.resume(self._bench.ports(network_info))
             swapped.ledger.explain(
                 'Neutron has not bound the port to a VF of this host.')
@@ -363,32 +362,20 @@ class ServerRecovery:
         return {port: entry.reason
                 for port, entry in swapped.ledger.entries.items()}
 
-    def _abandon_strangers(self, swapped: swap.Swap,
+    def _abandon_strangers(self, instance: objects.Instance,
+                           swapped: swap.Swap,
                            network_info: Iterable[model.VIF]) -> None:
-        """Take out the standbys of ports that are not the server's any more.
-        """
+        """Take out the NICs of ports that are not the server's any more."""
         ours = {vif['id'] for vif in network_info}
         for port in swapped.ledger.away() - ours:
-            swapped.abandon(port)
-
-
-@contextlib.contextmanager
-def _locked(server: str) -> Iterator[None]:
-    """Holds the lock that nova.compute.manager holds, unless it does.
-
-    ``utils.synchronized(instance.uuid)``, around everything that builds,
-    stops, reboots or deletes a server. A live migration does not hold it; its
-    task state is what tells.
-
-    :raises exception.Busy: Nova holds it
-    """
-    try:
-        with lockutils.lock(server, lock_file_prefix='nova-', do_log=False,
-                            blocking=False):
-            yield
-    except lockutils.AcquireLockFailedException as error:
-        raise exception.Busy(
-            f'Nova works upon server {server}.') from error
+            if self._bench.owns(self._context, instance, port):
+                continue
+            try:
+                swapped.abandon(port)
+            except nova_exception.DeviceDetachFailed as error:
+                # The others have nothing to do with it.
+                LOG.warning('Port %(port)s has left the server: %(error)s',
+                            {'port': port, 'error': error}, instance=instance)
 
 
 def _shown(entries: Iterable[journal.Entry]) -> str:

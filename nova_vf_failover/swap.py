@@ -109,6 +109,7 @@ class Swap:
 
     def _attach_standbys(self, ports: list[Port]) -> None:
         with self._step('standby attach', ports):
+            self._take_out_asked(ports)
             self._ledger.enter(State.ATTACHING, [
                 port for port in ports
                 if self._ledger.state(port) in (None, State.CLEARING)])
@@ -119,14 +120,15 @@ class Swap:
                         self._plugs.attach(standby)
             self._tell_attached(ports)
 
+    def _take_out_asked(self, ports: list[Port]) -> None:
+        """A standby that was asked to go may do so at any time."""
+        for port in ports:
+            if self._ledger.state(port) is State.CLEARING:
+                self._guest.detach_standby(port.mac)
+
     def _tell_attached(self, ports: Iterable[Port]) -> None:
         vf_ports.tell_attached(self._standby, self._guest,
                                [port.mac for port in ports])
-
-    def _device(self, port: Port) -> str:
-        """The host's network device behind a standby, or an empty name."""
-        standby = self._guest.standby(port.mac)
-        return standby.device or '' if standby else ''
 
     def _send_guest_to_standby(self, ports: list[Port]) -> list[Port]:
         """Have the guest use its standbys.
@@ -161,7 +163,8 @@ class Swap:
             with contextlib.suppress(exception.SteeringError), self._step(
                     'steering', [port]):
                 self._ledger.enter(State.DETACHING, [port])
-                self._filters.to_standby(port.vif, self._device(port))
+                self._filters.to_standby(
+                    port.vif, self._guest.standby_device(port.mac))
 
     def _detach_primaries(self, ports: list[Port], deaf: list[Port]) -> None:
         with self._step('vf detach', ports):
@@ -175,7 +178,8 @@ class Swap:
                     raise
                 self._plugs.unplug(port.vif)
                 if port in deaf:
-                    self._filters.vf_left(port.vif, self._device(port))
+                    self._filters.vf_left(
+                        port.vif, self._guest.standby_device(port.mac))
                 self._ledger.enter(State.STANDBY, [port])
 
     # -- standby -> primary ------------------------------------------------
@@ -284,7 +288,9 @@ class Swap:
                 # on, and this one has its standby.
                 LOG.exception('The VF of port %s cannot be attached', port.id,
                               instance=self._instance)
-                reasons[port.id] = f'Its VF cannot be attached: {error}'
+                # If the guest has it, it was Nova that could not note it down.
+                if self._guest.primary(port.mac) is None:
+                    reasons[port.id] = f'Its VF cannot be attached: {error}'
         return reasons
 
     def _attach_primary(self, port: Port) -> None:
@@ -331,7 +337,7 @@ class Swap:
             for port in ports:
                 try:
                     self._guest.detach_standby(port.mac)
-                    self._release_standby(port)
+                    vf_ports.release(self._standby, port)
                 except Exception as error:
                     # The guest is on its VF: what is left is tidying up.
                     LOG.exception('The standby of port %s cannot be removed',
@@ -344,17 +350,6 @@ class Swap:
                     self._ledger.close(port.id)
         return reasons
 
-    def _release_standby(self, port: Port) -> None:
-        try:
-            standby = self._standby.describe(port.vif)
-        except exception.CannotSwap as error:
-            LOG.info('What the standby of port %(port)s has left is removed '
-                     'when it is swept: %(error)s',
-                     {'port': port.id, 'error': error},
-                     instance=self._instance)
-        else:
-            self._standby.release(standby)
-
     def forget(self, port: Port) -> None:
         """Take out the NICs of a port that leaves the server for good.
 
@@ -362,15 +357,19 @@ class Swap:
         """
         self._guest.detach_primary(port.mac)
         self._guest.detach_standby(port.mac)
-        self._release_standby(port)
+        vf_ports.release(self._standby, port)
         self._ledger.close(port.id)
 
     def abandon(self, port_id: str) -> None:
-        """Take out the standby of a port that is another server's, or gone.
+        """Take out the NICs of a port that is another server's, or gone.
 
-        What it leaves on the host is found by the standby driver's sweep.
+        What they leave on the host is found by the standby driver's sweep.
+
+        :raises nova.exception.DeviceDetachFailed: the guest keeps one
         """
-        self._guest.detach_standby(self._ledger.entries[port_id].mac)
+        mac = self._ledger.entries[port_id].mac
+        self._guest.detach_primary(mac)
+        self._guest.detach_standby(mac)
         self._ledger.close(port_id)
 
     # -- the journal ---------------------------------------------------------
@@ -386,10 +385,14 @@ class Swap:
 
     def _step(self, name: str,
               ports: list[Port]) -> typing.ContextManager[None]:
+        self.stop_if_cancelled(name)
+        return self._reporter.step(name, _ids(ports))
+
+    def stop_if_cancelled(self, ahead: str) -> None:
+        """:raises exception.SwapCancelled: what is ahead is not wanted"""
         if self._cancelled.is_set():
             raise exception.SwapCancelled(
-                f'The live migration was aborted before "{name}".')
-        return self._reporter.step(name, _ids(ports))
+                f'The live migration was aborted before "{ahead}".')
 
 
 def _ids(ports: Iterable[Port]) -> list[str]:

@@ -20,6 +20,7 @@ import functools
 import threading
 import typing
 
+from nova import exception as nova_exception
 from nova.network import model
 from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
@@ -154,14 +155,35 @@ class Workbench:
             instance.image_meta)
         plugs = vf_ports.Plugs(
             attach=attach,
-            unplug=functools.partial(
-                self._driver.vif_driver.unplug, instance),
+            unplug=functools.partial(self._unplug, instance),
             note=functools.partial(self._note_devices, context, instance))
         return swap.Swap(
             instance, self.domain(instance), plugs, self.standby,
             self.channel, filters.Filters(self._steering, instance),
             self.claims.of(context, instance),
             self.reporter(context, instance), cancelled)
+
+    def _unplug(self, instance: objects.Instance, vif: model.VIF) -> None:
+        try:
+            self._driver.vif_driver.unplug(instance, vif)
+        except nova_exception.PciDeviceNotFoundById as error:
+            # Nova takes the trust from a VF (nova/virt/libvirt/vif.py,
+            # set_vf_trusted), which one that has left the host has not.
+            LOG.warning('The VF of port %(port)s has gone: %(error)s',
+                        {'port': vif['id'], 'error': error},
+                        instance=instance)
+
+    def owns(self, context: Context, instance: objects.Instance,
+             port_id: str) -> bool:
+        """Whether a port is a server's, in Neutron and not in Nova's cache.
+
+        The cache has lost ports before (bug 1751923).
+        """
+        try:
+            port = self._compute.network_api.show_port(context, port_id)
+        except nova_exception.PortNotFound:
+            return False
+        return bool(port['port'].get('device_id') == instance.uuid)
 
     def _note_devices(self, context: Context,
                       instance: objects.Instance) -> None:

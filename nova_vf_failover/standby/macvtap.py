@@ -157,7 +157,7 @@ class MacvtapStandby(base.Standby):
             return
         self._sweep_macvtaps(used)
         with self._making:
-            self._awaited -= given_up
+            self._awaited -= given_up - self._plugging
             for link in self._links.marked(MARK):
                 self._remove_unused(link)
             for link in self._links.unfinished():

@@ -15,6 +15,7 @@
 from unittest import mock
 
 import ddt
+from nova import exception as nova_exception
 from nova.network import model
 from oslotest import base
 
@@ -93,3 +94,41 @@ class DeviceOfPortTestCase(base.BaseTestCase):
                          profile=profile)
 
         self.assertFalse(seen(_MEDIATED, _PF).has_device_of(port))
+
+
+class DetachTestCase(base.BaseTestCase):
+    """What Nova's detach says is held against the domain."""
+
+    MAC = 'fa:16:3e:00:00:01'
+
+    def detach(self, device, detach, active=True):
+        guest = mock.Mock()
+        guest.get_xml_desc.return_value = (
+            f'<domain><devices>{device}</devices></domain>')
+        guest.is_active.return_value = active
+        domain.Domain(guest, 'server', detach).detach_primary(self.MAC)
+
+    def test_a_guest_that_sleeps_keeps_it(self):
+        error = self.assertRaises(
+            nova_exception.DeviceDetachFailed, self.detach, _VF, mock.Mock())
+
+        self.assertIn(self.MAC, str(error))
+
+    def test_what_libvirt_does_not_find_and_the_domain_has(self):
+        self.assertRaises(
+            nova_exception.DeviceDetachFailed, self.detach, _VF, mock.Mock(
+                side_effect=nova_exception.DeviceNotFound(device='eth0')))
+
+    def test_of_a_server_that_is_off(self):
+        detach = mock.Mock()
+
+        self.detach(_VF, detach, active=False)
+
+        detach.assert_called_once()
+
+    def test_nothing_to_do(self):
+        detach = mock.Mock()
+
+        self.detach(_STANDBY, detach)
+
+        detach.assert_not_called()

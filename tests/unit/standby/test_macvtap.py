@@ -12,6 +12,7 @@
 
 import nova.tests.functional  # noqa: F401 isort: skip
 
+import contextlib
 import dataclasses
 
 import fixtures
@@ -250,6 +251,22 @@ class MacvtapTestCase(base.BaseTestCase):
 
         driver.sweep(set, nobody)
         self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_what_is_plugged_again_while_it_is_asked_who_arrives_stays(self):
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+        standby = driver.describe(self.vif('42'))
+        with driver.plugging(standby):
+            """Its server does not come."""
+
+        with contextlib.ExitStack() as stack:
+            def too_early_to_see_it():
+                stack.enter_context(driver.plugging(standby))
+                return False
+
+            driver.sweep(set, too_early_to_see_it)
+
+            self.assertIn('ens1f0.42', host_links.known)
 
     def test_what_is_just_being_plugged_stays(self):
         host_links = PaperLinks(PF)

@@ -1,0 +1,202 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What happens between a look and the act that follows from it."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.functional import base  # isort: skip
+
+import threading
+
+import fixtures
+from nova import exception as nova_exception
+from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt.libvirt import driver as nova_driver
+
+from nova_vf_failover import exception
+from nova_vf_failover import request
+from nova_vf_failover import workbench
+from tests.simulation import hypervisor
+from tests.simulation import paper_agent
+
+Mood = paper_agent.Mood
+
+
+class MoveTestCase(base.FailoverTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.start_hosts()
+        self.server = self.boot(self.add_port(), self.add_port('43'))
+
+    def test_aborted_while_the_guest_lets_the_vf_go(self):
+        answers = self.hosts.world.answers
+        answers.clear()
+        self.addCleanup(answers.set)
+        asked = threading.Event()
+        begin = hypervisor.Domain._begin_unplug
+
+        def begin_unplug(*arguments):
+            begin(*arguments)
+            asked.set()
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain._begin_unplug',
+            begin_unplug))
+        self.begin_migration(self.server)
+        self.assertTrue(asked.wait(60))
+        migration = self._wait_for_migration_status(self.server, ['running'])
+
+        self.api.delete_migration(self.server['id'], migration['id'])
+        answers.set()
+        # A copy that begins all the same is not held.
+        self.hosts.world.migrations.proceed.set()
+
+        self._wait_for_migration_status(self.server, ['cancelled'])
+        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.assertWorld(self.server, 'alpha')
+
+    def test_a_vf_leaves_the_host_as_it_leaves_the_guest(self):
+        def has_gone(_driver, _instance, vif):
+            raise nova_exception.PciDeviceNotFoundById(
+                id=vif['profile']['pci_slot'])
+
+        with fixtures.MonkeyPatch(
+                'nova.virt.libvirt.vif.LibvirtGenericVIFDriver.unplug',
+                has_gone):
+            self.hold_the_copy(self.server)
+        self.hosts.world.migrations.proceed.set()
+
+        self._wait_for_migration_status(self.server, ['completed'])
+        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.assertWorld(self.server, 'beta')
+
+    def test_nova_cannot_note_down_a_vf_that_is_attached(self):
+        attach = nova_driver.LibvirtDriver.attach_interface
+        failed = []
+
+        def attach_interface(driver, context, instance, image, vif):
+            attach(driver, context, instance, image, vif)
+            if vif['vnic_type'] == 'direct':
+                failed.append(vif['id'])
+                raise nova_exception.InterfaceAttachFailed(
+                    instance_uuid=instance.uuid)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.attach_interface',
+            attach_interface))
+
+        self.migrate(self.server)
+
+        self.assertEqual({port['id'] for port in self.ports}, set(failed))
+        self.assertWorld(self.server, 'beta')
+
+    def test_a_standby_that_was_asked_for_is_not_used_again(self):
+        self.hosts.world.releases['direct'] = hypervisor.IGNORES
+        self.migrate(self.server)
+        self.assertEqual({'hostdev', 'direct'}, {
+            nic.kind for nic in self.domain('beta', self.server).nics()})
+        del self.hosts.world.releases['direct']
+        attach = hypervisor.Domain.attachDeviceFlags
+        attached = []
+
+        def attach_device(domain, xml, flags=0):
+            if flags & fakelibvirt.VIR_DOMAIN_AFFECT_LIVE:
+                attached.append("type='direct'" in xml.replace('"', "'"))
+            attach(domain, xml, flags)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain.attachDeviceFlags',
+            attach_device))
+
+        self.hold_the_copy(self.server)
+
+        self.assertEqual([True, True], attached)
+        self.hosts.world.migrations.proceed.set()
+        self._wait_for_migration_status(self.server, ['completed'])
+        self._wait_for_state_change(self.server, 'ACTIVE')
+        self.assertWorld(self.server, 'alpha')
+
+
+class RecoveryTestCase(base.FailoverTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.start_hosts()
+        self.server = self.boot(self.add_port(), self.add_port('43'))
+        self.agent.mood = Mood.ORPHANED
+        self.migrate(self.server)
+        self.agent.mood = Mood.GOOD
+
+    def lose_from_the_cache(self, port):
+        """Have Nova take a port for none of the server's."""
+        network_info = workbench.Workbench.network_info
+
+        def without(bench, context, instance):
+            return type(instance.get_network_info())(
+                vif for vif in network_info(bench, context, instance)
+                if vif['id'] != port['id'])
+
+        return fixtures.MonkeyPatch(
+            'nova_vf_failover.workbench.Workbench.network_info', without)
+
+    def test_a_port_that_the_cache_has_lost_keeps_its_network(self):
+        with self.lose_from_the_cache(self.ports[0]):
+            self.recover('beta')
+
+            entry, = self.entries('beta', self.server)
+            self.assertEqual(self.ports[0]['id'], entry.port)
+            self.assertReachable(self.server, 'beta')
+
+        # A request does not wait for the next attempt.
+        request.write(self.domain('beta', self.server))
+        self.recover('beta')
+        self.assertWorld(self.server, 'beta')
+
+    def test_asked_for_during_an_attempt(self):
+        domain = self.domain('beta', self.server)
+        network_info = workbench.Workbench.network_info
+
+        def ask(*arguments):
+            request.write(domain, 1764000000.0)
+            return network_info(*arguments)
+
+        with fixtures.MonkeyPatch(
+                'nova_vf_failover.workbench.Workbench.network_info', ask):
+            self.recover('beta')
+
+        self.assertEqual(request.Request(1764000000.0), request.read(domain))
+        self.recover('beta')
+        self.assertIsNone(request.read(domain))
+        self.assertWorld(self.server, 'beta')
+
+    def test_a_port_that_is_deleted_leaves_no_nic(self):
+        # Nova tries to take it out once, when Neutron tells of it, and our
+        # own work on the server may be in its way.
+        gone, kept = self.ports
+        with fixtures.MockPatch(
+                'nova_vf_failover.conversation.Conversation.await_primary',
+                side_effect=exception.ChannelError('silence')):
+            self.recover('beta')
+        self.neutron._ports.pop(gone['id'])
+        self.assertEqual(
+            2 * [kept['mac_address']] + 2 * [gone['mac_address']],
+            sorted((nic.mac for nic in self.domain(
+                'beta', self.server).nics()), reverse=True))
+
+        request.write(self.domain('beta', self.server))
+        self.recover('beta')
+
+        self.assertEqual([(kept['mac_address'], 'hostdev')], [
+            (nic.mac, nic.kind) for nic in self.domain(
+                'beta', self.server).nics()])
+        self.assertEqual([], self.entries('beta', self.server))
