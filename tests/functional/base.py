@@ -21,6 +21,7 @@ hypervisor below is :mod:`tests.simulation`.
 import nova.tests.functional  # noqa: F401 isort: skip
 
 import copy
+import operator
 import sys
 import time
 import typing
@@ -251,19 +252,24 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
     def _wait_for_migration_status(
         self, server: dict[str, typing.Any], expected_statuses: list[str],
     ) -> dict[str, typing.Any]:
-        """As in the harness, with patience for guests that do not answer."""
+        """As in the harness, with patience for guests that do not answer.
+
+        Only the newest one counts: how an earlier one ended says nothing.
+        """
         until = time.monotonic() + 60
         while True:
-            statuses = {}
-            for migration in self.api.api_get(
-                    '/os-migrations').body['migrations']:
-                if migration['instance_uuid'] == server['id']:
-                    statuses.setdefault(migration['status'], migration)
-            for status in expected_statuses:
-                if status in statuses:
-                    return statuses[status]
-            self.assertLess(time.monotonic(), until, list(statuses))
+            migration = self._newest_migration(server)
+            if migration and migration['status'] in expected_statuses:
+                return migration
+            self.assertLess(time.monotonic(), until, migration)
             time.sleep(0.2)
+
+    def _newest_migration(self, server: dict[str, typing.Any],
+                          ) -> dict[str, typing.Any] | None:
+        return max((migration for migration in self.api.api_get(
+            '/os-migrations').body['migrations']
+            if migration['instance_uuid'] == server['id']),
+            key=operator.itemgetter('id'), default=None)
 
     def abort(self, server: dict[str, typing.Any],
               status: str) -> None:

@@ -97,13 +97,13 @@ class Example:
         # Not in a test: a test's temporary files go with it.
         _built()
 
-    def install(self, way):
+    def install(self, way, **flags):
         conf.register_opts(CONF)
         self.useFixture(Installed())
         channel = registry.load(registry.CHANNELS, 'command')
         options = self.useFixture(config_fixture.Config(CONF))
         options.config(program=way, group='vf_failover_command')
-        options.config(check_timeout=1, group='vf_failover')
+        options.config(group='vf_failover', **flags)
         return channel
 
 
@@ -140,9 +140,9 @@ class MoveTestCase(Example, base.GuestTestCase):
 
 class FaultTestCase(Example, test_base.BaseTestCase):
 
-    def fault(self, text):
+    def fault(self, text, **flags):
         """What the driver raises when the program does this."""
-        channel = self.install(Way(self, text).path)()
+        channel = self.install(Way(self, text).path, **flags)()
         intent = intents.Intent(5, intents.Use.STANDBY, 10, {
             'port': 'fa:16:3e:00:00:01'})
         return str(self.assertRaises(
@@ -158,7 +158,7 @@ class FaultTestCase(Example, test_base.BaseTestCase):
         with tempfile.TemporaryDirectory() as folder:
             # A pipe that nobody opens for writing.
             os.mkfifo(os.path.join(folder, 'silence'))
-            said = self.fault(f'exec cat {folder}/silence')
+            said = self.fault(f'exec cat {folder}/silence', check_timeout=1)
         self.assertIn('has not answered within 1 s', said)
 
     def test_an_answer_to_another_question(self):

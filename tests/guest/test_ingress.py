@@ -37,6 +37,8 @@ class DressingTestCase(base.GuestTestCase):
 
     def setUp(self):
         super().setUp()
+        # It would park a NIC that the mover below dresses.
+        self.agent.kill()
         self.port, = self.ports
         self.kernel = self.guest.inside(netlink.Netlink)
         self.addCleanup(self.kernel.close)
@@ -132,7 +134,6 @@ class ReplicatingNicTestCase(DressingTestCase):
             self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
 
     def test_an_agent_was_killed_meanwhile(self):
-        self.agent.kill()
         self.guest.inside(lambda: ingress.Ingress().shut(
             links.Links(self.kernel, frozenset()).named('eth0')))
         self.assertFalse(self.net.reaches(self.port, 4))

@@ -30,12 +30,15 @@ class LeaseTestCase(base.GuestTestCase):
     def test_no_address_ends_while_nobody_can_renew_it(self):
         port, = self.ports
         forever = 2 ** 32 - 1
+        # Before a life begins: it is to be seen by the agent before it ends.
+        self.attach_standby('alpha', port)
         # Of IPv6 another one: for the prefix of an address that ends this
         # kernel puts a route that has ended already.
         for command, own in (('change', port.v4), ('add', 'fd14::5/128')):
             self.guest.run('ip', 'address', command, str(own), 'dev', 'eth0',
                            'valid_lft', '4', 'preferred_lft', '3')
-        self.fail_over()
+        self.done(self.intent('standby'))
+        self.detach_vf('alpha', port, 1)
         standby = next(name for name in sorted(self.guest.names())
                        if name not in ('lo', 'eth0'))
 

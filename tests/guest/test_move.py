@@ -133,6 +133,8 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
     def test_half_a_switch_is_undone(self):
         before = self.configuration()
         port, = self.ports
+        # It would park the standby that the mover below dresses.
+        self.agent.kill()
         self.attach_standby('alpha', port)
         throw = switch.Switch.throw
         thrown = []

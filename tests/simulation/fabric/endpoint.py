@@ -13,10 +13,11 @@
 """Sends numbered packets to a peer at a fixed rate, and notes what comes in.
 
 A program of its own, in the namespace of a guest or of its peer. It says that
-it is ready, begins with the first line of its standard input and ends with the
-end of it. Then it writes into a file: how many packets it sent, when
-it sent each, and the number and the time of each that it received. Times are
-seconds of CLOCK_MONOTONIC, which all namespaces of a machine share.
+it is ready, and begins with the first line of its standard input. With the
+second one it sends no more, and says so; it goes on receiving until the end of
+the input. Then it writes into a file: how many packets it sent, when it sent
+each, and the number and the time of each that it received. Times are seconds
+of CLOCK_MONOTONIC, which all namespaces of a machine share.
 """
 
 import argparse
@@ -29,9 +30,10 @@ import socket
 import struct
 import sys
 import time
+import typing
 
 _NUMBER = struct.Struct('!Q')
-# Seconds during which packets may still arrive after the last was sent.
+# Seconds during which packets may still arrive after the end of the input.
 _DRAIN = 0.5
 # A receiver that is kept from running finds everything that came meanwhile.
 _BUFFER = 8 * 1024 * 1024
@@ -55,9 +57,12 @@ def main() -> None:
         sock.bind((arguments.own, arguments.port))
         sock.setblocking(False)
         print('ready', flush=True)
-        sys.stdin.readline()
+        # Without a buffer, which might hold a line back from select.
+        orders = sys.stdin.buffer.raw
+        orders.readline()
         sent, received = _exchange(
-            sock, (arguments.peer, arguments.port), 1 / arguments.rate)
+            sock, (arguments.peer, arguments.port), 1 / arguments.rate,
+            orders)
     with open(arguments.log, 'wb') as log:
         array.array('d', [len(sent)]).tofile(log)
         sent.tofile(log)
@@ -65,26 +70,33 @@ def main() -> None:
 
 
 def _exchange(sock: socket.socket, peer: tuple[str, int],
-              interval: float) -> tuple[array.array, array.array]:
+              interval: float, orders: typing.Any,
+              ) -> tuple[array.array, array.array]:
     sent, received = array.array('d'), array.array('d')
     padding = b'\0' * 56
     due = time.monotonic()
     until = float('inf')
-    inputs = [sock, sys.stdin]
-    while due < until:
+    inputs = [sock, orders]
+    while orders in inputs:
         readable, _, _ = select.select(
-            inputs, [], [], max(0.0, due - time.monotonic()))
+            inputs, [], [],
+            max(0.0, due - time.monotonic()) if due < until else None)
         if sock in readable:
             _receive(sock, received)
-        if sys.stdin in readable:
-            inputs.remove(sys.stdin)
-            until = time.monotonic()
+        order = b''
+        if orders in readable:
+            until = min(until, time.monotonic())
+            order = orders.readline()
+            if not order:
+                inputs.remove(orders)
         while due <= time.monotonic() and due < until:
             # What cannot be sent is lost like what is not delivered.
             with contextlib.suppress(OSError):
                 sock.sendto(_NUMBER.pack(len(sent)) + padding, peer)
             sent.append(time.monotonic())
             due += interval
+        if order:
+            print('stopped', flush=True)
     until = time.monotonic() + _DRAIN
     while select.select([sock], [], [], max(
             0.0, until - time.monotonic()))[0]:

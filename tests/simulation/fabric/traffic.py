@@ -15,6 +15,7 @@
 import array
 import bisect
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -110,7 +111,6 @@ class Traffic:
                 raise RuntimeError('an end of the traffic cannot start')
         for process in (self._peer, self._guest):
             process.stdin.write(b'go\n')
-            process.stdin.flush()
 
     def _start(self, where: namespace.Namespace, own: str, other: str,
                rate: float) -> subprocess.Popen:
@@ -118,7 +118,7 @@ class Traffic:
         return subprocess.Popen(where.command(
             sys.executable, endpoint.__file__, own, other, str(self.PORT),
             str(rate), self._log(own)),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
 
     def stop(self) -> tuple[Direction, Direction]:
         """End it.
@@ -126,6 +126,7 @@ class Traffic:
         :returns: towards the guest, from the guest
         :raises RuntimeError: one end has failed
         """
+        self._stop_sending()
         for process in (self._peer, self._guest):
             process.stdin.close()
             process.stdout.close()
@@ -137,6 +138,16 @@ class Traffic:
         (peer_sent, peer_received), (guest_sent, guest_received) = logs
         return (Direction(peer_sent, guest_received),
                 Direction(guest_sent, peer_received))
+
+    def _stop_sending(self) -> None:
+        """Nobody sends any more; each receives as long as the other sends.
+        """
+        for process in (self._peer, self._guest):
+            # One that has failed says so with its exit code.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(b'stop\n')
+        for process in (self._peer, self._guest):
+            process.stdout.readline()
 
     def _log(self, own: str) -> str:
         return os.path.join(self._folder.name, own.replace(':', '-'))
