@@ -342,11 +342,12 @@ class ManyTestCase(base.FailoverTestCase):
             self.plane('beta').fail_next(
                 'assign_vf', errors.internal('no monitor'))
             self.migrate(server)
-        go_on = threading.Event()
+        asked, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
         guest = self.hosts.agents[silent['id']]
 
         def say_nothing(argv, given):
+            asked.set()
             go_on.wait(60)
             return guest.start(argv, given)
 
@@ -356,6 +357,7 @@ class ManyTestCase(base.FailoverTestCase):
         self.computes['beta'].driver._recovery.look()
 
         self.until(lambda: not self.entries('beta', other))
+        self.assertTrue(asked.wait(60))
         entry, = self.entries('beta', silent)
         self.assertEqual((1, journal.State.RETURNING),
                          (entry.attempts, entry.state))
