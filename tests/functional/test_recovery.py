@@ -165,6 +165,7 @@ class DestinationTestCase(CrashTestCase):
                 side_effect=neutron_client_exc.InternalServerError()):
             self.begin_migration(self.server)
             self.hosts.world.migrations.proceed.set()
+            self._wait_for_migration_status(self.server, ['error', 'failed'])
             self._wait_for_state_change(self.server, 'ERROR')
 
         self.assertArrives()
