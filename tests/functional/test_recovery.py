@@ -41,8 +41,12 @@ class CrashTestCase(base.FailoverTestCase):
         super().setUp()
         self.start_hosts()
         self.server = self.boot(self.add_port(), self.add_port('43'))
-        # A call to a dead nova-compute is given up soon.
-        self.flags(rpc_response_timeout=5, long_rpc_timeout=5)
+        self.flags(rpc_response_timeout=60, long_rpc_timeout=60)
+        self.callers = self.useFixture(crashes.Callers())
+
+    def restart_host(self, name):
+        super().restart_host(name)
+        self.callers.time_out()
 
     def die(self, death, host):
         """Migrate, and end the nova-compute of a host in the middle."""
@@ -194,11 +198,6 @@ class DestinationTestCase(CrashTestCase):
 
 class AbandonedTestCase(CrashTestCase):
     """Nobody goes on with a migration, and no port is in the journal."""
-
-    def setUp(self):
-        super().setUp()
-        # Nothing here waits for a dead one.
-        self.flags(rpc_response_timeout=60, long_rpc_timeout=60)
 
     def die_in(self, method, host):
         died = threading.Event()
