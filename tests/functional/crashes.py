@@ -19,6 +19,8 @@ import unittest
 
 import fixtures
 from nova import version
+import oslo_messaging
+from oslo_messaging.rpc import server
 
 from nova_vf_failover import domain
 
@@ -69,6 +71,38 @@ class Death(fixtures.Fixture):
     def _die(self) -> None:
         self.died.set()
         raise Killed()
+
+
+class Callers(fixtures.Fixture):
+    """Those who wait for the answer of a process that has ended.
+
+    They would wait for their time-out. One that a test can wait for may be
+    too short for the services that live.
+    """
+
+    def __init__(self) -> None:
+        self._unanswered: list[typing.Any] = []
+
+    def _setUp(self) -> None:
+        process = server.RPCServer._process_incoming
+
+        def process_or_die(answering: server.RPCServer,
+                           incoming: list[typing.Any]) -> None:
+            try:
+                process(answering, incoming)
+            except Killed:
+                self._unanswered.extend(incoming)
+                raise
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'oslo_messaging.rpc.server.RPCServer._process_incoming',
+            process_or_die))
+
+    def time_out(self) -> None:
+        """Their patience is at its end."""
+        while self._unanswered:
+            error = oslo_messaging.MessagingTimeout('It has ended.')
+            self._unanswered.pop().reply(failure=(type(error), error, None))
 
 
 def moments(writes: int) -> list[tuple[int, bool]]:

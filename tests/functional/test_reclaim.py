@@ -51,8 +51,6 @@ class ReclaimTestCase(base.FailoverTestCase):
         super().setUp()
         self.start_hosts(beta=self.VFS)
         self.server = self.boot(self.add_port())
-        # A call to a dead nova-compute is given up soon.
-        self.flags(rpc_response_timeout=5, long_rpc_timeout=5)
 
     def vfs(self, host, status):
         """The VFs of which the tracker says so."""
@@ -214,6 +212,7 @@ class OtherVFTestCase(ReclaimTestCase):
         'allocate_pci_devices_for_instance')
     def test_nova_compute_ends_in(self, method):
         crashes.skip_where_nova_loses_the_server(self)
+        callers = self.useFixture(crashes.Callers())
         self.hold_the_copy(self.server)
         self.spoil('gone', self.claimed)
         died = threading.Event()
@@ -232,7 +231,9 @@ class OtherVFTestCase(ReclaimTestCase):
         self.hosts.world.migrations.proceed.set()
         self.assertTrue(died.wait(60))
         self.restart_host('beta')
+        callers.time_out()
         # Nova's word for a migration whose last step was not answered.
+        self._wait_for_migration_status(self.server, ['error', 'failed'])
         self._wait_for_state_change(self.server, 'ERROR')
 
         self.recover('beta')

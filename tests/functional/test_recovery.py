@@ -41,8 +41,12 @@ class CrashTestCase(base.FailoverTestCase):
         super().setUp()
         self.start_hosts()
         self.server = self.boot(self.add_port(), self.add_port('43'))
-        # A call to a dead nova-compute is given up soon.
-        self.flags(rpc_response_timeout=5, long_rpc_timeout=5)
+        self.flags(rpc_response_timeout=60, long_rpc_timeout=60)
+        self.callers = self.useFixture(crashes.Callers())
+
+    def restart_host(self, name):
+        super().restart_host(name)
+        self.callers.time_out()
 
     def die(self, death, host):
         """Migrate, and end the nova-compute of a host in the middle."""
@@ -165,6 +169,7 @@ class DestinationTestCase(CrashTestCase):
                 side_effect=neutron_client_exc.InternalServerError()):
             self.begin_migration(self.server)
             self.hosts.world.migrations.proceed.set()
+            self._wait_for_migration_status(self.server, ['error', 'failed'])
             self._wait_for_state_change(self.server, 'ERROR')
 
         self.assertArrives()
@@ -193,11 +198,6 @@ class DestinationTestCase(CrashTestCase):
 
 class AbandonedTestCase(CrashTestCase):
     """Nobody goes on with a migration, and no port is in the journal."""
-
-    def setUp(self):
-        super().setUp()
-        # Nothing here waits for a dead one.
-        self.flags(rpc_response_timeout=60, long_rpc_timeout=60)
 
     def die_in(self, method, host):
         died = threading.Event()
@@ -342,11 +342,12 @@ class ManyTestCase(base.FailoverTestCase):
             self.plane('beta').fail_next(
                 'assign_vf', errors.internal('no monitor'))
             self.migrate(server)
-        go_on = threading.Event()
+        asked, go_on = threading.Event(), threading.Event()
         self.addCleanup(go_on.set)
         guest = self.hosts.agents[silent['id']]
 
         def say_nothing(argv, given):
+            asked.set()
             go_on.wait(60)
             return guest.start(argv, given)
 
@@ -356,6 +357,7 @@ class ManyTestCase(base.FailoverTestCase):
         self.computes['beta'].driver._recovery.look()
 
         self.until(lambda: not self.entries('beta', other))
+        self.assertTrue(asked.wait(60))
         entry, = self.entries('beta', silent)
         self.assertEqual((1, journal.State.RETURNING),
                          (entry.attempts, entry.state))

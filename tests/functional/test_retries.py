@@ -249,6 +249,9 @@ class LeftAloneTestCase(DegradedTestCase):
         self.hosts.world.migrations.proceed.set()
         self._wait_for_migration_status(self.server, ['failed'])
         self._wait_for_state_change(self.server, 'ACTIVE')
+        # Nova writes this before the source is done with it.
+        operations = self.computes['beta'].driver._operations
+        self.until(lambda: not operations.leaves(self.server['id']))
         self.assertHelpedLater()
 
     def test_server_that_nova_has_locked(self):
