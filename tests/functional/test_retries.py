@@ -369,7 +369,7 @@ class TurnTestCase(DegradedTestCase):
         self.assertEqual([], self.entries('beta', self.server))
 
     def test_vf_that_nova_would_take_back(self):
-        """The guest has changed to it the moment it came."""
+        """The guest has changed to it the moment it came, and keeps it."""
         self.degrade()
         self.agent.mood = Mood.GOOD
         with fixtures.MonkeyPatch(
@@ -378,8 +378,6 @@ class TurnTestCase(DegradedTestCase):
             self.look()
 
         self.assertReachable(self.server, 'beta')
-        self.assertEqual(1, self.entry.attempts)
-        self.look(100)
         self.assertWorld(self.server, 'beta')
 
     def unavailable(self, *arguments):
