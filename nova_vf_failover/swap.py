@@ -288,16 +288,15 @@ class Swap:
                 # on, and this one has its standby.
                 LOG.exception('The VF of port %s cannot be attached', port.id,
                               instance=self._instance)
-                # If the guest has it, it was Nova that could not note it down.
-                if self._guest.primary(port.mac) is None:
-                    reasons[port.id] = f'Its VF cannot be attached: {error}'
+                reasons[port.id] = f'Its VF cannot be attached: {error}'
         return reasons
 
     def _attach_primary(self, port: Port) -> None:
         """Attach the port's VF, or another one where that cannot be used.
 
         What a first attempt says may be a whim of the host; a VF that could
-        not be attached at first and cannot now is exchanged.
+        not be attached at first and cannot now is exchanged. One that the
+        guest has is what was wanted, whatever Nova could not note down.
         """
         # One that was pulled out of the host is still in the persistent XML.
         self._guest.detach_primary(port.mac)
@@ -305,8 +304,13 @@ class Swap:
         try:
             self._plugs.attach(vif)
         except Exception as error:
-            if (not self._ledger.entries[port.id].attempts
-                    or self._guest.primary(port.mac)):
+            if self._guest.primary(port.mac):
+                LOG.warning('The VF of port %(port)s is attached: %(error)s',
+                            {'port': port.id, 'error': error},
+                            instance=self._instance)
+                self._guest.keep_primary(port.mac)
+                return
+            if not self._ledger.entries[port.id].attempts:
                 raise
             LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
                         '(%(error)s); another one is taken',

@@ -200,3 +200,20 @@ class RecoveryTestCase(base.FailoverTestCase):
             (nic.mac, nic.kind) for nic in self.domain(
                 'beta', self.server).nics()])
         self.assertEqual([], self.entries('beta', self.server))
+
+    def test_a_vf_that_would_be_lost_with_the_next_start_is_not_back(self):
+        with fixtures.MockPatch(
+                'nova_vf_failover.conversation.Conversation.await_primary',
+                side_effect=exception.ChannelError('silence')):
+            self.recover('beta')
+        request.write(self.domain('beta', self.server))
+        with fixtures.MockPatch('nova_vf_failover.domain.Domain.keep_primary',
+                                side_effect=RuntimeError('disk full')):
+            self.recover('beta')
+
+        for entry in self.entries('beta', self.server):
+            self.assertIn('disk full', entry.reason)
+        self.assertEqual(2, len(self.entries('beta', self.server)))
+        request.write(self.domain('beta', self.server))
+        self.recover('beta')
+        self.assertWorld(self.server, 'beta')
