@@ -119,6 +119,12 @@ class Domain:
         """The standby NIC of the port with this MAC."""
         return self._nic(mac, STANDBY_TYPE, persistent)
 
+    def has_lost_primary(self, mac: str) -> bool:
+        """Whether the guest has let a VF go that it will start with."""
+        return (self.primary(mac) is None
+                and self._guest.has_persistent_configuration()
+                and self.primary(mac, persistent=True) is not None)
+
     def standby_device(self, mac: str) -> str:
         """The host's network device behind it, or an empty name."""
         standby = self.standby(mac)
@@ -219,7 +225,7 @@ class Domain:
             flags |= libvirt.VIR_DOMAIN_AFFECT_CONFIG
         self.libvirt_domain.setMetadata(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT,
-            content.to_xml() if content.entries else None,
+            None if content.empty else content.to_xml(),
             journal.PREFIX, journal.NAMESPACE, flags)
 
     def read_request(self) -> request.Request | None:

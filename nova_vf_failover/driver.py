@@ -29,6 +29,7 @@ import typing
 from nova.network import model
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
+from nova.virt.libvirt import event as libvirt_events
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -94,6 +95,12 @@ class FailoverLibvirtDriver(
         self._recovery.begin()
         return super().update_provider_tree(
             provider_tree, nodename, allocations)
+
+    def emit_event(self, event: typing.Any) -> None:
+        """libvirt tells something about a server, to Nova first."""
+        super().emit_event(event)
+        if isinstance(event, libvirt_events.DeviceRemovedEvent):
+            self._recovery.device_removed(event.uuid)
 
     # -- before the move -----------------------------------------------------
 

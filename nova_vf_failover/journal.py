@@ -55,9 +55,10 @@ class State(enum.Enum):
 # The way there and the way back. Every state can go back, for a crash or an
 # abort can come at any of them; what has begun to go back can be sent out
 # again, since a degraded server may be migrated. From where the guest uses
-# its VF it has to return only if that has gone from under it.
+# its VF it has to return only if that has gone from under it; so a port gets
+# from nowhere to where there is no VF.
 _NEXT: dict[State | None, frozenset[State]] = {
-    None: frozenset({State.ATTACHING}),
+    None: frozenset({State.ATTACHING, State.STANDBY}),
     State.ATTACHING: frozenset({State.SWITCHING, State.CLEARING,
                                 State.RETURNING}),
     State.SWITCHING: frozenset({State.DETACHING, State.RETURNING,
@@ -108,10 +109,20 @@ class Journal:
 
     :ivar generation: of the last intent that was made for this server; a
         guest refuses older ones, so it only grows
+    :ivar kept: the MACs, by port, whose guest has kept its VF when it was
+        asked for it. QEMU forgets no such request: the guest may let the VF
+        go at any time, and does with its next reset where hotplug is ACPI's
+        (hw/acpi/pcihp.c, acpi_pcihp_update_hotplug_bus)
     """
 
     generation: int = 0
     entries: dict[str, Entry] = dataclasses.field(default_factory=dict)
+    kept: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to be remembered."""
+        return not self.entries and not self.kept
 
     def next_generation(self) -> 'Journal':
         """The journal with a generation above every one that was used.
@@ -138,7 +149,15 @@ class Journal:
         if old:
             entry = dataclasses.replace(
                 entry, attempts=old.attempts, next_attempt=old.next_attempt)
-        return self._with(entry)
+        return self._with(entry)._keeping(entry, now)
+
+    def _keeping(self, entry: Entry, before: State | None) -> 'Journal':
+        kept = dict(self.kept)
+        if before is State.DETACHING and entry.state is State.RETURNING:
+            kept[entry.port] = entry.mac
+        elif entry.state is State.STANDBY:
+            kept.pop(entry.port, None)
+        return dataclasses.replace(self, kept=kept)
 
     def tried(self, ports: Iterable[str], next_attempt: float) -> 'Journal':
         """The journal before recovery tries to bring ports back.
@@ -186,6 +205,8 @@ class Journal:
                 state=entry.state.value, reason=entry.reason,
                 since=f'{entry.since:.3f}', attempts=str(entry.attempts),
                 next=f'{entry.next_attempt:.3f}')
+        for port, mac in self.kept.items():
+            etree.SubElement(root, 'kept', id=port, mac=mac)
         return etree.tostring(root, encoding='unicode')
 
     @classmethod
@@ -204,14 +225,21 @@ class Journal:
                       float(port.attrib['since']),
                       int(port.get('attempts', '0')),
                       float(port.get('next', '0')))
-                for port in root if etree.QName(port).localname == 'port']
+                for port in _named(root, 'port')]
             return cls(int(root.attrib['generation']),
-                       {entry.port: entry for entry in entries})
+                       {entry.port: entry for entry in entries},
+                       {port.attrib['id']: port.attrib['mac']
+                        for port in _named(root, 'kept')})
         except (etree.XMLSyntaxError, KeyError, ValueError) as error:
             raise exception.JournalError(
                 f'The journal in the domain cannot be read: {error!r}. A hard '
                 'reboot of the server makes a new domain without one.'
             ) from error
+
+
+def _named(root: etree._Element, name: str) -> list[etree._Element]:
+    return [element for element in root
+            if etree.QName(element).localname == name]
 
 
 def _legible(reason: str) -> str:

@@ -37,6 +37,7 @@ from nova_vf_failover import arrivals
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
+from nova_vf_failover import ledger
 from nova_vf_failover import operations
 from nova_vf_failover import ports
 from nova_vf_failover import reporting
@@ -77,14 +78,18 @@ class Findings:
     """What a domain says about its server.
 
     :ivar requested: whether an operator asks for an attempt
+    :ivar kept: whether the guest has kept a VF that it was asked for
+    :ivar lost: the ports whose guest has let such a VF go
     """
 
     requested: bool
     entries: tuple[journal.Entry, ...]
+    kept: bool = False
+    lost: tuple[str, ...] = ()
 
     def due(self, now: float) -> bool:
         """Whether it is time for an attempt."""
-        return self.requested or any(
+        return self.requested or bool(self.lost) or any(
             not exhausted(entry.attempts) and entry.next_attempt <= now
             for entry in self.entries)
 
@@ -109,6 +114,8 @@ class Recovery:
         # Servers of which the last look has found that nobody goes on with
         # their migration.
         self._abandoned: set[str] = set()
+        # Servers whose guest had kept a VF at the last look.
+        self._keeping: set[str] = set()
 
     # -- the periods ---------------------------------------------------------
 
@@ -128,6 +135,11 @@ class Recovery:
         """Nova's PCI tracker is known: time for the first look."""
         if not self._begun:
             self._begun = True
+            self._wake.set()
+
+    def device_removed(self, server: str) -> None:
+        """A guest has let a device go: its network may be what it was."""
+        if server in self._keeping:
             self._wake.set()
 
     def stop(self) -> None:
@@ -158,13 +170,15 @@ class Recovery:
     def look(self) -> None:
         """Begin an attempt for every server that is due for one."""
         now = time.time()
-        unfinished = set()
+        unfinished, keeping = set(), set()
         abandoned = self._find_abandoned()
         for guest in self._bench.guests():
             its = self._bench.domain_of(guest)
             found = self._read(its)
             if found is None or found.entries:
                 unfinished.add(guest.uuid)
+            if found and found.kept:
+                keeping.add(guest.uuid)
             if not found or guest.uuid in self._attempts:
                 continue
             if found.due(self._nearest(now)) or guest.uuid in abandoned:
@@ -174,6 +188,7 @@ class Recovery:
                 # or after a rescue, has a new device behind it.
                 ports.tell_attached(self._bench.standby, its,
                                     [entry.mac for entry in found.entries])
+        self._keeping = keeping
         self._bench.channel.sweep(self._bench.host, unfinished)
 
     def _find_abandoned(self) -> set[str]:
@@ -199,8 +214,11 @@ class Recovery:
     def _read(self, guest: domain.Domain) -> Findings | None:
         """What a domain says, or None if that cannot be understood."""
         try:
+            content = guest.read_journal()
             return Findings(guest.read_request() is not None,
-                            tuple(guest.read_journal().entries.values()))
+                            tuple(content.entries.values()),
+                            bool(content.kept),
+                            tuple(ledger.lost_ports(guest, content)))
         except exception.JournalError as error:
             self._complain(guest.uuid, str(error))
         except Exception as error:
@@ -312,6 +330,7 @@ class ServerRecovery:
                 f'Server {instance.uuid} is being moved by libvirt.')
 
     def _try(self, instance: objects.Instance, swapped: swap.Swap) -> None:
+        swapped.ledger.take_up_lost()
         entries = dict(swapped.ledger.entries)
         if not entries and self._abandoned:
             self._bench.aftermath.clear(

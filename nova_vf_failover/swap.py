@@ -28,6 +28,7 @@ from nova import exception as nova_exception
 from nova import objects
 from oslo_log import log as logging
 
+from nova_vf_failover import attachment
 from nova_vf_failover.channels import base as channels
 from nova_vf_failover import claims
 from nova_vf_failover import conversation
@@ -68,12 +69,13 @@ class Swap:
         self._plugs = plugs
         self._standby = standby
         self._filters = steered
-        self._claims = claimed
         self._reporter = reporter
         self._cancelled = cancelled or threading.Event()
         self._ledger = ledger.Ledger(guest)
         self._conversation = conversation.Conversation(
             guest, self._ledger, channel, reporter.heard)
+        self._attachment = attachment.Attachment(
+            instance, guest, plugs, claimed, self._ledger)
         self._readiness = readiness.Readiness(
             guest, claimed, standby, self._conversation)
 
@@ -211,8 +213,11 @@ class Swap:
         """:returns: the ports that stay on their standby, and why"""
         # After a migration they are new to this host.
         self._tell_attached(away)
-        reasons = self._return_guest(
-            [port for port in away if not self._uses_primary(port)])
+        bare = [port for port in away if self._is_bare(port)]
+        reasons = self._restore(bare)
+        reasons |= self._return_guest(
+            [port for port in away
+             if port not in bare and not self._uses_primary(port)])
         reasons |= self._detach_standbys(
             [port for port in away if port.id not in reasons])
         # Nova has noted down each VF beside the standby that has gone now.
@@ -223,6 +228,35 @@ class Swap:
         """Whether the guest is known to use the VF, which is there."""
         return (self._ledger.state(port) in (State.ATTACHING, State.CLEARING)
                 and self._guest.primary(port.mac) is not None)
+
+    def _is_bare(self, port: Port) -> bool:
+        """Whether the guest has neither NIC: it has let go what it had."""
+        return (self._guest.primary(port.mac) is None
+                and self._guest.standby(port.mac) is None)
+
+    def _restore(self, ports: list[Port]) -> dict[str, str]:
+        """Attach the VFs of ports that have no NIC at all.
+
+        The guest need not be armed, for there is nothing to be moved, and on
+        one of the channels it could not answer.
+
+        :returns: the ports that have no VF still, and why
+        """
+        if not ports:
+            return {}
+        with self._step('vf attach', ports):
+            self._ledger.new_generation()
+            self._ledger.enter(State.RETURNING, ports)
+            reasons = self._attachment.attach(ports)
+        back = [port for port in ports if port.id not in reasons]
+        if back:
+            # It uses the only NIC that it has, whatever it says.
+            with contextlib.suppress(
+                exception.ChannelError, exception.GuestRefused,
+            ), self._step('guest failback', back):
+                self._conversation.await_primary(back)
+        self._remember(ports, reasons)
+        return reasons
 
     def resume(self, ports: Iterable[Port]) -> None:
         """Bring ports back after nova-compute has died in between.
@@ -262,7 +296,7 @@ class Swap:
                 # The guest is armed before a VF appears: a NIC that does not
                 # replicate delivers to the VF from that moment on.
                 self._conversation.arm(ports)
-                reasons = self._attach_primaries(ports)
+                reasons = self._attachment.attach(ports)
             back = [port for port in ports if port.id not in reasons]
             if reasons and back:
                 # The guest waits for all the ports of an intent.
@@ -274,50 +308,6 @@ class Swap:
             reasons = {port.id: str(error) for port in ports} | reasons
         self._remember(ports, reasons)
         return reasons
-
-    def _attach_primaries(self, ports: list[Port]) -> dict[str, str]:
-        reasons = {}
-        for port in ports:
-            try:
-                if self._guest.primary(port.mac) is None:
-                    self._attach_primary(port)
-                else:
-                    self._guest.keep_primary(port.mac)
-            except Exception as error:
-                # Whatever it is that one VF cannot have: the other ports go
-                # on, and this one has its standby.
-                LOG.exception('The VF of port %s cannot be attached', port.id,
-                              instance=self._instance)
-                reasons[port.id] = f'Its VF cannot be attached: {error}'
-        return reasons
-
-    def _attach_primary(self, port: Port) -> None:
-        """Attach the port's VF, or another one where that cannot be used.
-
-        What a first attempt says may be a whim of the host; a VF that could
-        not be attached at first and cannot now is exchanged. One that the
-        guest has is what was wanted, whatever Nova could not note down.
-        """
-        # One that was pulled out of the host is still in the persistent XML.
-        self._guest.detach_primary(port.mac)
-        vif = self._claims.reclaim(port.vif)
-        try:
-            self._plugs.attach(vif)
-        except Exception as error:
-            if self._guest.primary(port.mac):
-                LOG.warning('The VF of port %(port)s is attached: %(error)s',
-                            {'port': port.id, 'error': error},
-                            instance=self._instance)
-                self._guest.keep_primary(port.mac)
-                return
-            if not self._ledger.entries[port.id].attempts:
-                raise
-            LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
-                        '(%(error)s); another one is taken',
-                        {'vf': vif['profile']['pci_slot'], 'port': port.id,
-                         'error': error}, instance=self._instance)
-            self._plugs.attach(self._claims.reclaim(
-                vif, spoiled=vif['profile']['pci_slot']))
 
     def _remember(self, ports: list[Port], reasons: dict[str, str]) -> None:
         """Write into the journal which ports have not come back, and why."""

@@ -60,6 +60,9 @@ def page(server: servers.Server) -> str:
                            + (f'at {_moment(entry.next_attempt)}'
                               if entry.next_attempt else 'if it is asked '
                               'for')])
+    for port, mac in server.journal.kept.items():
+        lines.add_row(['kept VF', f'{port} ({mac}): the guest was asked for '
+                       'it and may still let it go'])
     if server.fault:
         lines.add_row(['journal', server.fault])
     if server.request:
@@ -87,6 +90,8 @@ def document(server: servers.Server) -> dict[str, typing.Any]:
                        'attempts': entry.attempts,
                        'next_attempt_at': entry.next_attempt or None}
                       for entry in server.journal.entries.values()],
+            'kept': [{'id': port, 'mac': mac}
+                     for port, mac in server.journal.kept.items()],
         },
         'requested_at': server.request.at if server.request else None,
         'last_move': [_move(move) for move in server.last.halves],

@@ -19,7 +19,7 @@ from nova import objects
 from nova.objects import fields as object_fields
 from nova.tests.fixtures import libvirt as fakelibvirt
 
-from nova_vf_failover import journal
+from nova_vf_failover import domain as vf_domain
 
 # Where a port may stand when nothing is being done to it.
 PRIMARY, STANDBY = 'primary', 'standby'
@@ -131,8 +131,8 @@ class Agreement:
             kind = 'hostdev' if standing == PRIMARY else 'direct'
             self.assertEqual(sorted((port['mac_address'], kind)
                                     for port in self.ports), found)
-            entry = tree.find(f'./metadata/{{{journal.NAMESPACE}}}journal')
-            self.assertEqual(standing == PRIMARY, entry is None)
+            self.assertEqual(
+                standing == PRIMARY, not vf_domain.journal_of(tree).entries)
         for name, connection in self.hosts.world.connections.items():
             if name != host:
                 self.assertNotIn(server['id'], [

@@ -18,6 +18,7 @@ from tests.functional import base  # isort: skip
 import threading
 
 import fixtures
+from lxml import etree
 from nova import exception as nova_exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import driver as nova_driver
@@ -216,4 +217,20 @@ class RecoveryTestCase(base.FailoverTestCase):
         self.assertEqual(2, len(self.entries('beta', self.server)))
         request.write(self.domain('beta', self.server))
         self.recover('beta')
+        self.assertWorld(self.server, 'beta')
+
+    def test_somebody_has_taken_the_standbys_out(self):
+        domain = self.domain('beta', self.server)
+        for element in etree.fromstring(domain.XMLDesc(0)).iterfind(
+                './devices/interface'):
+            domain.detachDeviceFlags(
+                etree.tostring(element, encoding='unicode'),
+                fakelibvirt.VIR_DOMAIN_AFFECT_LIVE
+                | fakelibvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        self.until(lambda: not domain.nics())
+        # Its agent cannot be asked without a network, or not at all.
+        self.agent.mood = Mood.MISSING
+
+        self.recover('beta')
+
         self.assertWorld(self.server, 'beta')

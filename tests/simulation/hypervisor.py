@@ -53,6 +53,8 @@ class Domain(fakelibvirt.Domain):
         self._live: etree._Element | None = (
             domain_xml.make_live(definition) if running else None)
         self._unplugging: set[str] = set()
+        # What the guest was asked for and has not let go, by alias.
+        self._pending: dict[str, etree._Element] = {}
         self._abort = threading.Event()
         # Up to Nova 33 its domain has a job from the first moment.
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_NONE
@@ -70,6 +72,7 @@ class Domain(fakelibvirt.Domain):
         self.verify_hostdevs_interface_are_vfs()
         with self._lock:
             self._live = domain_xml.make_live(self._config)
+            self._pending.clear()
             for element in self._interfaces():
                 self._plug(element)
         super().createWithFlags(flags)
@@ -147,6 +150,7 @@ class Domain(fakelibvirt.Domain):
                 "unable to execute QEMU command 'device_del': Device "
                 f'{alias} is already in the process of unplug')
         self._unplugging.add(alias)
+        self._pending[alias] = element
         threading.Thread(target=self._end_unplug, args=(element, alias),
                          daemon=True).start()
 
@@ -159,17 +163,35 @@ class Domain(fakelibvirt.Domain):
             return
         if answer == REFUSES:
             self._unplugging.discard(alias)
+            self._pending.pop(alias, None)
             self._connection.emit_device(
                 self, fakelibvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVAL_FAILED,
                 alias)
             return
+        self._take_out(alias)
+
+    def _take_out(self, alias: str) -> None:
         with self._lock:
+            element = self._pending.pop(alias, None)
+            if element is None:
+                return
             self._unplug(element)
             if self._live is not None:
                 element.getparent().remove(element)
         self._unplugging.discard(alias)
         self._connection.emit_device(
             self, fakelibvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, alias)
+
+    def reset(self, flags: int = 0) -> None:
+        """The guest starts anew, of its own accord or by its reset button.
+
+        QEMU takes out what the guest was asked for and has kept, where
+        hotplug is ACPI's (hw/acpi/pcihp.c, acpi_pcihp_update_hotplug_bus).
+        """
+        if self._live is None:
+            raise errors.invalid('domain is not running')
+        for alias in list(self._pending):
+            self._take_out(alias)
 
     def _affected(self, flags: int) -> tuple[bool, bool]:
         """Whether flags mean the live and the persistent definition."""

@@ -134,3 +134,21 @@ class JournalTestCase(base.BaseTestCase):
     def standing(self, reason=''):
         return journal.Journal(7, {PORT: journal.Entry(
             PORT, MAC, State.STANDBY, reason)})
+
+    def test_a_vf_that_the_guest_keeps_may_go_later(self):
+        asked = journal.Journal()
+        for state in (State.ATTACHING, State.SWITCHING, State.DETACHING):
+            asked = asked.moved(PORT, MAC, state)
+        self.assertEqual({}, asked.kept)
+
+        kept = asked.moved(PORT, MAC, State.RETURNING).moved(
+            PORT, MAC, State.CLEARING).without(PORT)
+
+        self.assertEqual({}, kept.entries)
+        self.assertFalse(kept.empty)
+        read = journal.Journal.from_xml(kept.to_xml())
+        self.assertEqual({PORT: MAC}, read.kept)
+        gone = read.moved(PORT, MAC, State.STANDBY)
+        self.assertEqual({}, gone.kept)
+        self.assertTrue(gone.moved(PORT, MAC, State.RETURNING).moved(
+            PORT, MAC, State.CLEARING).without(PORT).empty)

@@ -126,6 +126,20 @@ class ListTestCase(ServersTestCase):
                          (port['id'], port['state'], port['reason']))
         self.assertIn('degraded', self.run_command('list')[1])
 
+    def test_a_vf_that_the_guest_may_yet_let_go(self):
+        domain = self.boot()
+        kept = journal.Journal(7, kept={PORT: contract.MAC})
+        domain.setMetadata(contract.ELEMENT, kept.to_xml(), journal.PREFIX,
+                           journal.NAMESPACE, contract.LIVE)
+
+        server, = self.json('list')
+
+        self.assertEqual('on VF', server['state'])
+        self.assertEqual([{'id': PORT, 'mac': contract.MAC}],
+                         server['journal']['kept'])
+        page = self.run_command('show', 'web-1')[1]
+        self.assertIn(f'{PORT} ({contract.MAC}): the guest was asked', page)
+
     def test_moving_and_unknown(self):
         domain = self.boot()
         self.write(domain, State.ATTACHING)

@@ -282,6 +282,17 @@ class LibvirtContract(abc.ABC):
         left, = self.nics(domain)
         self.assertEqual('net0', left.find('alias').get('name'))
 
+    def test_a_device_that_was_kept_goes_with_a_reset(self):
+        domain = self.start(nic(), nic())
+        domain.detachDeviceFlags(_text(self.nics(domain)[0]), LIVE)
+
+        domain.reset(0)
+
+        self.assertEqual('net0', self.await_removal())
+        left, = self.nics(domain)
+        self.assertEqual('net1', left.find('alias').get('name'))
+        self.assertEqual(2, len(self.nics(domain, INACTIVE)))
+
     # -- metadata -------------------------------------------------------------
 
     def metadata(self, domain: typing.Any,

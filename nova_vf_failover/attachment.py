@@ -1,0 +1,90 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How the VFs of a server get into its guest again."""
+
+from nova import objects
+from oslo_log import log as logging
+
+from nova_vf_failover import claims
+from nova_vf_failover import domain
+from nova_vf_failover import ledger
+from nova_vf_failover import ports as vf_ports
+
+LOG = logging.getLogger(__name__)
+
+Port = vf_ports.Port
+
+
+class Attachment:
+    """Attaches primaries, the claimed ones or others in their place.
+
+    :param claimed: the VFs that the server has claimed
+    :param entries: counts the attempts that were made for each port
+    """
+
+    def __init__(self, instance: objects.Instance, guest: domain.Domain,
+                 plugs: vf_ports.Plugs, claimed: claims.ServerClaims,
+                 entries: ledger.Ledger) -> None:
+        self._instance = instance
+        self._guest = guest
+        self._plugs = plugs
+        self._claims = claimed
+        self._ledger = entries
+
+    def attach(self, ports: list[Port]) -> dict[str, str]:
+        """See that each port has its VF, in the running domain and the other.
+
+        :returns: the ports that have none, and why
+        """
+        reasons = {}
+        for port in ports:
+            try:
+                if self._guest.primary(port.mac) is None:
+                    self._attach_one(port)
+                else:
+                    self._guest.keep_primary(port.mac)
+            except Exception as error:
+                # Whatever it is that one VF cannot have: the other ports go
+                # on, and this one has its standby.
+                LOG.exception('The VF of port %s cannot be attached', port.id,
+                              instance=self._instance)
+                reasons[port.id] = f'Its VF cannot be attached: {error}'
+        return reasons
+
+    def _attach_one(self, port: Port) -> None:
+        """Attach the port's VF, or another one where that cannot be used.
+
+        What a first attempt says may be a whim of the host; a VF that could
+        not be attached at first and cannot now is exchanged. One that the
+        guest has is what was wanted, whatever Nova could not note down.
+        """
+        # One that was pulled out of the host is still in the persistent XML.
+        self._guest.detach_primary(port.mac)
+        vif = self._claims.reclaim(port.vif)
+        try:
+            self._plugs.attach(vif)
+        except Exception as error:
+            if self._guest.primary(port.mac):
+                LOG.warning('The VF of port %(port)s is attached: %(error)s',
+                            {'port': port.id, 'error': error},
+                            instance=self._instance)
+                self._guest.keep_primary(port.mac)
+                return
+            if not self._ledger.entries[port.id].attempts:
+                raise
+            LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
+                        '(%(error)s); another one is taken',
+                        {'vf': vif['profile']['pci_slot'], 'port': port.id,
+                         'error': error}, instance=self._instance)
+            self._plugs.attach(self._claims.reclaim(
+                vif, spoiled=vif['profile']['pci_slot']))
