@@ -18,7 +18,9 @@ import hashlib
 import typing
 
 import pyroute2
+from pyroute2 import netlink as protocol
 from pyroute2.netlink import exceptions
+import tenacity
 
 from nova_vf_failover import netlink
 from nova_vf_failover import privileges
@@ -59,6 +61,9 @@ class Link:
 # The first letters of a link that is being made; what follows is different
 # for each name that it will have.
 _UNFINISHED = 'vffnew'
+# How often the links are read until nothing has changed meanwhile. A host on
+# which servers start at the same time needs a few.
+_READINGS = 20
 
 
 class HostLinks:
@@ -102,10 +107,27 @@ class HostLinks:
         return None
 
     def _all(self) -> list[Link]:
-        with self._open_netlink() as route:
-            messages = {message['index']: message
-                        for message in route.get_links()}
+        messages = {message['index']: message for message in self._dump()}
         return [_link(message, messages) for message in messages.values()]
+
+    @tenacity.retry(
+        retry=tenacity.retry_if_exception_type(
+            exceptions.NetlinkDumpInterrupted),
+        stop=tenacity.stop_after_attempt(_READINGS), reraise=True)
+    def _dump(self) -> list[typing.Any]:
+        """What the kernel says of all links.
+
+        A link that comes or goes between two parts of its answer may hide
+        another one, and the kernel says so (net/netlink/af_netlink.c,
+        ``nl_dump_check_consistent``). pyroute2 raises for it up to 0.8 and
+        leaves it to its caller from 0.9 on.
+        """
+        with self._open_netlink() as route:
+            messages = list(route.get_links())
+        if any(message['header']['flags'] & protocol.NLM_F_DUMP_INTR
+               for message in messages):
+            raise exceptions.NetlinkDumpInterrupted()
+        return messages
 
     def add_vlan(self, lower: str, name: str, vlan: int, alias: str) -> None:
         """Make a VLAN device that has an alias from its first moment on.

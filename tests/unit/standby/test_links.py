@@ -17,6 +17,7 @@ import unittest
 
 from oslotest import base
 import pyroute2
+from pyroute2 import netlink as protocol
 from pyroute2.netlink import exceptions
 
 from nova_vf_failover.standby import links
@@ -44,6 +45,38 @@ class HostLinksTestCase(base.BaseTestCase):
             pf.name, pf.up, pf.carrier, pf.mtu, pf.master, pf.alias))
         self.assertFalse(self.links.find('switch').up)
         self.assertIsNone(self.links.find('pf1'))
+
+    def test_they_are_read_until_nothing_changes_meanwhile(self):
+        # In the middle of the first answers a link goes, and hides another.
+        answers = 2 * [self.dump_without('switch')]
+
+        self.assertIsNotNone(self.told(answers).find('switch'))
+        self.assertEqual([], answers)
+
+    def test_a_host_that_never_rests_is_an_error(self):
+        answers = 1000 * [self.dump_without('switch')]
+
+        self.assertRaises(exceptions.NetlinkDumpInterrupted,
+                          self.told(answers).find, 'pf0')
+
+    def told(self, answers):
+        """The links to one who is first given these answers."""
+        def open_netlink():
+            route = pyroute2.IPRoute()
+            if answers:
+                route.get_links = answers.pop
+            return route
+
+        return links.HostLinks(open_netlink)
+
+    def dump_without(self, name):
+        """What the kernel says of the links while one goes."""
+        with pyroute2.IPRoute() as netlink:
+            messages = [message for message in netlink.get_links()
+                        if message.get_attr('IFLA_IFNAME') != name]
+        for message in messages:
+            message['header']['flags'] |= protocol.NLM_F_DUMP_INTR
+        return messages
 
     def test_the_master_is_named_with_its_kind(self):
         with pyroute2.IPRoute() as netlink:
