@@ -21,6 +21,7 @@ import typing
 from lxml import etree
 import nova.exception
 import nova.pci.utils
+from nova.virt.libvirt import guest as libvirt_guest
 
 from nova_vf_failover import domain
 from nova_vf_failover.standby import links
@@ -63,7 +64,18 @@ class Fitness:
 
     def _holder(self, address: str, server: str) -> str | None:
         for guest in self._guests():
-            if guest.uuid != server and address in domain.host_devices(
-                    etree.fromstring(guest.get_xml_desc())):
+            if guest.uuid != server and address in _devices(guest):
                 return f'VF {address} is in the domain of server {guest.uuid}'
         return None
+
+
+def _devices(guest: typing.Any) -> set[str]:
+    """The PCI addresses of the host's devices that a domain has."""
+    libvirt = libvirt_guest.libvirt
+    try:
+        return domain.host_devices(etree.fromstring(guest.get_xml_desc()))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        # It has gone since the domains were listed.
+        return set()

@@ -17,6 +17,7 @@ import types
 
 import fixtures
 from nova import exception as nova_exception
+from nova.tests.fixtures import libvirt as fakelibvirt
 from oslotest import base
 
 from nova_vf_failover import fitness
@@ -80,3 +81,27 @@ class FitnessTestCase(base.BaseTestCase):
         self.name(lambda address, pf_interface: 'ens1f0')
 
         self.assertIsNone(self.fault(PF))
+
+    def test_a_domain_that_goes_meanwhile_holds_nothing(self):
+        self.name(lambda address, pf_interface: 'ens1f0')
+        host_links = links.HostLinks()
+        host_links._all = lambda: [PF]
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.guest.libvirt', fakelibvirt))
+
+        def looked_at(code):
+            def gone():
+                raise fakelibvirt.make_libvirtError(
+                    fakelibvirt.libvirtError, 'so it is', error_code=code)
+
+            guests = [types.SimpleNamespace(uuid='gone', get_xml_desc=gone),
+                      types.SimpleNamespace(
+                          uuid='another', get_xml_desc=lambda: _DOMAIN.format(
+                              tag='interface'))]
+            return fitness.Fitness(lambda: guests, host_links).fault(
+                VF, 'ours')
+
+        self.assertIn('server another',
+                      looked_at(fakelibvirt.VIR_ERR_NO_DOMAIN))
+        self.assertRaises(fakelibvirt.libvirtError, looked_at,
+                          fakelibvirt.VIR_ERR_INTERNAL_ERROR)
