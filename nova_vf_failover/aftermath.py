@@ -113,7 +113,7 @@ class Aftermath:
         migration = _last(context, instance)
         ended = _OVER + _ENDLESS if abandoned else _OVER
         if (migration is None or migration.status not in ended
-                or not self._holds(context, migration)):
+                or not self._may_hold(context, instance, migration)):
             return
         LOG.info('Clearing what live migration %s has left', migration.uuid,
                  instance=instance)
@@ -121,6 +121,25 @@ class Aftermath:
             self._undo(context, instance, migration)
         else:
             self._finish(context, instance, migration)
+
+    def _may_hold(self, context: typing.Any, instance: objects.Instance,
+                  migration: objects.Migration) -> bool:
+        """As :meth:`_holds`; of one that has ended well Placement may be away.
+
+        The bindings of such a one are settled, and the server is not to wait
+        for its VFs until Placement is back.
+        """
+        try:
+            return self._holds(context, migration)
+        except Exception as error:
+            # Of Placement, of Keystone, or of the way to either.
+            if migration.status in _ENDLESS:
+                raise
+            LOG.warning('Whether live migration %(migration)s has left '
+                        'something in Placement cannot be found out for now: '
+                        '%(error)s', {'migration': migration.uuid,
+                                      'error': error}, instance=instance)
+            return False
 
     def _undo(self, context: typing.Any, instance: objects.Instance,
               migration: objects.Migration) -> None:

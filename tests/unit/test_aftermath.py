@@ -44,3 +44,26 @@ class PlacementTestCase(base.BaseTestCase):
             mock.Mock(), mock.Mock(uuid='server'))
 
         self.assertIn('server', str(error))
+
+    def test_the_vfs_of_one_that_has_ended_do_not_wait_for_placement(self):
+        compute = mock.Mock()
+        compute.reportclient.get_allocs_for_consumer.side_effect = (
+            nova_exception.ConsumerAllocationRetrievalFailed(
+                consumer_uuid='migration', error='503'))
+
+        def clear(status):
+            migration = mock.Mock(status=status, source_compute='alpha',
+                                  uuid='migration', instance_uuid='server')
+            with fixtures.MockPatch(
+                    'nova.objects.MigrationList.get_by_filters',
+                    return_value=[migration]):
+                aftermath.Aftermath(compute, 'alpha').clear(
+                    mock.Mock(), mock.Mock(uuid='server'))
+
+        for status in ('completed', 'failed'):
+            clear(status)
+        self.assertRaises(nova_exception.ConsumerAllocationRetrievalFailed,
+                          clear, 'error')
+        self.assertEqual(
+            3, compute.reportclient.get_allocs_for_consumer.call_count)
+        self.assertEqual([], compute.network_api.mock_calls)
