@@ -224,8 +224,13 @@ class ServerClaims:
         migration, when it is unshelved.
         """
         # The instance may have been read before the tracker has changed.
+        bound = {_address(port)
+                 for port in self._instance.get_network_info()}
+        # Nova takes the first of a port's devices, and binds every port of
+        # the server. Another one that holds two keeps the one it is bound to.
         self._instance.pci_devices.objects = [
-            copy.copy(device) for device in self._held()
+            copy.copy(device) for device in sorted(
+                self._held(), key=lambda device: device.address not in bound)
             if device not in others]
         self._network_api.setup_instance_network_on_host(
             self._context, self._instance, self._host,

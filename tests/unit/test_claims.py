@@ -24,7 +24,9 @@ from nova_vf_failover import exception
 
 SERVER = '7c1c6bb1-8d3f-4a0e-9f3e-0d3f6a3c1b11'
 REQUEST = 'b2a3c4d5-0000-4000-8000-000000000001'
-FIRST, SECOND, THIRD = (f'0000:81:00.{number}' for number in (1, 2, 3))
+OTHER_REQUEST = 'b2a3c4d5-0000-4000-8000-000000000002'
+FIRST, SECOND, THIRD, FOURTH = (
+    f'0000:81:00.{number}' for number in (1, 2, 3, 4))
 
 
 class Tracker:
@@ -108,6 +110,31 @@ class ReclaimTestCase(base.BaseTestCase):
     def reclaim(self, *devices, **keywords):
         return self.claims(*devices).reclaim(
             vif('port', FIRST), **keywords)['profile']['pci_slot']
+
+    def test_another_port_that_holds_two_stays_bound_to_its_own(self):
+        # Its nova-compute has died before the first was given back.
+        other = [self.device(address, 'allocated')
+                 for address in (SECOND, THIRD)]
+        for device in other:
+            device.request_id = OTHER_REQUEST
+        self.faults[FIRST] = 'it has gone'
+        claimed = self.claims(self.device(FIRST, 'allocated'), *other,
+                              self.device(FOURTH))
+        instance = claimed._instance
+        instance.get_network_info = lambda: [
+            vif('port', FIRST), vif('other', THIRD)]
+        network = claimed._network_api
+        network.setup_instance_network_on_host = (
+            lambda context, instance, host, provider_mappings:
+            setattr(network, 'address', FOURTH))
+
+        claimed.reclaim(vif('port', FIRST))
+
+        # Nova binds a port to the first device of its request
+        # (nova/network/neutron.py, ``_get_port_pci_dev``).
+        first = next(device for device in instance.pci_devices.objects
+                     if device.request_id == OTHER_REQUEST)
+        self.assertEqual(THIRD, first.address)
 
     def test_a_good_one_stays(self):
         self.assertEqual(FIRST, self.reclaim(
