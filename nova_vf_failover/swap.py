@@ -117,10 +117,21 @@ class Swap:
                 if self._ledger.state(port) in (None, State.CLEARING)])
             for port in ports:
                 if self._guest.standby(port.mac) is None:
-                    standby = self._standby.describe(port.vif)
-                    with self._standby.plugging(standby):
-                        self._plugs.attach(standby)
+                    self._attach_standby(port)
             self._tell_attached(ports)
+
+    def _attach_standby(self, port: Port) -> None:
+        standby = self._standby.describe(port.vif)
+        try:
+            with self._standby.plugging(standby):
+                self._plugs.attach(standby)
+        except nova_exception.InterfaceAttachFailed as error:
+            if self._guest.standby(port.mac) is None:
+                raise
+            # Nova could not note down where it is.
+            LOG.warning('The standby of port %(port)s is attached: %(error)s',
+                        {'port': port.id, 'error': error},
+                        instance=self._instance)
 
     def _take_out_asked(self, ports: list[Port]) -> None:
         """A standby that was asked to go may do so at any time."""

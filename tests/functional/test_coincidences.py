@@ -17,6 +17,7 @@ from tests.functional import base  # isort: skip
 
 import threading
 
+import ddt
 import fixtures
 from lxml import etree
 from nova import exception as nova_exception
@@ -32,6 +33,7 @@ from tests.simulation import paper_agent
 Mood = paper_agent.Mood
 
 
+@ddt.ddt
 class MoveTestCase(base.FailoverTestCase):
 
     def setUp(self):
@@ -81,13 +83,14 @@ class MoveTestCase(base.FailoverTestCase):
         self._wait_for_state_change(self.server, 'ACTIVE')
         self.assertWorld(self.server, 'beta')
 
-    def test_nova_cannot_note_down_a_vf_that_is_attached(self):
+    @ddt.data(True, False)
+    def test_nova_cannot_note_down_a_nic_that_is_attached(self, primary):
         attach = nova_driver.LibvirtDriver.attach_interface
         failed = []
 
         def attach_interface(driver, context, instance, image, vif):
             attach(driver, context, instance, image, vif)
-            if vif['vnic_type'] == 'direct':
+            if (vif['vnic_type'] == 'direct') is primary:
                 failed.append(vif['id'])
                 raise nova_exception.InterfaceAttachFailed(
                     instance_uuid=instance.uuid)
