@@ -24,6 +24,7 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
 import datetime
+import sys
 import time
 import typing
 
@@ -86,9 +87,6 @@ class Reporter:
                     raise
                 finally:
                     self._write_events(recorder)
-            if failure:
-                # Where there is no action, Nova's reporter swallows it.
-                raise failure
         finally:
             self._recorder = None
             self._end_move(guest, recorder.move(
@@ -107,13 +105,15 @@ class Reporter:
         Without one the events of the body would be added to the last thing
         that the owner did (nova/db/main/api.py, ``action_event_start``).
         """
-        objects.InstanceAction.action_start(
-            self._context, self._instance.uuid, name, want_result=False)
+        with self._telling(name):
+            objects.InstanceAction.action_start(
+                self._context, self._instance.uuid, name, want_result=False)
         try:
             yield
         finally:
-            objects.InstanceAction.action_finish(
-                self._context, self._instance.uuid, want_result=False)
+            with self._telling(name):
+                objects.InstanceAction.action_finish(
+                    self._context, self._instance.uuid, want_result=False)
 
     @contextlib.contextmanager
     def step(self, name: str, ports: list[str]) -> Iterator[None]:
@@ -131,11 +131,10 @@ class Reporter:
                 name, started, time.monotonic() - clock, error))
 
     def degraded(self, reasons: dict[str, str]) -> None:
-        """The server stays on its standby NICs for now."""
+        """Ports are not back on their VFs and rid of their standbys."""
         for port, reason in reasons.items():
-            LOG.error('Port %(port)s is degraded: it goes on over its '
-                      'standby NIC, the network of the server works. '
-                      '%(reason)s', {'port': port, 'reason': reason},
+            LOG.error('Port %(port)s is degraded: %(reason)s',
+                      {'port': port, 'reason': reason},
                       instance=self._instance)
         self._notify('failback', 'degraded', {
             'ports': list(reasons), 'error': '; '.join(reasons.values())})
@@ -163,11 +162,35 @@ class Reporter:
         self._notify('recovery', 'end', {
             'ports': list(ports), 'attempt': attempt})
 
-    def _event(self, name: str) -> typing.ContextManager[typing.Any]:
-        event: typing.ContextManager[typing.Any] = compute_utils.EventReporter(
-            self._context, name, self._host, self._instance.uuid,
-            graceful_exit=True)
-        return event
+    @contextlib.contextmanager
+    def _event(self, name: str) -> Iterator[None]:
+        """An instance event, which ends as the body does."""
+        event = compute_utils.EventReporter(
+            self._context, name, self._host, self._instance.uuid)
+        with self._telling(name):
+            event.__enter__()
+        try:
+            yield
+        except BaseException:
+            with self._telling(name):
+                event.__exit__(*sys.exc_info())
+            raise
+        with self._telling(name):
+            event.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def _telling(self, name: str) -> Iterator[None]:
+        """Whatever keeps Nova from storing something, the move goes on."""
+        try:
+            yield
+        except nova_exception.InstanceActionNotFound:
+            LOG.debug('%s is no part of an action of the server', name,
+                      instance=self._instance)
+        except Exception as error:
+            # Of the conductor, of the database, or of the message bus.
+            LOG.warning('The event %(event)s cannot be stored: %(error)s',
+                        {'event': name, 'error': error},
+                        instance=self._instance)
 
     def _end_step(self, ports: list[str], step: moves.Step) -> None:
         LOG.info('%(step)s of %(count)d port(s) %(outcome)s after '
@@ -221,7 +244,7 @@ class Reporter:
         """
         name = EVENT + what.replace(' ', '_')
         errors = [step.error for step in steps if step.error]
-        try:
+        with self._telling(name):
             objects.InstanceActionEvent(
                 self._context, event=name, host=self._host,
                 start_time=_moment(min(step.started for step in steps)),
@@ -229,14 +252,6 @@ class Reporter:
                 result='Error' if errors else 'Success',
                 details=errors[0][:255] if errors else None,
             ).create(self._instance.uuid, self._context.request_id)
-        except nova_exception.InstanceActionNotFound:
-            LOG.debug('%s is no part of an action of the server', name,
-                      instance=self._instance)
-        except Exception as error:
-            # Of the conductor or of the message bus: the move goes on.
-            LOG.warning('The event %(event)s cannot be stored: %(error)s',
-                        {'event': name, 'error': error},
-                        instance=self._instance)
 
     def _notify(self, step: str, phase: str,
                 payload: dict[str, typing.Any]) -> None:

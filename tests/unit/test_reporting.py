@@ -20,9 +20,11 @@ from nova import context as nova_context
 from nova import exception as nova_exception
 from nova import objects
 from oslo_config import cfg
+import oslo_messaging
 from oslotest import base
 
 from nova_vf_failover import conf
+from nova_vf_failover import exception
 from nova_vf_failover import moves
 from nova_vf_failover import reporting
 
@@ -33,12 +35,14 @@ class EventTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         for method, effect in (
-                ('event_start', None),
-                ('event_finish_with_failure',
+                ('InstanceAction.action_start', None),
+                ('InstanceAction.action_finish', None),
+                ('InstanceActionEvent.event_start', None),
+                ('InstanceActionEvent.event_finish_with_failure',
                  nova_exception.InstanceActionNotFound(
                      request_id='req-1', instance_uuid='server'))):
             self.useFixture(fixtures.MockPatch(
-                f'nova.objects.InstanceActionEvent.{method}',
+                f'nova.objects.{method}',
                 side_effect=effect))
         conf.register_opts(cfg.CONF)
         self.notifier = self.useFixture(fixtures.MockPatch(
@@ -69,3 +73,30 @@ class EventTestCase(base.BaseTestCase):
 
         done.assert_called_once_with()
         self.notifier.error.assert_not_called()
+
+    def test_what_cannot_be_stored_is_no_reason_to_stop(self):
+        for place in ('InstanceActionEvent.event_start',
+                      'InstanceActionEvent.event_finish_with_failure',
+                      'InstanceAction.action_start',
+                      'InstanceAction.action_finish'):
+            with fixtures.MockPatch(
+                    f'nova.objects.{place}',
+                    side_effect=oslo_messaging.MessagingTimeout()) as stored:
+                done = mock.Mock()
+                with self.reporter.action('vf_recovery'), self.moving():
+                    done()
+                done.assert_called_once_with()
+                self.assertTrue(stored.mock.called, place)
+        self.notifier.error.assert_not_called()
+
+    def test_what_has_failed_is_told_though_it_cannot_be_stored(self):
+        def fail():
+            with self.moving():
+                raise exception.SwapCancelled('aborted')
+
+        with fixtures.MockPatch(
+                'nova.objects.InstanceActionEvent.event_finish_with_failure',
+                side_effect=oslo_messaging.MessagingTimeout()):
+            self.assertRaises(exception.SwapCancelled, fail)
+        self.assertEqual('vf_failover.failback.error',
+                         self.notifier.error.call_args.args[1])
