@@ -18,6 +18,7 @@ from tests.stateful import campaign  # isort: skip
 import fixtures
 from oslotest import base
 
+from tests.stateful import machine
 from tests.stateful import results
 
 # What tox -e stateful has found once comes with another seed; these are few.
@@ -40,3 +41,21 @@ class LifeTestCase(base.BaseTestCase):
 
         self.assertIn('is not in the journal', outcome.violation)
         self.assertIn('state.first(', outcome.violation)
+
+    def test_what_is_wrong_once_is_told_as_well(self):
+        lives = set()
+
+        def check(life, *_arguments):
+            if life not in lives and len(lives) == 1:
+                raise machine.Violated('the cloud is slow')
+            lives.add(life)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.stateful.machine.Life.check_invariants', check))
+
+        outcome = campaign.run(
+            results.Share(seed=5, sequences=2, steps=2), lambda step: None)
+
+        self.assertEqual(1, outcome.sequences)
+        self.assertIn('After no step:', outcome.violation)
+        self.assertIn('Violated: the cloud is slow', outcome.violation)

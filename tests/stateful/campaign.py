@@ -18,8 +18,10 @@ from tests.stateful import machine  # isort: skip
 from collections.abc import Callable
 from collections.abc import Iterator
 import sys
+import traceback
 
 import hypothesis
+from hypothesis import errors
 from hypothesis import stateful
 
 from tests.stateful import results
@@ -32,16 +34,30 @@ def run(share: results.Share,
     :param told: called with the name of each step
     """
     done = 0
+    steps: list[str] = []
+    broken: list[str] = []
 
     class Life(machine.Life):
 
         def teardown(self) -> None:
             nonlocal done
-            broken = sys.exc_info()[0] is not None
-            super().teardown()
-            done += not broken
+            error = sys.exc_info()[1]
+            try:
+                super().teardown()
+            except Exception as found:
+                error = found
+                raise
+            finally:
+                if isinstance(error, Exception):
+                    broken.append(_last(steps, error))
+                steps.clear()
+            done += error is None
 
-    Life.told = staticmethod(told)
+    def tell(step: str) -> None:
+        steps.append(step)
+        told(step)
+
+    Life.told = staticmethod(tell)
     phases = [hypothesis.Phase.generate]
     if share.shrink:
         phases.append(hypothesis.Phase.shrink)
@@ -57,8 +73,17 @@ def run(share: results.Share,
         return results.Outcome(done)
     except Exception as error:
         # Whatever a step or the cloud has raised is what was looked for.
-        return results.Outcome(done, '\n'.join(_told(error)))
+        said = list(_told(error))
+        if isinstance(error, errors.HypothesisException):
+            # It says no more than that this was not so the last time.
+            said += broken
+        return results.Outcome(done, '\n'.join(said))
     return results.Outcome(done)
+
+
+def _last(steps: list[str], error: Exception) -> str:
+    return '\n'.join([f'After {", ".join(steps) or "no step"}:',
+                      *traceback.format_exception(error)])
 
 
 def _told(error: BaseException) -> Iterator[str]:
