@@ -12,8 +12,8 @@
 
 """``nova-vf-failover``, for whoever operates a compute host.
 
-Reads nova.conf as nova-compute does, and libvirt of this host; Nova's API,
-its database and its message bus are not needed.
+Reads the options that nova-compute reads, and libvirt of this host; Nova's
+API, its database and its message bus are not needed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import typing
 
 import nova.conf
 from nova import config
+import nova.version
 from oslo_config import cfg
 from oslo_log import log as logging
 
@@ -150,14 +151,18 @@ def _add_commands(parsers: typing.Any) -> None:
 
 
 def _prepare(arguments: list[str]) -> None:
-    """Read nova.conf, as nova-compute does."""
+    """Read the options, from where nova-compute does."""
     conf.register_opts(CONF)
     CONF.register_cli_opt(cfg.SubCommandOpt(
         'command', title='commands', help='what to do',
         handler=_add_commands))
-    # Nova takes no name of the program before 33; it is that of the script.
-    config.parse_args([sys.argv[0], *arguments], configure_db=False,
-                      init_rpc=False)
+    # As nova.config.parse_args, which takes no folders: nova-compute reads
+    # files of its own name too, and Debian's packages put its driver there.
+    logging.register_options(CONF)
+    config.set_lib_defaults()
+    CONF(arguments, project='nova', version=nova.version.version_string(),
+         default_config_files=cfg.find_config_files('nova', 'nova-compute'),
+         default_config_dirs=cfg.find_config_dirs('nova', 'nova-compute'))
     # Nova's log is no place for what one looks at on a terminal.
     CONF.set_override('log_file', None)
     CONF.set_override('log_dir', None)

@@ -155,14 +155,22 @@ class CommandTestCase(base.BaseTestCase):
     def run_command(self, *arguments: str) -> tuple[int, str, str]:
         """The exit code, the output, and what went to standard error."""
         path = self.root / 'nova.conf'
+        self.write_options(path, self.config)
+        return self.run_with('--config-file', os.fspath(path), *arguments)
+
+    def write_options(self, path: pathlib.Path,
+                      config: dict[str, dict[str, str]]) -> None:
         with open(path, 'w') as file:
-            for group, options in self.config.items():
+            for group, options in config.items():
                 file.write(f'[{group}]\n')
                 for name, value in options.items():
                     value = value.replace('{root}', str(self.root))
                     file.write(f'{name} = {value}\n')
+
+    def run_with(self, *arguments: str) -> tuple[int, str, str]:
+        """The same, with the options that the arguments name or none."""
         out, err = io.StringIO(), io.StringIO()
         CONF.reset()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = main.main(['--config-file', os.fspath(path), *arguments])
+            code = main.main(list(arguments))
         return code, out.getvalue(), err.getvalue()

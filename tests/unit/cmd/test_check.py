@@ -101,6 +101,31 @@ class GoodHostTestCase(CheckTestCase):
         self.assertIn('cannot be asked beforehand', out)
 
 
+class FilesTestCase(CheckTestCase):
+    """Where the options are looked for if no file is named."""
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.EnvironmentVariable('HOME', str(self.root)))
+        self.folder = self.root / '.nova'
+        self.folder.joinpath('nova-compute.conf.d').mkdir(parents=True)
+
+    def test_what_nova_compute_reads_is_read(self):
+        driver = self.config['DEFAULT'].pop('compute_driver')
+        self.write_options(self.folder / 'nova.conf', self.config)
+        # Debian's packages have the driver here, and nothing of it there.
+        self.write_options(self.folder / 'nova-compute.conf',
+                           {'DEFAULT': {'compute_driver': driver}})
+        late = self.folder / 'nova-compute.conf.d' / 'late.conf'
+        self.write_options(late, {'vf_failover': {'failover_timout': '9'}})
+
+        code, out, _ = self.run_with('check')
+
+        self.assertIn(f'OK       Compute driver         {driver}.', out)
+        self.assertIn(f'failover_timout in {late} is no option', out)
+        self.assertEqual(WARNING, code, out)
+
+
 class SoftwareTestCase(CheckTestCase):
 
     def test_unknown_nova(self):
