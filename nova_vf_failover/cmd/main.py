@@ -175,7 +175,12 @@ def _prepare(arguments: list[str]) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """The console script."""
-    _prepare(sys.argv[1:] if arguments is None else arguments)
+    try:
+        _prepare(sys.argv[1:] if arguments is None else arguments)
+    except cfg.Error as error:
+        # Python itself would end with 1, which says "warnings" of a check.
+        print(f'The options cannot be read: {error}', file=sys.stderr)
+        return UNUSABLE
     try:
         action: Callable[[], int] = CONF.command.action_fn
         return action()

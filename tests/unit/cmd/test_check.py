@@ -125,6 +125,17 @@ class FilesTestCase(CheckTestCase):
         self.assertIn(f'failover_timout in {late} is no option', out)
         self.assertEqual(WARNING, code, out)
 
+    def test_what_cannot_be_read_is_no_warning(self):
+        broken = self.root / 'broken.conf'
+        broken.write_text('enabled\n')
+
+        for path in (broken, self.root / 'missing.conf'):
+            code, out, err = self.run_with('--config-file', str(path), 'check')
+
+            self.assertEqual((ERROR, ''), (code, out))
+            self.assertIn(str(path), err)
+            self.assertNotIn('Traceback', err)
+
 
 class SoftwareTestCase(CheckTestCase):
 
