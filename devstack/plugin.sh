@@ -73,8 +73,12 @@ function build_vf_failover_agent {
 # A host that is not fit is one to be mended, and no reason to end stack.sh.
 function check_vf_failover {
     local program=$NOVA_BIN_DIR/nova-vf-failover
+    # stack.sh may just have put its user into the group that may use libvirt,
+    # of which this shell knows nothing; nova-compute gets it from its unit
+    # (lib/nova, start_nova_compute).
     # Not "||": warn returns what went before it, and stack.sh ends on that.
-    if ! $program --config-file $NOVA_CPU_CONF check; then
+    if ! sg "$LIBVIRT_GROUP" -c \
+        "$program --config-file $NOVA_CPU_CONF check"; then
         warn $LINENO "nova-vf-failover check: see what it says above"
     fi
 }

@@ -51,6 +51,10 @@ function sudo {
     echo "sudo $*" >>$CALLS
     "$@"
 }
+# As the one of shadow: sg GROUP -c COMMAND.
+function sg {
+    SG=$1 sh $2 "$3"
+}
 function setup_develop {
     echo "setup_develop $*" >>$CALLS
 }

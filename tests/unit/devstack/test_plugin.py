@@ -61,7 +61,8 @@ class PluginTestCase(base.BaseTestCase):
         """What setup_develop would have installed."""
         program = self.folder.joinpath('nova-vf-failover')
         program.write_text(
-            f'#!/bin/sh\necho "check $*" >>$CALLS\nexit {exit_code}\n')
+            '#!/bin/sh\n'
+            f'echo "check as $SG: $*" >>$CALLS\nexit {exit_code}\n')
         program.chmod(0o755)
 
     def stack(self, services, **settings):
@@ -84,6 +85,7 @@ class PluginTestCase(base.BaseTestCase):
                 'NOVA_CONF': str(self.folder / 'nova.conf'),
                 'NOVA_CPU_CONF': str(self.folder / 'nova-cpu.conf'),
                 'NOVA_BIN_DIR': str(self.folder),
+                'LIBVIRT_GROUP': 'libvirt',
                 'ENABLED_SERVICES': services,
                 **settings})
         self.assertEqual(0, done.returncode, done.stdout)
@@ -109,9 +111,12 @@ class PluginTestCase(base.BaseTestCase):
         self.assertIs(True, options.vf_failover.enabled)
         self.assertEqual(16, options.libvirt.num_pcie_ports)
         self.assertIn(f'setup_develop {ROOT}/devstack/..', self.calls)
-        self.assertIn(
-            f'check --config-file {self.folder}/nova-cpu.conf check',
-            self.calls)
+
+    def test_it_is_looked_at_as_one_who_may_use_libvirt(self):
+        self.stack('n-cpu')
+
+        self.assertIn('check as libvirt: --config-file '
+                      f'{self.folder}/nova-cpu.conf check', self.calls)
 
     def test_what_is_not_set_keeps_its_default(self):
         self.stack('n-cpu')
