@@ -67,8 +67,8 @@ def lint() -> None:
                        env=environment())
 
 
-def build(release: str, elements: pathlib.Path, python: str, channel: str,
-          ) -> pathlib.Path:
+def build(release: str, elements: pathlib.Path,
+          channel: str) -> pathlib.Path:
     """Make an image, and unpack it.
 
     :returns: the folder
@@ -83,8 +83,7 @@ def build(release: str, elements: pathlib.Path, python: str, channel: str,
         check=True, cwd=target, env=environment(
             **{**mirrors(release), **os.environ}, DIB_RELEASE=release,
             DIB_NO_TMPFS='1',
-            DIB_VF_FAILOVER_CHANNEL=channel, DIB_VF_FAILOVER_PYTHON=python,
-            ELEMENTS_PATH=str(elements)))
+            DIB_VF_FAILOVER_CHANNEL=channel, ELEMENTS_PATH=str(elements)))
     root = target / 'root'
     with tarfile.open(target / 'image.tar') as image:
         image.extractall(root, filter='fully_trusted')
@@ -97,10 +96,10 @@ def environment(**more: str) -> dict[str, str]:
             'PATH': f'{_BESIDE}:{os.environ["PATH"]}'}
 
 
-def install() -> tuple[pathlib.Path, str]:
+def install() -> pathlib.Path:
     """Install the package, as a builder of images would.
 
-    :returns: the folder of the elements, and the Python
+    :returns: the folder of the elements
     """
     folder = CACHE / 'installed'
     subprocess.run([sys.executable, '-m', 'venv', '--clear', folder],
@@ -108,7 +107,7 @@ def install() -> tuple[pathlib.Path, str]:
     python = str(folder / 'bin' / 'python')
     subprocess.run([python, '-m', 'pip', 'install', '-q', '--no-deps', ROOT],
                    check=True)
-    return folder / 'share' / 'nova-vf-failover' / 'elements', python
+    return folder / 'share' / 'nova-vf-failover' / 'elements'
 
 
 def look(root: pathlib.Path, channel: str) -> None:
@@ -156,9 +155,9 @@ def main() -> None:
                         help='qga or metadata (default: one image each)')
     arguments = parser.parse_args()
     lint()
-    elements, python = install()
+    elements = install()
     for channel in arguments.channel:
-        look(build(arguments.release, elements, python, channel), channel)
+        look(build(arguments.release, elements, channel), channel)
 
 
 if __name__ == '__main__':
