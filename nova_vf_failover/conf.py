@@ -85,8 +85,10 @@ namespace ``nova_vf_failover.channels``.
 
 ``qga`` goes through the QEMU guest agent, which the image must have. With
 ``metadata`` the agent finds what it is told in the metadata of the server and
-answers with frames on the standby NIC; this needs CAP_NET_RAW, see
-``etc/nova/rootwrap.d/nova-vf-failover.filters``.
+answers with frames on the standby NIC. To hear them nova-compute starts a
+privsep-helper with CAP_NET_RAW, as it starts Nova's own; where
+``helper_command`` is set in ``[nova_sys_admin]``, set it in
+``[nova_vf_failover_net_raw]`` too.
 """),
     cfg.StrOpt(
         'steering',

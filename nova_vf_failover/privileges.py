@@ -18,8 +18,9 @@ is. It takes functions of every module whose name begins with "nova".
 
 That one has no CAP_NET_RAW, and whoever adds it
 there gives it to everything that Nova does with privileges. A context of our
-own has that one and nothing else. It needs a line in rootwrap's filters, see
-``etc/nova/rootwrap.d/nova-vf-failover.filters``.
+own has that one and nothing else. Its helper is started as Nova's own ones
+are: rootwrap lets in privsep-helper by itself (oslo.rootwrap from 5.0.0 on,
+``load_filters`` in wrapper.py), with whatever context.
 """
 
 from collections.abc import Callable

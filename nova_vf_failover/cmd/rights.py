@@ -83,10 +83,13 @@ def _rootwrap_fault(path: str, words: list[str]) -> tuple[str, str] | None:
     except (configparser.Error, ValueError) as error:
         return f'{path} is wrong: {error}.', 'Correct it.'
     except wrapper.NoFilterMatched:
+        # Not privsep-helper, for which oslo.rootwrap has a filter of its own
+        # since 5.0.0 (load_filters in wrapper.py): an operator's program.
         return (f'no filter in {", ".join(rules.filters_path)} lets it start '
                 f'"{shlex.join(words)}".',
-                'Let it in there: etc/nova/rootwrap.d/'
-                'nova-vf-failover.filters has the filter of this package.')
+                'Write a filter for it, or have helper_command of this '
+                'context start privsep-helper, which rootwrap lets in by '
+                'itself.')
     except wrapper.FilterMatchNotExecutable:
         return (f'{words[0]} is in none of the exec_dirs of {path}: '
                 f'{", ".join(rules.exec_dirs)}.',

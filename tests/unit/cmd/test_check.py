@@ -247,7 +247,8 @@ class PrivilegesTestCase(CheckTestCase):
                 'sudo nova-rootwrap {root}/etc/nova/rootwrap.conf my-helper'}
 
         self.assertOnly(ERROR, 'Privileges', 'to hear guests',
-                        'no filter in', '"my-helper', 'Let it in there')
+                        'no filter in', '"my-helper', 'helper_command of '
+                        'this context', 'privsep-helper')
 
     def test_rootwrap_conf_that_is_none(self):
         self.rootwrap.write_text('[DEFAULT]\n')
