@@ -49,6 +49,10 @@ What to do with a server whose VFs cannot be swapped, because its image has no
 agent, its PF cannot carry a standby, or no PCI slot is free. The source host's
 value counts for a whole migration.
 
+With ``channel = metadata`` nobody knows beforehand whether there is an agent:
+without one the live migration ends as failed, whatever is set here, and the
+server keeps both NICs until it has an agent or is hard rebooted.
+
 A server whose flavor has the extra spec ``vf_failover:mode``, or whose image
 has the property ``vf_failover_mode``, is treated as that says instead.
 """),
