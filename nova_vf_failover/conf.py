@@ -134,7 +134,9 @@ it expects its VF. One that says nothing stays on its standby NIC.
         default=30, min=1, max=600,
         help="""
 Seconds that a guest may take to move from its VFs to the standby NICs. When
-they are over the migration ends as failed and everything is put back.
+they are over the migration ends as failed. An agent that still answers has
+put everything back. Of one that does not nobody knows which NIC it uses: the
+guest keeps both until recovery has brought it back, or a hard reboot.
 """),
     cfg.IntOpt(
         'failback_timeout',
