@@ -13,6 +13,7 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 import nova.tests.functional  # noqa: F401 isort: skip
 
+import datetime
 import json
 import pathlib
 
@@ -153,6 +154,14 @@ class NotificationSampleTestCase(base.BaseTestCase):
             sample = json.loads(path.read_text())
             schemas.validator('notification').validate(sample['payload'])
             self.assertEqual(path.stem, sample['event_type'])
+            self.assert_sent_at_the_end(sample)
+
+    def assert_sent_at_the_end(self, sample):
+        data = sample['payload']['nova_object.data']
+        sent = datetime.datetime.fromisoformat(sample['timestamp'])
+        late = (sent.replace(tzinfo=datetime.timezone.utc).timestamp()
+                - data['started_at'] - data['duration_s'])
+        self.assertTrue(0 <= late < 1, sample['event_type'])
 
     def test_the_schema_knows_every_key_and_no_other(self):
         schema = schemas.validator('notification').schema
