@@ -24,6 +24,7 @@ from nova import exception as nova_exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import driver as nova_driver
 
+from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import request
 from nova_vf_failover import workbench
@@ -167,20 +168,20 @@ class RecoveryTestCase(base.FailoverTestCase):
         self.assertWorld(self.server, 'beta')
 
     def test_asked_for_during_an_attempt(self):
-        domain = self.domain('beta', self.server)
+        running = self.domain('beta', self.server)
         network_info = workbench.Workbench.network_info
 
         def ask(*arguments):
-            request.write(domain, 1764000000.0)
+            request.write(running, 1764000000.0)
             return network_info(*arguments)
 
         with fixtures.MonkeyPatch(
                 'nova_vf_failover.workbench.Workbench.network_info', ask):
             self.recover('beta')
 
-        self.assertEqual(request.Request(1764000000.0), request.read(domain))
+        self.assertEqual(request.Request(1764000000.0), request.read(running))
         self.recover('beta')
-        self.assertIsNone(request.read(domain))
+        self.assertIsNone(request.read(running))
         self.assertWorld(self.server, 'beta')
 
     def test_a_port_that_is_deleted_leaves_no_nic(self):
@@ -205,6 +206,29 @@ class RecoveryTestCase(base.FailoverTestCase):
                 'beta', self.server).nics()])
         self.assertEqual([], self.entries('beta', self.server))
 
+    def test_a_guest_that_keeps_a_nic_of_one_port_gets_back_the_others(self):
+        gone, kept = self.ports
+        self.neutron._ports.pop(gone['id'])
+        detach = domain.Domain.detach_standby
+
+        def detach_standby(guest, mac):
+            if mac == gone['mac_address']:
+                raise nova_exception.DeviceDetachFailed(
+                    device=mac, reason='the guest does not answer')
+            detach(guest, mac)
+
+        with fixtures.MonkeyPatch(
+                'nova_vf_failover.domain.Domain.detach_standby',
+                detach_standby):
+            self.recover('beta')
+
+        self.assertEqual(
+            {kept['mac_address']: 'hostdev', gone['mac_address']: 'direct'},
+            {nic.mac: nic.kind for nic in self.domain(
+                'beta', self.server).nics()})
+        entry, = self.entries('beta', self.server)
+        self.assertEqual(gone['id'], entry.port)
+
     def test_a_vf_that_would_be_lost_with_the_next_start_is_not_back(self):
         with fixtures.MockPatch(
                 'nova_vf_failover.conversation.Conversation.await_primary',
@@ -223,14 +247,14 @@ class RecoveryTestCase(base.FailoverTestCase):
         self.assertWorld(self.server, 'beta')
 
     def test_somebody_has_taken_the_standbys_out(self):
-        domain = self.domain('beta', self.server)
-        for element in etree.fromstring(domain.XMLDesc(0)).iterfind(
+        running = self.domain('beta', self.server)
+        for element in etree.fromstring(running.XMLDesc(0)).iterfind(
                 './devices/interface'):
-            domain.detachDeviceFlags(
+            running.detachDeviceFlags(
                 etree.tostring(element, encoding='unicode'),
                 fakelibvirt.VIR_DOMAIN_AFFECT_LIVE
                 | fakelibvirt.VIR_DOMAIN_AFFECT_CONFIG)
-        self.until(lambda: not domain.nics())
+        self.until(lambda: not running.nics())
         # Its agent cannot be asked without a network, or not at all.
         self.agent.mood = Mood.MISSING
 
