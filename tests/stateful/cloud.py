@@ -29,6 +29,7 @@ from nova.virt.libvirt import driver as nova_driver
 
 from tests.faults import invariants
 from tests.functional import endings
+from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 from tests.stateful import model
 
@@ -221,6 +222,20 @@ class StatefulCloud(cloud.FaultyCloud):
                 in self.computes[host].manager.rt.pci_tracker.pci_devs
                 if device.status == status and device.dev_type == 'type-VF'
                 and device.address in self.hosts.planes[host].vfs]
+
+    @contextlib.contextmanager
+    def vfs_kept(self) -> typing.Iterator[None]:
+        """Guests do not answer meanwhile when they are asked for a VF."""
+        releases = self.hosts.world.releases
+        releases['hostdev'] = hypervisor.IGNORES
+        try:
+            yield
+        finally:
+            del releases['hostdev']
+
+    def reset_guest(self, server: model.Server) -> None:
+        """A guest starts anew of its own accord."""
+        self.domain(str(server.host), {'id': server.uuid}).reset()
 
     def set_mood(self, server: model.Server, mood: paper_agent.Mood) -> None:
         """Have the agent of a guest behave like that from now on."""

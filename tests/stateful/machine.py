@@ -139,6 +139,37 @@ class Life(stateful.RuleBasedStateMachine):
 
         self._live_migrate(number, f'live migrate, agent {mood.value}', lose)
 
+    @stateful.rule(number=_any)
+    def keep_vf(self, number: int) -> None:
+        server = self._server(number)
+        if server is None or not server.may('live migrate'):
+            return
+        self._ended = 'refused'
+        certain = self._may_leave(server)
+        with self.cloud.vfs_kept(), contextlib.suppress(cloud.Refused):
+            self.cloud.act(server, lambda it: self._note(
+                self.cloud.live_migrate(it)))
+        if certain and self._ended != 'failed':
+            raise Violated(f'the guest of {server} keeps its VFs, and its '
+                           f'live migration is {self._ended}')
+        if self._ended == 'completed':
+            server.host = model.other(server.host)
+        self._see(f'live migrate, VFs are kept: {self._ended}')
+
+    @stateful.rule(number=_any)
+    def guest_reboots(self, number: int) -> None:
+        server = self._server(number)
+        if server and server.status == model.ACTIVE:
+            self.cloud.reset_guest(server)
+            self._see('the guest reboots')
+
+    def _may_leave(self, server: model.Server) -> bool:
+        """Whether nothing speaks against a live migration."""
+        return (server.well and server.status == model.ACTIVE
+                and not self.cloud.degraded(server)
+                and self.model.free(model.other(server.host)) >= len(
+                    server.ports))
+
     def _live_migrate(self, number: int, step: str, meanwhile: cloud.Act,
                       stays: bool = False) -> None:
         server = self._server(number)
@@ -148,9 +179,7 @@ class Life(stateful.RuleBasedStateMachine):
             self._refuse(server, step, self.cloud.live_migrate)
             return
         goal = model.other(server.host)
-        certain = (server.well and server.status == model.ACTIVE
-                   and not self.cloud.degraded(server)
-                   and self.model.free(goal) >= len(server.ports))
+        certain = self._may_leave(server)
         ended = 'refused'
         with contextlib.suppress(cloud.Refused):
             self.cloud.act(server, lambda it: self._note(
