@@ -28,6 +28,7 @@ from nova.compute import power_state
 from nova import exception as nova_exception
 from nova.network import model
 from nova import objects
+from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import exception
@@ -36,6 +37,11 @@ from nova_vf_failover import negotiation
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
+CONF = cfg.CONF
+
+# Seconds for all that a check does besides what the guest is given: the way
+# to it and back, and the questions to the host.
+_ASKING = 15
 
 # Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
 # fields no type checker sees.
@@ -165,7 +171,7 @@ class Admission:
                 instance.uuid, 'the server is not running, so its guest '
                 'cannot change NICs.', 'Unpause or resume it first.')
         try:
-            with self._bench.operations.begin(instance.uuid):
+            with self._bench.operations.begin(instance.uuid, _patience()):
                 self._bench.swap(context, instance).check(
                     self._bench.ports(network_info))
         except exception.Busy as busy:
@@ -199,6 +205,16 @@ class Admission:
             raise _error(refusal)
         LOG.warning('The live migration will interrupt the network of the '
                     'server: %s', refusal, instance=instance)
+
+
+def _patience() -> float:
+    """Seconds for which a check can wait for recovery to make way.
+
+    The destination waits for the source's answer as long as for any other
+    call, and Nova 29 puts a server into ERROR whose check is not answered.
+    """
+    return float(max(1, CONF.rpc_response_timeout
+                     - CONF.vf_failover.check_timeout - _ASKING))
 
 
 @contextlib.contextmanager

@@ -55,14 +55,16 @@ class Operations:
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def begin(self, server: str) -> Iterator[Operation]:
+    def begin(self, server: str,
+              patience: float = PATIENCE) -> Iterator[Operation]:
         """Work upon a server, once recovery has made way.
 
+        :param patience: seconds for which that is waited for
         :raises exception.Busy: it has not, or something else goes on
         """
         operation = Operation(yields=False)
         with self._changed:
-            self._make_way(server)
+            self._make_way(server, patience)
             self._running[server] = operation
         with self._ending(server):
             yield operation
@@ -131,8 +133,8 @@ class Operations:
                 if operation.yields:
                     operation.cancelled.set()
 
-    def _make_way(self, server: str) -> None:
-        watch = timeutils.StopWatch(PATIENCE)
+    def _make_way(self, server: str, patience: float) -> None:
+        watch = timeutils.StopWatch(patience)
         watch.start()
         while server in self._running:
             operation = self._running[server]

@@ -58,6 +58,18 @@ class CheckTestCase(base.FailoverTestCase):
         self.assertIn('No buffer space available', refusal)
         self.assertWorld(self.server, 'alpha')
 
+    def test_recovery_does_not_make_way(self):
+        self.flags(rpc_response_timeout=17)
+        self.flags(policy='required', group='vf_failover')
+        operations = self.computes['alpha'].driver._operations
+
+        with operations.begin_yielding(self.server['id']) as recovering:
+            refusal = self.refusal(self.server)
+
+        self.assertIn('has not come to its next step yet', refusal)
+        self.assertTrue(recovering.cancelled.is_set())
+        self.assertWorld(self.server, 'alpha')
+
     @ddt.data('alpha', 'beta')
     def test_native(self, host):
         self.break_check(host)

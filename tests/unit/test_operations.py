@@ -13,7 +13,6 @@
 
 import threading
 
-import fixtures
 from oslotest import base
 
 from nova_vf_failover import exception
@@ -55,13 +54,11 @@ class OperationsTestCase(base.BaseTestCase):
         self.assertEqual([True], told)
 
     def test_nobody_waits_for_ever(self):
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_vf_failover.operations.PATIENCE', 0.1))
         over = threading.Event()
         self.recover(lambda operation: over.wait(10))
 
         error = self.assertRaises(
-            exception.Busy, self.operations.begin(SERVER).__enter__)
+            exception.Busy, self.operations.begin(SERVER, 0.1).__enter__)
 
         self.assertIn(SERVER, str(error))
         over.set()
