@@ -19,6 +19,7 @@ nova-compute does not run.
 from __future__ import annotations
 
 from collections.abc import Iterable
+import contextlib
 import dataclasses
 import importlib
 import typing
@@ -42,8 +43,10 @@ MOVING = 'moving'
 #: the journal cannot be read
 UNKNOWN = 'unknown'
 
-# include/libvirt/libvirt-domain.h: VIR_CONNECT_LIST_DOMAINS_ACTIVE.
+# include/libvirt/libvirt-domain.h: VIR_CONNECT_LIST_DOMAINS_ACTIVE,
+# VIR_DOMAIN_XML_INACTIVE.
 _ACTIVE = 1
+_INACTIVE = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Server:
     """A server with VFs.
 
     :ivar fault: why the journal cannot be read; empty if it can
+    :ivar lost: the ports whose guest has let a VF go that it had kept
     """
 
     uuid: str
@@ -73,23 +77,26 @@ class Server:
     fault: str
     last: moves.Last
     request: request.Request | None
+    lost: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
         entries = self.journal.entries.values()
         if self.fault:
             return UNKNOWN
+        if self.lost or any(entry.degraded for entry in entries):
+            return DEGRADED
         if not entries:
             return ON_VF
-        if any(entry.degraded for entry in entries):
-            return DEGRADED
         return MOVING
 
     @property
     def reasons(self) -> dict[str, str]:
         """Why ports are not back on their VF."""
-        return {entry.port: entry.reason
-                for entry in self.journal.entries.values() if entry.reason}
+        return {port: 'The guest has let its VF go, some time after it was '
+                'asked for it.' for port in self.lost} | {
+            entry.port: entry.reason
+            for entry in self.journal.entries.values() if entry.reason}
 
     def called(self, word: str) -> bool:
         """Whether an operator can mean this one."""
@@ -149,7 +156,7 @@ def all_of(listed: Iterable[typing.Any]) -> list[Server]:
         except libvirt_errors():
             # It has gone since the domains were listed.
             continue
-        if server.nics or server.journal.entries or server.fault:
+        if server.nics or server.fault or not server.journal.empty:
             servers.append(server)
     return sorted(servers, key=lambda server: (server.name, server.uuid))
 
@@ -160,7 +167,12 @@ def pick(listed: Iterable[typing.Any], word: str) -> typing.Any:
     :param word: its UUID, its name, or the name of its domain
     :raises NotHere: there is none, or there are several
     """
-    found = [domain for domain in listed if of(domain).called(word)]
+    found = []
+    for domain in listed:
+        # One may have gone since the domains were listed.
+        with contextlib.suppress(*libvirt_errors()):
+            if of(domain).called(word):
+                found.append(domain)
     if not found:
         raise NotHere(f'There is no running server {word} on this host. '
                       '"openstack server show" says where it is; "list" '
@@ -184,7 +196,23 @@ def of(domain: typing.Any) -> Server:
     return Server(
         uuid=domain.UUIDString(), name=_name(tree) or domain.name(),
         domain=domain.name(), nics=tuple(_nics(tree, away)), journal=entries,
-        fault=fault, last=moves.find(tree), request=request.find(tree))
+        fault=fault, last=moves.find(tree), request=request.find(tree),
+        lost=tuple(_lost(domain, tree, entries)))
+
+
+def _lost(domain: typing.Any, tree: etree._Element,
+          content: journal.Journal) -> Iterable[str]:
+    """As :func:`nova_vf_failover.ledger.lost_ports`, without Nova."""
+    gone = {port: mac for port, mac in content.kept.items()
+            if port not in content.entries and mac not in _primaries(tree)}
+    if gone:
+        wanted = _primaries(etree.fromstring(domain.XMLDesc(_INACTIVE)))
+        yield from (port for port, mac in gone.items() if mac in wanted)
+
+
+def _primaries(tree: etree._Element) -> set[str]:
+    return {_mac(element) for element in tree.iterfind(
+        "./devices/interface[@type='hostdev']")}
 
 
 def _journal(tree: etree._Element) -> tuple[journal.Journal, str]:

@@ -17,8 +17,11 @@ from tests.unit.cmd import base  # isort: skip
 
 import json
 import threading
+from unittest import mock
 
 import fixtures
+from lxml import etree
+from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova_vf_failover import journal
 from nova_vf_failover import moves
@@ -139,6 +142,44 @@ class ListTestCase(ServersTestCase):
                          server['journal']['kept'])
         page = self.run_command('show', 'web-1')[1]
         self.assertIn(f'{PORT} ({contract.MAC}): the guest was asked', page)
+
+    def test_a_vf_that_the_guest_has_let_go(self):
+        domain = self.boot()
+        kept = journal.Journal(7, kept={PORT: contract.MAC})
+        domain.setMetadata(contract.ELEMENT, kept.to_xml(), journal.PREFIX,
+                           journal.NAMESPACE, contract.LIVE)
+        self.hosts.world.answers.clear()
+        self.addCleanup(self.hosts.world.answers.set)
+        domain.detachDeviceFlags(self.primary(domain), contract.LIVE)
+        domain.reset()
+
+        server, = self.json('list')
+
+        self.assertEqual(('degraded', []), (server['state'], server['nics']))
+        asked = self.json('failback', 'web-1')
+        self.assertIsNotNone(asked['requested_at'])
+        # One that is in neither domain has left the server.
+        domain.detachDeviceFlags(self.primary(domain), contract.CONFIG)
+        server, = self.json('list')
+        self.assertEqual('on VF', server['state'])
+
+    def primary(self, domain):
+        element = etree.fromstring(domain.XMLDesc(contract.INACTIVE)).find(
+            './devices/interface')
+        return etree.tostring(element, encoding='unicode')
+
+    def test_a_domain_that_goes_meanwhile_is_nobody(self):
+        self.boot()
+        gone = mock.Mock()
+        gone.XMLDesc.side_effect = fakelibvirt.make_libvirtError(
+            fakelibvirt.libvirtError, 'no domain',
+            error_code=fakelibvirt.VIR_ERR_NO_DOMAIN)
+        listed = self.connection.listAllDomains
+
+        with mock.patch.object(
+                self.connection, 'listAllDomains',
+                lambda *arguments: [gone, *listed(*arguments)]):
+            self.assertEqual('on VF', self.json('show', 'web-1')['state'])
 
     def test_moving_and_unknown(self):
         domain = self.boot()
