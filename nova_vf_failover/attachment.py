@@ -12,13 +12,22 @@
 
 """How the VFs of a server get into its guest again."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Iterable
+
 from nova import objects
+from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
 from nova_vf_failover import claims
 from nova_vf_failover import domain
+from nova_vf_failover import exception
 from nova_vf_failover import ledger
+from nova_vf_failover import negotiation
 from nova_vf_failover import ports as vf_ports
+from nova_vf_failover.standby import base as standbys
 
 LOG = logging.getLogger(__name__)
 
@@ -88,3 +97,33 @@ class Attachment:
                          'error': error}, instance=self._instance)
             self._plugs.attach(self._claims.reclaim(
                 vif, spoiled=vif['profile']['pci_slot']))
+
+
+def reattach(instance: objects.Instance, guest: domain.Domain,
+             direct: Iterable[standbys.VIF],
+             attach: Callable[[standbys.VIF], None]) -> None:
+    """Attach the direct ports that Nova has detached by itself.
+
+    :param direct: ports of any of these types
+    :param attach: how Nova attaches one
+    """
+    for vif in direct:
+        if not guest.has_device_of(vif):
+            LOG.info('Attaching port %s again', vif['id'], instance=instance)
+            attach(vif)
+        elif negotiation.is_vf(vif):
+            _keep(instance, guest, vif)
+
+
+def _keep(instance: objects.Instance, guest: domain.Domain,
+          vif: standbys.VIF) -> None:
+    """Remember a VF that Nova has asked a guest for, which has kept it."""
+    mac = vif['address'].lower()
+    try:
+        if guest.keep_primary(mac):
+            ledger.Ledger(guest).keep(vif['id'], mac)
+    except (exception.VFFailoverError,
+            libvirt_guest.libvirt.libvirtError) as error:
+        LOG.warning('The VF of port %(port)s may not be there after a reboot: '
+                    '%(error)s', {'port': vif['id'], 'error': error},
+                    instance=instance)

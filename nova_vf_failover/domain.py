@@ -158,16 +158,18 @@ class Domain:
         """Take the standby out of the guest; as :meth:`detach_primary`."""
         self._detach_nic(functools.partial(self.standby, mac), mac)
 
-    def keep_primary(self, mac: str) -> None:
+    def keep_primary(self, mac: str) -> bool:
         """Put a VF that stays into the persistent domain again.
 
         Nova takes a device out of the persistent domain before it asks the
         guest for it; a guest that does not let go leaves the two different.
+
+        :returns: whether it was not there
         """
         live = self.primary(mac)
         if (live is None or not self._guest.has_persistent_configuration()
                 or self.primary(mac, persistent=True)):
-            return
+            return False
         element = etree.fromstring(live.xml)
         for name in ('alias', 'target'):
             for child in element.findall(name):
@@ -175,6 +177,7 @@ class Domain:
         self.libvirt_domain.attachDeviceFlags(
             etree.tostring(element, encoding='unicode'),
             libvirt_guest.libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        return True
 
     def free_slots(self) -> int | None:
         """How many NICs can still be hot-plugged, as far as the XML tells.

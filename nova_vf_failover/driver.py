@@ -34,6 +34,7 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import admission
+from nova_vf_failover import attachment
 from nova_vf_failover import exception
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
@@ -41,6 +42,7 @@ from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import recovery
 from nova_vf_failover import rescue
 from nova_vf_failover.standby import base as standbys
+from nova_vf_failover import suspension
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
@@ -99,8 +101,10 @@ class FailoverLibvirtDriver(
     def emit_event(self, event: typing.Any) -> None:
         """libvirt tells something about a server, to Nova first."""
         super().emit_event(event)
-        if isinstance(event, libvirt_events.DeviceRemovedEvent):
-            self._recovery.device_removed(event.uuid)
+        # The first events come before init_host has come to its end.
+        looking = getattr(self, '_recovery', None)
+        if looking and isinstance(event, libvirt_events.DeviceRemovedEvent):
+            looking.device_removed(event.uuid)
 
     # -- before the move -----------------------------------------------------
 
@@ -254,6 +258,11 @@ class FailoverLibvirtDriver(
                 self._bench.port(vif))
         return False
 
+    def suspend(self, context: Context, instance: objects.Instance) -> None:
+        """Nova detaches the direct ports, as if for good."""
+        suspension.check(self._bench, instance)
+        super().suspend(context, instance)
+
     def unrescue(self, context: Context,
                  instance: objects.Instance) -> None:
         """Nova makes the domain again that the server had, standbys and all.
@@ -306,13 +315,10 @@ class FailoverLibvirtDriver(
                   in model.VNIC_TYPES_DIRECT_PASSTHROUGH]
         if not direct:
             return
-        guest = self._bench.domain(instance)
-        for vif in direct:
-            if not guest.has_device_of(vif):
-                LOG.info('Attaching port %s again', vif['id'],
-                         instance=instance)
-                self.attach_interface(
-                    context, instance, instance.image_meta, vif)
+        attachment.reattach(
+            instance, self._bench.domain(instance), direct, functools.partial(
+                self.attach_interface, context, instance,
+                instance.image_meta))
 
     def post_live_migration_at_source(
         self, context: Context, instance: objects.Instance,

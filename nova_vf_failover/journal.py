@@ -149,15 +149,18 @@ class Journal:
         if old:
             entry = dataclasses.replace(
                 entry, attempts=old.attempts, next_attempt=old.next_attempt)
-        return self._with(entry)._keeping(entry, now)
+        result = self._with(entry)
+        if now is State.DETACHING and state is State.RETURNING:
+            return result.keeping(port, mac)
+        if state is State.STANDBY:
+            return dataclasses.replace(result, kept={
+                name: its for name, its in self.kept.items() if name != port})
+        return result
 
-    def _keeping(self, entry: Entry, before: State | None) -> 'Journal':
-        kept = dict(self.kept)
-        if before is State.DETACHING and entry.state is State.RETURNING:
-            kept[entry.port] = entry.mac
-        elif entry.state is State.STANDBY:
-            kept.pop(entry.port, None)
-        return dataclasses.replace(self, kept=kept)
+    def keeping(self, port: str, mac: str) -> 'Journal':
+        """The journal after a guest has kept the VF that it was asked for.
+        """
+        return dataclasses.replace(self, kept={**self.kept, port: mac})
 
     def tried(self, ports: Iterable[str], next_attempt: float) -> 'Journal':
         """The journal before recovery tries to bring ports back.

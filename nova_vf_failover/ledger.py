@@ -78,6 +78,10 @@ class Ledger:
         """Write why ports that have no reason yet did not come back."""
         self._write(self._journal.explained(reason))
 
+    def keep(self, port_id: str, mac: str) -> None:
+        """Write that a guest has kept a VF that it was asked for."""
+        self._write(self._journal.keeping(port_id, mac))
+
     def take_up_lost(self) -> None:
         """Write which guests have let a VF go that they had kept."""
         moved = self._journal

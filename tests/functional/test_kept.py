@@ -107,6 +107,25 @@ class KeptTestCase(base.FailoverTestCase):
         self.assertWorld(server, 'beta')
         self.assertNoMark(server, 'beta')
 
+    def test_it_was_asked_by_a_migration_without_a_swap(self):
+        self.start_hosts()
+        server = self.boot(self.add_port())
+        self.agent.mood = Mood.MISSING
+        self.hosts.world.releases['hostdev'] = hypervisor.IGNORES
+        self._ask_for_migration(server)
+        self._wait_for_migration_status(server, ['failed', 'error'])
+        self.until(lambda: self.api.get_server(server['id'])[
+            'OS-EXT-STS:task_state'] is None)
+        self.hosts.world.releases.clear()
+
+        self.domain('alpha', server).reset()
+        self.assertEqual([], self.domain('alpha', server).nics())
+        self.recover('alpha')
+
+        # Nova 32 and later say ERROR of a server that is well.
+        self.assertPorts(server, 'alpha', status=self.api.get_server(
+            server['id'])['status'])
+
     def test_its_port_has_left(self):
         server = self.keep('42')
         self.api.detach_interface(server['id'], self.ports[0]['id'])

@@ -18,6 +18,7 @@ from tests.functional import base  # isort: skip
 import os
 
 import ddt
+from nova.tests.functional.api import client
 
 from tests.simulation import paper_agent
 
@@ -66,3 +67,20 @@ class StartedAnewTestCase(base.FailoverTestCase):
         self._wait_for_state_change(server, 'ACTIVE')
 
         self.assertOnStandby(server)
+
+    def test_suspend(self):
+        server = self.degraded('42')
+
+        self.assertRaises(
+            client.OpenStackApiException, self.api.post_server_action,
+            server['id'], {'suspend': {}})
+
+        self.assertOnStandby(server)
+
+    def test_suspend_of_a_server_that_is_on_its_vfs(self):
+        self.start_hosts()
+        server = self.boot(self.add_port())
+
+        self.api.post_server_action(server['id'], {'suspend': {}})
+
+        self._wait_for_state_change(server, 'SUSPENDED')
