@@ -1,0 +1,100 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Something goes wrong in the middle of a failover, and nothing is lost."""
+
+import errno
+from unittest import mock
+
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import wire
+from tests.guest import in_process
+
+
+class UndoneTestCase(in_process.InProcess):
+
+    def setUp(self):
+        super().setUp()
+        self.before = self.configuration()
+        for port in self.ports:
+            self.attach_standby('alpha', port)
+
+    def fail(self):
+        self.assertRaises(overlap.Failed, self.run_mover, 'standby')
+
+    def spoken(self, act):
+        """Something happens before the standby of the last port speaks."""
+        mouth, opened = wire.Mouth, []
+
+        def open_mouth(nic):
+            opened.append(nic)
+            if len(opened) == len(self.ports):
+                act(nic)
+            return mouth(nic)
+
+        return mock.patch.object(wire, 'Mouth', autospec=True,
+                                 side_effect=open_mouth)
+
+    def rename(self, nic):
+        """As udev does, late."""
+        self.guest.run('ip', 'link', 'set', nic.name, 'name', 'late0')
+
+    def detach(self, _):
+        self.detach_standby('alpha', self.ports[-1])
+
+    def assertAsBefore(self):
+        self.assertReachable()
+        self.assertEqual(set(), self.kept.away)
+        self.assertEqual(self.before, self.configuration())
+
+
+class OnePortTestCase(UndoneTestCase):
+
+    def test_the_standby_is_renamed(self):
+        with self.spoken(self.rename):
+            self.fail()
+
+        self.assertAsBefore()
+
+
+class TwoPortsTestCase(UndoneTestCase):
+
+    PORTS = 2
+
+    def test_the_standby_of_one_is_renamed(self):
+        with self.spoken(self.rename):
+            self.fail()
+
+        self.assertAsBefore()
+
+    def test_the_standby_of_one_goes(self):
+        with self.spoken(self.detach):
+            self.fail()
+
+        self.assertAsBefore()
+
+    def test_one_primary_cannot_be_set_down(self):
+        set_, refused = links.Links.set, self.guest.index('eth1')
+
+        def refuse(nics, nic, **changes):
+            if nic.index == refused and changes == {'up': False}:
+                raise OSError(errno.EBUSY, 'busy')
+            set_(nics, nic, **changes)
+
+        with mock.patch.object(links.Links, 'set', refuse):
+            report = self.run_mover('standby')
+
+        self.assertEqual([False, True], [
+            report.ports[port.mac]['overlap'] for port in self.ports])
+        self.assertReachable()
+        self.assertEqual({port.mac for port in self.ports}, self.kept.away)
