@@ -165,6 +165,33 @@ class Failover:
             sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls'])})
         self._memberships.join(standby.index, worn['groups'])
 
+    def undo_what_was_cut_off(self) -> None:
+        """Put back ports that an agent before this one was about to move.
+
+        It was killed after it had kept that they are away, and before they
+        were: their standbys are half dressed, and carry nothing.
+        """
+        pairs = [(primary, standby) for primary, standby in map(
+            self._nics.pair, sorted(self._kept.away))
+            if primary and standby and self._stayed(primary, standby)]
+        if not pairs:
+            return
+        for primary, standby in pairs:
+            LOG.warning('The traffic has never left %s', primary.name)
+            self._undress_standby(primary, standby)
+        self._kept.away -= {primary.mac for primary, _ in pairs}
+        self._kept.write_if_possible()
+        self._switch.tidy()
+
+    def _stayed(self, primary: links.Nic, standby: links.Nic) -> bool:
+        """Whether a port that is kept as away is not."""
+        if standby.mac != primary.mac:
+            # It is parked; it gets its MAC before the switch.
+            return True
+        # One with this index is no VF that has come since.
+        return (primary.up and not self._switch.in_use
+                and primary.index == self._kept.outfits[primary.mac]['index'])
+
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
         try:

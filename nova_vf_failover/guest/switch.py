@@ -72,6 +72,11 @@ class Switch:
         self.changes = changes.Changes(
             _TABLES, [marks.protocol for marks in SETS])
 
+    @property
+    def in_use(self) -> bool:
+        """Whether there are twins, for whatever port."""
+        return any(map(_is_twin, rules.of(self._kernel)))
+
     def prepare(self, away: typing.List[Away]) -> Prepared:
         """Fill the set that is not in use.
 

@@ -41,12 +41,13 @@ class InProcess(base.GuestTestCase):
             self.kernel, links.Links(self.kernel, frozenset(['tun'])),
             self.kept))
 
-    def run_mover(self, use):
+    def run_mover(self, use, ports=None):
         """Carry an intent out, and the report.
 
+        :param ports: if not all
         :raises overlap.Failed: as the mover does
         """
-        intent = intents.from_document(self.intent(use))
+        intent = intents.from_document(self.intent(use, ports))
         report = intents.Report(intent)
         act = (self.mover.fail_over if use == intents.STANDBY
                else self.mover.fail_back)

@@ -15,8 +15,10 @@
 import errno
 from unittest import mock
 
+from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import wire
 from tests.guest import in_process
 
@@ -98,3 +100,49 @@ class TwoPortsTestCase(UndoneTestCase):
             report.ports[port.mac]['overlap'] for port in self.ports])
         self.assertReachable()
         self.assertEqual({port.mac for port in self.ports}, self.kept.away)
+
+
+class KilledTestCase(UndoneTestCase):
+    """The agent has no time to undo anything, and another one is started."""
+
+    PORTS = 2
+
+    def killed_at(self, where, what, ports=None):
+        with mock.patch.object(
+                failover.Failover, '_undress_standbys', autospec=True), (
+                mock.patch.object(where, what, autospec=True,
+                                  side_effect=OSError('killed'))):
+            self.assertRaises(overlap.Failed, self.run_mover, 'standby',
+                              ports)
+        self.start_anew()
+        self.guest.inside(self.mover.rejoin)
+
+    def test_before_a_standby_is_shown(self):
+        self.killed_at(overlap.Overlap, 'prove_standby')
+
+        self.assertFalse(self.mover.upkeep.wanted)
+        self.assertAsBefore()
+
+    def test_before_the_switch(self):
+        self.killed_at(switch.Switch, 'throw')
+
+        self.assertFalse(self.mover.upkeep.wanted)
+        self.assertAsBefore()
+
+    def test_beside_a_port_that_is_away(self):
+        first, second = self.ports
+        self.run_mover('standby', [first])
+
+        self.killed_at(overlap.Overlap, 'prove_standby', [second])
+
+        self.assertEqual({first.mac}, self.kept.away)
+        self.assertTrue(self.mover.upkeep.wanted)
+        self.guest.inside(self.mover.upkeep.look)
+        self.assertReachable()
+
+    def test_after_the_switch(self):
+        self.killed_at(overlap.Overlap, 'speak_on_standby')
+
+        self.assertEqual({port.mac for port in self.ports}, self.kept.away)
+        self.assertTrue(self.mover.upkeep.wanted)
+        self.assertReachable()
