@@ -16,8 +16,10 @@ import errno
 import socket
 from unittest import mock
 
+import ddt
 import fixtures
 
+from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
@@ -85,6 +87,7 @@ class DressingTestCase(in_process.InProcess):
         return [int(number) for number in heard if number != b'end']
 
 
+@ddt.ddt
 class ReplicatingNicTestCase(DressingTestCase):
 
     def setUp(self):
@@ -122,6 +125,25 @@ class ReplicatingNicTestCase(DressingTestCase):
 
         self.agent.start()
 
+        self.assertReachable()
+
+    @ddt.data(None, 'systemd-networkd.service')
+    def test_a_vf_in_use_is_not_shut(self, unit):
+        """The host has not heard that it is, and asks once more."""
+        self.attach_standby('alpha', self.port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', self.port, 1)
+        self.attach_vf('alpha', self.port, 2)
+        with mock.patch.object(ingress.Ingress, 'shut',
+                               autospec=True) as shut:
+            self.run_mover('primary')
+            self.assertEqual(1, shut.call_count)
+
+            with mock.patch.object(configurators, 'busy', autospec=True,
+                                   return_value=unit):
+                self.run_mover('primary')
+
+            self.assertEqual(1, shut.call_count)
         self.assertReachable()
 
 
