@@ -51,6 +51,7 @@ class Mover:
         self._nics = nics
         self._kept = kept
         switched = switch.Switch(kernel)
+        switched.forget()
         self.inspection = inspection.Inspection(kernel, nics, switched)
         self._memberships = multicast.Memberships()
         coming_in = ingress.Ingress()

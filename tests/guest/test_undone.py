@@ -18,6 +18,7 @@ from unittest import mock
 from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import wire
 from tests.guest import in_process
@@ -128,6 +129,43 @@ class KilledTestCase(UndoneTestCase):
 
         self.assertFalse(self.mover.upkeep.wanted)
         self.assertAsBefore()
+
+    def test_while_gateways_are_looked_up(self):
+        self.killed_at(rules, 'undone')
+
+        self.assertAsBefore()
+
+    def test_while_gateways_of_the_owner_are_looked_up(self):
+        """The rules, and the ways beside the owner's routes."""
+        for family, gateway in ('-4', '192.168.1.1'), ('-6', 'fd00:1::1'):
+            self.guest.run('ip', family, 'rule', 'add', 'oif', 'eth0',
+                           'lookup', str(0x7666ff), 'priority', '0')
+            for table in '254', str(0x7666ff):
+                self.guest.run(
+                    'ip', family, 'route', 'add', gateway, 'dev', 'eth0',
+                    'table', table, 'proto', '117', 'metric', '1')
+
+        self.start_anew()
+
+        self.assertAsBefore()
+
+    def test_while_the_second_set_is_in_use(self):
+        self.run_mover('standby')
+        for number, port in enumerate(self.ports, 1):
+            self.detach_vf('alpha', port, number)
+        self.mover.upkeep.want()
+        while self.guest.inside(self.mover.upkeep.look):
+            pass
+        self.assertIn(f'lookup {0x766700}', self.guest.run('ip', 'rule'))
+        # By an agent whose rules had the protocol of the first set.
+        self.guest.run('ip', 'rule', 'add', 'oif', 'eth7', 'lookup',
+                       str(0x7666ff), 'priority', '0', 'protocol', '118')
+        self.start_anew()
+
+        self.guest.inside(lambda: self.mover.upkeep._switch.prepare(
+            self.mover.upkeep._standbys.all_away()))
+
+        self.assertReachable()
 
     def test_beside_a_port_that_is_away(self):
         first, second = self.ports
