@@ -136,8 +136,11 @@ class QemuGuestAgentChannel(base.Channel):
         ``guest-exec`` is not tried again: the program may run.
         """
         def status() -> dict[str, typing.Any]:
-            answer: dict[str, typing.Any] = _command(
-                guest, 'guest-exec-status', {'pid': pid})
+            answer = _command(guest, 'guest-exec-status', {'pid': pid})
+            if not isinstance(answer, dict):
+                raise exception.ChannelError(
+                    'the QEMU guest agent answered guest-exec-status with '
+                    'nonsense')
             if not answer.get('exited'):
                 raise _StillRunning('it still runs')
             return answer

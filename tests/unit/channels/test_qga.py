@@ -46,6 +46,10 @@ class NonsenseTestCase(base.BaseTestCase):
         ['a_list', ['[]'], 'nonsense'],
         ['no_pid', ['{"return": {}}'], 'nonsense'],
         ['depth', ['[' * 100000], 'nonsense'],
+        ['status_a_list', [PID, '{"return": []}'], 'nonsense'],
+        ['status_null', [PID, '{"return": null}'], 'nonsense'],
+        ['status_a_text', [PID, '{"return": "x"}'], 'nonsense'],
+        ['status_a_number', [PID, '{"return": 5}'], 'nonsense'],
         ['no_base64', [PID, jsonutils.dumps({'return': {
             'exited': True, 'exitcode': 0, 'out-data': '!'}})],
          'not base64'],
