@@ -150,15 +150,19 @@ class MetadataChannel(base.Channel):
         last: intents.Report | None = None
         look = timeutils.StopWatch(LOOK_INTERVAL)
         look.start()
-        while not watch.expired():
+        over = False
+        while not over:
+            # A look may take longer than is left: a conductor that hangs is
+            # waited for. What the guest said meanwhile still counts.
+            over = watch.expired()
             for mac, frame in listening.hear(watch.leftover()):
                 if frame.use is intent.use:
                     heard[mac] = frame
             last = _combined(intent, heard) or last
             if last and last.state in enough:
                 return last
-            if look.expired():
-                _write(guest.uuid, wanted)
+            if not over and look.expired():
+                _write_again(guest.uuid, wanted)
                 look.restart()
         return last or intents.Report(
             intent.generation, State.NONE,
@@ -235,6 +239,18 @@ def _write(uuid: str, wanted: dict[str, str]) -> None:
     with _nova_errors():
         instance.metadata = items.merged(instance.metadata, wanted)
         instance.save()
+
+
+def _write_again(uuid: str, wanted: dict[str, str]) -> None:
+    """Write what somebody has changed meanwhile.
+
+    The guest may have read it before, and answers then all the same.
+    """
+    try:
+        _write(uuid, wanted)
+    except exception.ChannelError as error:
+        LOG.warning('An intent may be gone before its guest has read it: %s',
+                    error)
 
 
 def _remove(uuid: str) -> None:
