@@ -76,7 +76,7 @@ class MetadataChannel(base.Channel):
 
     def check(self, guest: domain.Domain,
               intent: intents.Intent) -> intents.Report:
-        """See whether the intent could be written.
+        """See whether the intent could be written, and the guest be heard.
 
         Before there is a standby the guest has no way to answer, so it is
         not asked. Nor is the project's quota of metadata items: Nova enforces
@@ -88,6 +88,10 @@ class MetadataChannel(base.Channel):
             raise exception.ChannelError(
                 f'the server has the metadata item {strangers[0]}, which is '
                 'not of this plugin; its owner has to rename it')
+        with self._listen({}, intent.generation):
+            # A host that may not listen is found before the guest has a
+            # second NIC of the same MAC.
+            pass
         return intents.Report(
             intent.generation, State.READY,
             'The guest was not asked: it cannot answer before it has a '

@@ -14,12 +14,15 @@
 
 import socket
 
+import ddt
 import fixtures
+from oslo_privsep import daemon
 from oslotest import base
 
 from nova_vf_failover.channels import frames
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover.channels import listener
+from nova_vf_failover import exception
 from nova_vf_failover.guest import intent as guest_intents
 from nova_vf_failover.guest import reportframe
 from nova_vf_failover.guest import voice
@@ -66,3 +69,53 @@ class HearTestCase(base.BaseTestCase):
         self.assertEqual(
             (MAC, frames.Report(GENERATION, intents.Use.PRIMARY,
                                 intents.ReportState.DONE, None)), heard[-1])
+
+
+@ddt.ddt
+class UnprivilegedTestCase(base.BaseTestCase):
+    """nova-compute cannot start the helper of oslo.privsep."""
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatchObject(
+            privileges.net_raw, 'client_mode', True))
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.privileges.net_raw.channel', None))
+
+    def fail(self, error):
+        self.useFixture(fixtures.MockPatchObject(
+            privileges.net_raw, 'start', side_effect=error))
+
+    @ddt.named_data(
+        ['refused', daemon.FailedToDropPrivileges(
+            'privsep helper command exited non-zero (99)')],
+        ['no_sudo', FileNotFoundError('sudo')])
+    def test_it_cannot_be_listened(self, error):
+        self.fail(error)
+
+        refusal = self.assertRaises(
+            exception.ChannelError, listener.Listening,
+            {MAC: 'macvtap0'}, GENERATION)
+
+        self.assertIn(str(error), str(refusal))
+        self.assertIn('macvtap0', str(refusal))
+
+    def test_it_cannot_be_listened_at_all(self):
+        self.fail(daemon.FailedToDropPrivileges('no'))
+
+        refusal = self.assertRaises(
+            exception.ChannelError, listener.Listening, {}, GENERATION)
+
+        self.assertIn('cannot be heard: no', str(refusal))
+
+    def test_the_daemon_ends_meanwhile_and_is_not_started_again(self):
+        self.useFixture(fixtures.MockPatchObject(
+            listener, '_open', lambda devices, generation: 7))
+        log = self.useFixture(fixtures.FakeLogger())
+        self.fail(daemon.FailedToDropPrivileges('exited'))
+
+        with listener.Listening({MAC: 'macvtap0'}, GENERATION) as listening:
+            self.assertRaises(exception.ChannelError, listening.hear, 0)
+
+        # With the daemon its sockets have gone.
+        self.assertIn('exited', log.output)

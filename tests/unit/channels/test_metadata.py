@@ -41,13 +41,16 @@ class Air:
 
     :ivar now: seconds since the beginning
     :ivar coming: when a guest says what
+    :ivar devices: of each time that it was listened
     """
 
     def __init__(self):
         self.now = 0.0
         self.coming = []
+        self.devices = []
 
     def listen(self, devices, generation):
+        self.devices.append(dict(devices))
         return self
 
     def __enter__(self):
@@ -129,6 +132,15 @@ class WaitTestCase(base.BaseTestCase):
 
         self.useFixture(fixtures.MockPatchObject(
             objects.Instance, 'get_by_uuid', once))
+
+    def test_whether_it_may_listen_is_checked_without_a_device(self):
+        self.guest.standby = lambda mac: None
+
+        report = metadata.MetadataChannel(self.air.listen).check(
+            self.guest, INTENT)
+
+        self.assertIs(State.READY, report.state)
+        self.assertEqual([{}], self.air.devices)
 
     def test_a_look_that_fails_does_not_end_the_wait(self):
         self.begin(self.fail)
