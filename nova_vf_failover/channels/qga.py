@@ -113,8 +113,8 @@ class QemuGuestAgentChannel(base.Channel):
         if not output:
             raise exception.ChannelError(
                 f'{program} in the guest ended with exit code '
-                f'{ended.get("exitcode")} and said nothing; on its standard '
-                'error: '
+                f'{str(ended.get("exitcode"))[:20]} and said nothing; on its '
+                'standard error: '
                 f'{_decoded(ended.get("err-data", ""))[-300:]!r}')
         report = intents.Report.parse(output)
         LOG.debug('The guest answered %(arguments)s of generation '

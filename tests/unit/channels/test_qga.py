@@ -69,6 +69,16 @@ class NonsenseTestCase(base.BaseTestCase):
 
         self.assertIn(words, str(error))
 
+    def test_a_long_exit_code_is_told_in_brief(self):
+        self.answers.said[:] = [PID, jsonutils.dumps({'return': {
+            'exited': True, 'exitcode': 'x' * 1000000}})]
+
+        error = self.assertRaises(
+            exception.ChannelError, qga.QemuGuestAgentChannel().check,
+            mock.Mock(), INTENT)
+
+        self.assertLess(len(str(error)), 500)
+
 
 RUNS = jsonutils.dumps({'return': {'exited': False}})
 DONE = jsonutils.dumps({'return': {
