@@ -31,6 +31,7 @@ import struct
 import types
 
 from oslo_log import log as logging
+from oslo_privsep import daemon
 
 from nova_vf_failover.channels import frames
 from nova_vf_failover import exception
@@ -40,12 +41,17 @@ LOG = logging.getLogger(__name__)
 
 # A call keeps one thread of the daemon busy for so many seconds at most.
 LONGEST_WAIT = 3.0
-# Frames that one call takes from each socket; the kernel keeps the others.
-_MOST_FRAMES = 16
+# Frames that one call takes from each socket; the kernel keeps the others. An
+# agent sends fewer on an intent (guest/voice.py), so the last is among them.
+_MOST_FRAMES = 64
 
 _ETH_P_ALL = 0x0003
 # include/uapi/asm-generic/socket.h
 _SO_ATTACH_FILTER = 26
+
+# What a call into the daemon may end with. oslo.privsep starts one where none
+# runs, and where that fails it tries again at the next call.
+_FAULTS = (OSError, LookupError, daemon.FailedToDropPrivileges)
 
 # In the daemon: the sockets of each listening and the MACs they are for.
 _open_sockets: dict[int, dict[socket.socket, str]] = {}
@@ -55,17 +61,19 @@ _numbers = itertools.count(1)
 class Listening:
     """Hears the reports on one intent from now until it is closed.
 
-    :param devices: name of the macvtap of each port, by MAC
+    :param devices: name of the macvtap of each port, by MAC; without any it
+        is tried whether this host may listen
     :raises exception.ChannelError: it cannot be listened on one of them
     """
 
     def __init__(self, devices: Mapping[str, str], generation: int) -> None:
         try:
             self._number = _open(dict(devices), generation)
-        except OSError as error:
+        except _FAULTS as error:
+            where = f' on {", ".join(devices.values())}' if devices else ''
             raise exception.ChannelError(
-                'the reports of the guest cannot be heard on '
-                f'{", ".join(devices.values())}: {error}') from error
+                f'the reports of the guest cannot be heard{where}: {error}'
+            ) from error
 
     def __enter__(self) -> 'Listening':
         return self
@@ -73,7 +81,12 @@ class Listening:
     def __exit__(self, kind: type[BaseException] | None,
                  error: BaseException | None,
                  traceback: types.TracebackType | None) -> None:
-        _close(self._number)
+        try:
+            _close(self._number)
+        except _FAULTS as failure:
+            # What was heard counts. With the daemon its sockets have gone.
+            LOG.warning('The sockets for the reports of a guest could not be '
+                        'closed: %s', failure)
 
     def hear(self, timeout: float) -> list[tuple[str, frames.Report]]:
         """Wait for frames; after LONGEST_WAIT at the latest there are none.
@@ -82,7 +95,7 @@ class Listening:
         """
         try:
             heard = _hear(self._number, min(timeout, LONGEST_WAIT))
-        except (OSError, LookupError) as error:
+        except _FAULTS as error:
             raise exception.ChannelError(
                 f'the reports of the guest cannot be heard: {error}'
             ) from error

@@ -76,7 +76,7 @@ class MetadataChannel(base.Channel):
 
     def check(self, guest: domain.Domain,
               intent: intents.Intent) -> intents.Report:
-        """See whether the intent could be written.
+        """See whether the intent could be written, and the guest be heard.
 
         Before there is a standby the guest has no way to answer, so it is
         not asked. Nor is the project's quota of metadata items: Nova enforces
@@ -88,6 +88,10 @@ class MetadataChannel(base.Channel):
             raise exception.ChannelError(
                 f'the server has the metadata item {strangers[0]}, which is '
                 'not of this plugin; its owner has to rename it')
+        with self._listen({}, intent.generation):
+            # A host that may not listen is found before the guest has a
+            # second NIC of the same MAC.
+            pass
         return intents.Report(
             intent.generation, State.READY,
             'The guest was not asked: it cannot answer before it has a '
@@ -150,15 +154,19 @@ class MetadataChannel(base.Channel):
         last: intents.Report | None = None
         look = timeutils.StopWatch(LOOK_INTERVAL)
         look.start()
-        while not watch.expired():
+        over = False
+        while not over:
+            # A look may take longer than is left: a conductor that hangs is
+            # waited for. What the guest said meanwhile still counts.
+            over = watch.expired()
             for mac, frame in listening.hear(watch.leftover()):
                 if frame.use is intent.use:
                     heard[mac] = frame
             last = _combined(intent, heard) or last
             if last and last.state in enough:
                 return last
-            if look.expired():
-                _write(guest.uuid, wanted)
+            if not over and look.expired():
+                _write_again(guest.uuid, wanted)
                 look.restart()
         return last or intents.Report(
             intent.generation, State.NONE,
@@ -235,6 +243,18 @@ def _write(uuid: str, wanted: dict[str, str]) -> None:
     with _nova_errors():
         instance.metadata = items.merged(instance.metadata, wanted)
         instance.save()
+
+
+def _write_again(uuid: str, wanted: dict[str, str]) -> None:
+    """Write what somebody has changed meanwhile.
+
+    The guest may have read it before, and answers then all the same.
+    """
+    try:
+        _write(uuid, wanted)
+    except exception.ChannelError as error:
+        LOG.warning('An intent may be gone before its guest has read it: %s',
+                    error)
 
 
 def _remove(uuid: str) -> None:

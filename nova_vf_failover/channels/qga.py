@@ -49,9 +49,20 @@ ANSWER_TIMEOUT = 10
 # the program and the way back of its answer.
 WAY_TIMEOUT = 10
 
+# After these errors, of libvirt's include/libvirt/virterror.h, the next
+# command may be answered: the QEMU guest agent is busy or out of step
+# (src/qemu/qemu_agent.c), or another client of libvirt has its job
+# (src/qemu/qemu_domainjob.c). Old and new releases lack some of them.
+_PASSING = ('VIR_ERR_AGENT_UNRESPONSIVE', 'VIR_ERR_AGENT_COMMAND_TIMEOUT',
+            'VIR_ERR_AGENT_UNSYNCED', 'VIR_ERR_OPERATION_TIMEOUT')
+
 
 class _StillRunning(Exception):
     """The program in the guest has not ended yet."""
+
+
+class _Unanswered(exception.ChannelError):
+    """Nobody knows whether the command was carried out."""
 
 
 class QemuGuestAgentChannel(base.Channel):
@@ -102,8 +113,8 @@ class QemuGuestAgentChannel(base.Channel):
         if not output:
             raise exception.ChannelError(
                 f'{program} in the guest ended with exit code '
-                f'{ended.get("exitcode")} and said nothing; on its standard '
-                'error: '
+                f'{str(ended.get("exitcode"))[:20]} and said nothing; on its '
+                'standard error: '
                 f'{_decoded(ended.get("err-data", ""))[-300:]!r}')
         report = intents.Report.parse(output)
         LOG.debug('The guest answered %(arguments)s of generation '
@@ -119,16 +130,24 @@ class QemuGuestAgentChannel(base.Channel):
     def _wait(self, guest: domain.Domain, pid: int,
               watch: timeutils.StopWatch,
               program: str) -> dict[str, typing.Any]:
-        """What ``guest-exec-status`` says once the program has ended."""
+        """What ``guest-exec-status`` says once the program has ended.
+
+        A look that was not answered starts nothing, so there is another one.
+        ``guest-exec`` is not tried again: the program may run.
+        """
         def status() -> dict[str, typing.Any]:
-            answer: dict[str, typing.Any] = _command(
-                guest, 'guest-exec-status', {'pid': pid})
+            answer = _command(guest, 'guest-exec-status', {'pid': pid})
+            if not isinstance(answer, dict):
+                raise exception.ChannelError(
+                    'the QEMU guest agent answered guest-exec-status with '
+                    'nonsense')
             if not answer.get('exited'):
-                raise _StillRunning()
+                raise _StillRunning('it still runs')
             return answer
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_StillRunning),
+            retry=tenacity.retry_if_exception_type(
+                (_StillRunning, _Unanswered)),
             wait=tenacity.wait_exponential(
                 multiplier=FIRST_PAUSE, max=LONGEST_PAUSE),
             stop=lambda _state: watch.expired(),
@@ -138,7 +157,8 @@ class QemuGuestAgentChannel(base.Channel):
         except tenacity.RetryError as error:
             raise exception.ChannelError(
                 f'{program} in the guest has not answered within '
-                f'{watch.elapsed():.0f} s') from error
+                f'{watch.elapsed():.0f} s: {error.last_attempt.exception()}'
+            ) from error
 
 
 def _libvirt_qemu() -> typing.Any:
@@ -163,7 +183,8 @@ def _command(guest: domain.Domain, name: str,
     try:
         answer = _ask(guest.libvirt_domain, request)
     except libvirt_guest.libvirt.libvirtError as error:
-        raise exception.ChannelError(
+        failure = _Unanswered if _passes(error) else exception.ChannelError
+        raise failure(
             f'the QEMU guest agent cannot do {name}: '
             f'{error.get_error_message() or error}') from error
     try:
@@ -174,6 +195,13 @@ def _command(guest: domain.Domain, name: str,
         raise exception.ChannelError(
             f'the QEMU guest agent answered {name} with nonsense') from error
     return result
+
+
+def _passes(error: typing.Any) -> bool:
+    """Whether the next command may be answered after this libvirtError."""
+    libvirt = libvirt_guest.libvirt
+    return error.get_error_code() in [
+        getattr(libvirt, name) for name in _PASSING if hasattr(libvirt, name)]
 
 
 def _ask(libvirt_domain: typing.Any, request: str) -> str:

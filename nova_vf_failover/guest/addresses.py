@@ -90,6 +90,11 @@ def in_use(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
     return [body for body in bodies if not _flags(body) & _TENTATIVE]
 
 
+def in_doubt(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
+    """The others: somebody else has them, or the kernel is still asking."""
+    return [body for body in bodies if _flags(body) & _TENTATIVE]
+
+
 def put_quietly(bodies: typing.Iterable[bytes],
                 index: int) -> typing.List[netlink.Message]:
     """Give a standby the same addresses, with no routes and no questions.

@@ -34,7 +34,9 @@ from nova_vf_failover.guest import udev
 # src/core/unit.c, unit_export_invocation_id).
 _ACTIVE = '/run/systemd/units/invocation:%s'
 _NETWORKD = '/run/systemd/netif/links/%d'
+_NETWORKD_UNIT = 'systemd-networkd.service'
 _NETWORK_MANAGER_UNIT = 'NetworkManager.service'
+_RESOLVED_UNIT = 'systemd-resolved.service'
 _NETWORK_MANAGER = '/run/NetworkManager/devices/%d'
 _IFUPDOWN = '/run/network/ifstate'
 
@@ -45,7 +47,7 @@ def busy(nic: links.Nic) -> typing.Optional[str]:
         # Of this network namespace they know nothing.
         return None
     for unit, finished in (
-            ('systemd-networkd.service', _networkd_finished),
+            (_NETWORKD_UNIT, _networkd_finished),
             (_NETWORK_MANAGER_UNIT, _network_manager_finished),
             ('ifup@%s.service' % nic.name, _ifupdown_finished)):
         if os.path.islink(_ACTIVE % unit) and not finished(nic):
@@ -68,6 +70,18 @@ def manages(nic: links.Nic) -> bool:
     return _known(nic, 'managed') == 'true'
 
 
+def configured(nic: links.Nic) -> bool:
+    """Whether one of them looks after a NIC, DNS servers included."""
+    return manages(nic) or (
+        udev.present() and os.path.islink(_ACTIVE % _NETWORKD_UNIT)
+        and _networkd_state(nic) not in (None, 'unmanaged'))
+
+
+def resolves() -> bool:
+    """Whether systemd-resolved runs, which knows DNS servers by NIC."""
+    return udev.present() and os.path.islink(_ACTIVE % _RESOLVED_UNIT)
+
+
 def _known(nic: links.Nic, key: str) -> typing.Optional[str]:
     if not udev.present() or not os.path.islink(
             _ACTIVE % _NETWORK_MANAGER_UNIT):
@@ -78,10 +92,14 @@ def _known(nic: links.Nic, key: str) -> typing.Optional[str]:
 
 
 def _networkd_finished(nic: links.Nic) -> bool:
-    text = _text(_NETWORKD % nic.index)
-    found = re.search(r'^ADMIN_STATE=(\S+)', text, re.MULTILINE)
-    return bool(text) and not (found and found.group(1) in (
-        'pending', 'initialized', 'configuring'))
+    return bool(_text(_NETWORKD % nic.index)) and (
+        _networkd_state(nic) not in ('pending', 'initialized', 'configuring'))
+
+
+def _networkd_state(nic: links.Nic) -> typing.Optional[str]:
+    found = re.search(r'^ADMIN_STATE=(\S+)', _text(_NETWORKD % nic.index),
+                      re.MULTILINE)
+    return found.group(1) if found else None
 
 
 def _network_manager_finished(nic: links.Nic) -> bool:

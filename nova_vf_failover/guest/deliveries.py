@@ -18,7 +18,9 @@ import socket
 import time
 import typing
 
+from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import release
 from nova_vf_failover.guest import routes
 
 _IPV6_ROUTE_CHANGES = 0x400
@@ -31,6 +33,10 @@ class Deliveries:
     The route that does so for an address of IPv6 is made by a task of the
     kernel's own, some time after the address is there (net/ipv6/addrconf.c,
     addrconf_dad_work). It has to be opened before that.
+
+    Before Linux 4.14 each of these routes leads over the loopback NIC
+    (addrconf_dst_alloc): that one is there does not tell whose it is, but the
+    kernel makes it when it begins to use an address on a NIC.
 
     :param index: of the NIC that gets the addresses
     """
@@ -69,12 +75,18 @@ class Deliveries:
 
     def _present(self) -> typing.Set[bytes]:
         found = set()
+        of_any = release.before(4, 14)
         for body in self._kernel.dump(
                 routes.GETROUTE, routes.HEADER.pack(
                     socket.AF_INET6, 0, 0, 0, routes.LOCAL_TABLE, 0, 0, 0,
                     0)):
             its = dict(netlink.attributes(body, routes.HEADER.size))
             if (body[7] == routes.LOCAL and body[0] == socket.AF_INET6
-                    and netlink.number(its.get(routes.OIF)) == self._index):
+                    and (of_any or netlink.number(its.get(routes.OIF))
+                         == self._index)):
                 found.add(its.get(routes.DST, b''))
-        return found
+        return found & self._used() if of_any else found
+
+    def _used(self) -> typing.Set[bytes]:
+        return {addresses.destination(body) for body in addresses.in_use(
+            addresses.of(self._kernel, self._index))}

@@ -176,7 +176,9 @@ class Failback:
             return False
         with report.step('configure'):
             for port in intent.ports:
-                self._open(self._primary(port.mac))
+                nic = self._primary(port.mac)
+                if not self._in_use(nic):
+                    self._open(nic)
             if not arrived(idle, _CONFIGURING, _LOOK_AGAIN):
                 LOG.warning('Still not configured: %s', busy())
         return True
@@ -201,10 +203,23 @@ class Failback:
         worn = self._kept.outfits.get(nic.mac)
         if worn:
             nic = self._names.rename(nic, worn['name'])
-            if worn.get('replicated'):
+            if self._hears_the_same(nic.mac):
                 self._ingress.shut(nic)
             outfit.open_primary(nic, worn)
         self._nics.set(nic, up=True)
+
+    def _in_use(self, nic: links.Nic) -> bool:
+        """Whether a VF carries the traffic: nobody has heard of its move."""
+        return (nic.up and nic.mac not in self._kept.away
+                and not self._started_anew_on(nic.mac))
+
+    def _hears_the_same(self, mac: str) -> bool:
+        """Whether what comes in on a VF comes in on its standby as well.
+
+        An outfit outlives the failback, as long as the standby is there.
+        """
+        return mac in self._kept.away and bool(
+            self._kept.outfits[mac].get('replicated'))
 
     def _started_anew_on(self, mac: str) -> typing.Optional[links.Nic]:
         """The standby that the guest was started anew on, if it was."""
@@ -233,8 +248,7 @@ class Failback:
         worn = self._kept.outfits.get(nic.mac)
         if worn:
             nic = self._names.rename(nic, worn['name'])
-            if worn.get('replicated'):
-                # What comes in on it will come in on the standby as well.
+            if self._hears_the_same(nic.mac):
                 self._ingress.shut(nic)
             outfit.put_on_primary(
                 self._kernel, nic, worn, self._neighbours(worn, standby),

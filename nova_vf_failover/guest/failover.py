@@ -81,15 +81,24 @@ class Failover:
         with contextlib.ExitStack() as undo:
             undo.callback(self._undress_standbys, pairs)
             try:
-                self._prepare_standbys(pairs, report)
+                left = self._use_standbys(pairs, report)
             except (OSError, overlap.Failed, intents.Refused) as error:
                 LOG.exception('The traffic stays where it is')
                 raise overlap.Failed(str(error))
             undo.pop_all()
+        # With its link a primary loses routes and addresses: what could still
+        # be undone has to find it up.
+        with overlap.urgently():
+            for primary, standby in pairs:
+                report.ports[primary.mac]['overlap'] = not (
+                    primary.mac in left
+                    and self._overlap.end_on_standby(primary, standby))
         self._kept.write_if_possible()
         self._switch.tidy()
 
-    def _prepare_standbys(self, pairs: Pairs, report: intents.Report) -> None:
+    def _use_standbys(self, pairs: Pairs,
+                      report: intents.Report) -> typing.Set[str]:
+        """:returns: the MACs of the primaries that can be set down"""
         with report.step('dress'):
             for primary, standby in pairs:
                 self._dress_standby(primary, standby)
@@ -115,12 +124,14 @@ class Failover:
                             self._kept.outfits[primary.mac])
                     self._switch.throw(prepared)
                 with report.step('announce'):
-                    for primary, standby in pairs:
-                        self._overlap.end_on_standby(
+                    left = {
+                        primary.mac for primary, standby in pairs
+                        if self._overlap.speak_on_standby(
                             primary, standby, tried[primary.mac],
-                            taken_in[primary.mac], report)
+                            taken_in[primary.mac])}
         finally:
             wire.close_later(list(tried.values()) + list(other.values()))
+        return left
 
     def _pair(
             self, port: intents.Port, report: intents.Report,
@@ -154,16 +165,52 @@ class Failover:
             sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls'])})
         self._memberships.join(standby.index, worn['groups'])
 
-    def _undress_standbys(self, pairs: Pairs) -> None:
-        macs = {primary.mac for primary, _ in pairs}
-        self._switch.throw(self._switch.prepare(
-            self._standbys.all_away(but=macs)))
+    def undo_what_was_cut_off(self) -> None:
+        """Put back ports that an agent before this one was about to move.
+
+        It was killed after it had kept that they are away, and before they
+        were: their standbys are half dressed, and carry nothing.
+        """
+        pairs = [(primary, standby) for primary, standby in map(
+            self._nics.pair, sorted(self._kept.away))
+            if primary and standby and self._stayed(primary, standby)]
+        if not pairs:
+            return
         for primary, standby in pairs:
-            worn = self._kept.outfits[primary.mac]
-            outfit.take_off_standby(self._kernel, standby, worn)
-            self._memberships.leave(standby.index)
-            self._overlap.park(standby, primary.mac)
-            sysctl.write_changed(primary.name, worn['sysctls'])
-        self._kept.away -= macs
+            LOG.warning('The traffic has never left %s', primary.name)
+            self._undress_standby(primary, standby)
+        self._kept.away -= {primary.mac for primary, _ in pairs}
         self._kept.write_if_possible()
         self._switch.tidy()
+
+    def _stayed(self, primary: links.Nic, standby: links.Nic) -> bool:
+        """Whether a port that is kept as away is not."""
+        if standby.mac != primary.mac:
+            # It is parked; it gets its MAC before the switch.
+            return True
+        # One with this index is no VF that has come since.
+        return (primary.up and not self._switch.in_use
+                and primary.index == self._kept.outfits[primary.mac]['index'])
+
+    def _undress_standbys(self, pairs: Pairs) -> None:
+        macs = {primary.mac for primary, _ in pairs}
+        try:
+            self._switch.throw(self._switch.prepare(
+                self._standbys.all_away(but=macs)))
+        finally:
+            for primary, standby in pairs:
+                self._undress_standby(primary, standby)
+            self._kept.away -= macs
+            self._kept.write_if_possible()
+        self._switch.tidy()
+
+    def _undress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
+        worn = self._kept.outfits[primary.mac]
+        sysctl.write_changed(primary.name, worn['sysctls'])
+        self._memberships.leave(standby.index)
+        try:
+            outfit.take_off_standby(self._kernel, standby, worn)
+            self._overlap.park(standby, primary.mac)
+        except OSError as error:
+            # If it has gone there is nothing left to undress.
+            LOG.warning('%s is not undressed: %s', standby.name, error)

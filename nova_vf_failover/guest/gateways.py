@@ -61,6 +61,10 @@ def closed(way: netlink.Message) -> netlink.Message:
     return netlink.Message(_DELROUTE, 0, way.body)
 
 
+def is_way(route: bytes) -> bool:
+    return route[5] == PROTOCOL
+
+
 @contextlib.contextmanager
 def accepted(kernel: netlink.Netlink,
              ways: typing.Iterable[Way]) -> typing.Iterator[None]:

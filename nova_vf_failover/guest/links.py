@@ -81,7 +81,12 @@ class Links:
         nics = [_nic(body) for body in self._kernel.dump(
             _GETLINK, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
             + netlink.numeric(_EXT_MASK, _SKIP_STATS))]
-        return [nic._replace(driver=self._driver(nic)) for nic in nics]
+        found = [nic._replace(driver=self._driver(nic)) for nic in nics]
+        # A host of containers makes and removes NICs without an end.
+        present = {(nic.index, nic.name) for nic in nics}
+        self._drivers = {key: driver for key, driver in self._drivers.items()
+                         if key in present}
+        return found
 
     def in_namespace(self, namespace: int) -> typing.List[
             typing.Tuple[Nic, typing.Optional[int]]]:
@@ -162,7 +167,11 @@ class Links:
     def _driver(self, nic: Nic) -> str:
         key = (nic.index, nic.name)
         if key not in self._drivers:
-            self._drivers[key] = _ask_driver(nic.name)
+            driver = _ask_driver(nic.name)
+            if driver is None:
+                # It may get the name back, as something with a driver.
+                return ''
+            self._drivers[key] = driver
         return self._drivers[key]
 
 
@@ -262,8 +271,11 @@ def _lower(info: typing.Dict[int, bytes]) -> typing.Optional[bytes]:
         _VXLAN_LINK)
 
 
-def _ask_driver(name: str) -> str:
-    """ETHTOOL_GDRVINFO; empty where the device does not say."""
+def _ask_driver(name: str) -> typing.Optional[str]:
+    """ETHTOOL_GDRVINFO; empty where the device does not say.
+
+    :returns: None if no NIC has that name any more
+    """
     answer = array.array('B', _DRVINFO.pack(
         _ETHTOOL_GDRVINFO, b'', b'', b'', b'', b'', b'', 0, 0, 0, 0, 0))
     request = struct.pack('16sP', name.encode(), answer.buffer_info()[0])
@@ -272,7 +284,9 @@ def _ask_driver(name: str) -> str:
             # The kernel copies a whole struct ifreq: 40 bytes.
             fcntl.ioctl(sock.fileno(), _SIOCETHTOOL, request.ljust(40, b'\0'))
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.ENODEV):
+            if error.errno == errno.ENODEV:
+                return None
+            if error.errno == errno.EOPNOTSUPP:
                 return ''
             raise
     driver: bytes = _DRVINFO.unpack(answer.tobytes())[1]

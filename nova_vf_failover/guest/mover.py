@@ -51,6 +51,7 @@ class Mover:
         self._nics = nics
         self._kept = kept
         switched = switch.Switch(kernel)
+        switched.forget()
         self.inspection = inspection.Inspection(kernel, nics, switched)
         self._memberships = multicast.Memberships()
         coming_in = ingress.Ingress()
@@ -124,6 +125,10 @@ class Mover:
 
         Its memberships went with it, and nobody has listened meanwhile.
         """
+        intent = self._kept.intent
+        if intent is None or intent.use == intents.STANDBY:
+            # What a failback was in the middle of it does once more.
+            self._failover.undo_what_was_cut_off()
         if self._kept.away:
             self.upkeep.want()
         for mac, groups in self._kept.groups.items():

@@ -177,11 +177,33 @@ def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
     kernel.ask([links.dressed(nic, worn['link'], flags=True),
                 links.changed(nic, up=True)]
                + addresses.put(
-                   [body for body in netlink.from_text(worn['addresses'])
+                   [body for body in addresses.in_use(
+                       netlink.from_text(worn['addresses']))
                     if addresses.plain(body) not in present],
                    nic.index, time.time() - worn['taken'])
                + neighbours.put(known, nic.index))
     _put_qdiscs(kernel, nic, worn)
+
+
+def put_doubtful(nic: links.Nic, worn: Document) -> None:
+    """Give a VF in use the addresses about which the kernel has to ask.
+
+    While both NICs were up it would have heard itself; without a question
+    they would be taken from whoever has them.
+    """
+    doubtful = addresses.in_doubt(netlink.from_text(worn['addresses']))
+    if not doubtful:
+        return
+    with netlink.Netlink() as kernel:
+        present = {addresses.plain(body)
+                   for body in addresses.of(kernel, nic.index)}
+        for _, refusal in kernel.attempt(addresses.put(
+                [body for body in doubtful
+                 if addresses.plain(body) not in present],
+                nic.index, time.time() - worn['taken'])):
+            LOG.warning('%s goes without an address that was in doubt: %s',
+                        nic.name, refusal)
+        _drop_unwanted_routes(kernel, [(nic, worn)])
 
 
 def put_routes(kernel: netlink.Netlink,
@@ -232,8 +254,9 @@ def _drop_unwanted_routes(
 # -- both -----------------------------------------------------------------
 
 def known_addresses(worn: Document) -> typing.List[typing.Tuple[int, str]]:
-    return [addresses.plain(body)
-            for body in netlink.from_text(worn['addresses'])]
+    """Those that others may be told of."""
+    return [addresses.plain(body) for body in addresses.in_use(
+        netlink.from_text(worn['addresses']))]
 
 
 def _asked(known: typing.List[bytes],

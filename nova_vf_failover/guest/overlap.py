@@ -125,26 +125,38 @@ class Overlap:
                          % (other.name, nic.name))
         return proof.unicast or None
 
-    def end_on_standby(self, primary: links.Nic, standby: links.Nic,
-                       tried: wire.Wire, taken_in: deliveries.Deliveries,
-                       report: intents.Report) -> None:
-        """Set the primary down, if the standby gets all.
+    def speak_on_standby(self, primary: links.Nic, standby: links.Nic,
+                         tried: wire.Wire,
+                         taken_in: deliveries.Deliveries) -> bool:
+        """Let the standby speak for the port.
 
-        A NIC that delivers to one of the two only must be left both: the
-        host moves its filter.
+        :returns: whether it gets all; a NIC that delivers to one of the two
+            only must be left both: the host moves its filter
         """
         mac = primary.mac
         worn = self._kept.outfits[mac]
         outfit.let_standby_speak(standby, worn)
         own = self.addresses(mac)
-        if (taken_in.wait(outfit.delivered(worn), _TAKING_OVER)
-                and wire.answered_on(tried, own, self._asked(mac))):
-            self._nics.set(primary, up=False)
-            worn['replicated'] = True
-            outfit.end_overlap(standby, worn)
-        else:
-            report.ports[mac]['overlap'] = True
+        gets_all = (taken_in.wait(outfit.delivered(worn), _TAKING_OVER)
+                    and wire.answered_on(tried, own, self._asked(mac)))
         wire.announce(wire.Mouth(standby), mac, own)
+        return gets_all
+
+    def end_on_standby(self, primary: links.Nic, standby: links.Nic) -> bool:
+        """Set the primary down, beside a standby that gets all.
+
+        :returns: whether it is; where it stays up frames come in twice
+        """
+        try:
+            self._nics.set(primary, up=False)
+        except OSError as error:
+            # The traffic has left it, and comes back to it no more.
+            LOG.warning('%s stays up: %s', primary.name, error)
+            return False
+        worn = self._kept.outfits[primary.mac]
+        worn['replicated'] = True
+        outfit.end_overlap(standby, worn)
+        return True
 
     def end_on_primary(self, primary: links.Nic, tried: wire.Wire) -> None:
         """Park the standby, and let the primary speak for the port."""
@@ -163,6 +175,7 @@ class Overlap:
         wire.announce(wire.Mouth(primary), mac, own)
         if worn:
             sysctl.write_changed(primary.name, worn['sysctls'])
+            outfit.put_doubtful(primary, worn)
 
     def park(self, standby: links.Nic, mac: str) -> None:
         """Set a standby down, with a MAC that nobody has."""

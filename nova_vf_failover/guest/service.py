@@ -29,6 +29,7 @@ from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import metadata
 from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import nameservers
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
@@ -65,6 +66,7 @@ class Service:
         self._kept = snapshot.Snapshot(folder)
         self._nics = links.Links(kernel, standby_drivers)
         self._mover = mover.Mover(kernel, self._nics, self._kept)
+        self._nameservers = nameservers.Nameservers(self._nics, self._kept)
         # Guards all of the above; it is notified of every change, those of
         # the links included.
         self._changed = threading.Condition()
@@ -286,10 +288,13 @@ class Service:
         report.begin()
         arrived = self._waiting(intent)
         try:
+            macs = [port.mac for port in intent.ports]
             if intent.use == intents.STANDBY:
-                self._mover.fail_over(intent, report, arrived)
+                with self._nameservers.followed(macs):
+                    self._mover.fail_over(intent, report, arrived)
             else:
                 self._mover.fail_back(intent, report, arrived)
+                self._nameservers.take_back(macs)
             report.end(intents.DONE)
         except Superseded:
             report.end(intents.FAILED, 'A newer intent has come.')

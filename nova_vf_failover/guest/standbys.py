@@ -15,6 +15,7 @@
 import logging
 import typing
 
+from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
@@ -64,6 +65,7 @@ class Standbys:
 
     def tidy(self) -> None:
         """Park what is not in use, and forget what is over."""
+        self._forget_those_that_left()
         over = [mac for mac in self._kept.outfits
                 if mac not in self._kept.away and not self._nics.standby(mac)]
         for mac in over:
@@ -87,6 +89,34 @@ class Standbys:
             # One that nobody has told of, and nobody uses.
             if standby and not standby.up:
                 self._park_new(standby, mac)
+
+    def _forget_those_that_left(self) -> None:
+        """Forget that ports are away which have come back by another way.
+
+        Such a port was detached while it was away, and attached once more:
+        its owner has configured the new VF, and nothing of the old one is
+        meant for it.
+        """
+        back = {mac for mac in self._kept.away if self._has_come_anew(mac)}
+        if not back:
+            return
+        LOG.warning('No longer away without an intent: %s',
+                    ', '.join(sorted(back)))
+        self._kept.away -= back
+        try:
+            self._switch.throw(self._switch.prepare(self.all_away()))
+            self._switch.tidy()
+        except (OSError, intents.Refused):
+            LOG.exception('The routes over standbys that have gone stay')
+
+    def _has_come_anew(self, mac: str) -> bool:
+        primary, standby = self._nics.pair(mac)
+        # One that is down may have come before its intent, which dresses it;
+        # and a NIC that is renamed meanwhile, such as the standby, has no
+        # driver at the first look.
+        return (primary is not None and standby is None
+                and primary.up and primary.driver != ''
+                and primary.index != self._kept.outfits[mac]['index'])
 
     def in_use_alone(self, mac: str) -> typing.Optional[links.Nic]:
         """The standby that a guest uses by itself, beside a VF or without.

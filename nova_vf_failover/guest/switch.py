@@ -21,6 +21,7 @@ then it takes the place of the other one.
 
 import contextlib
 import errno
+import logging
 import time
 import typing
 
@@ -35,13 +36,17 @@ from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import rules
 
+LOG = logging.getLogger(__name__)
+
 # Nobody's: far from the small numbers that people choose.
 _TABLES = range(0x766600, 0x766800)
-SETS = (rules.Marks(118, _TABLES[:0x100]), rules.Marks(119, _TABLES[0x100:]))
+SETS = (rules.Marks(118, _TABLES[:0xff]),
+        rules.Marks(119, _TABLES[0x100:0x1ff]))
 _NEXTHOPS = (range(0x76660000, 0x76670000), range(0x76670000, 0x76680000))
 
-# Where nexthop objects find their gateways while they are made.
-_OBJECTS = SETS[0].tables[-1]
+# Where nexthop objects find their gateways while they are made, and the
+# protocol of the rules that lead there.
+_OBJECTS, _LOOKING_UP = _TABLES[0xff], 120
 
 _HAS_GONE = frozenset([errno.ENOENT, errno.ESRCH])
 
@@ -70,7 +75,35 @@ class Switch:
     def __init__(self, kernel: netlink.Netlink) -> None:
         self._kernel = kernel
         self.changes = changes.Changes(
-            _TABLES, [marks.protocol for marks in SETS])
+            _TABLES, [marks.protocol for marks in SETS] + [_LOOKING_UP])
+
+    def forget(self) -> None:
+        """Remove what an agent left that was killed in :func:`looking_up`.
+
+        Its rules come before all others, and its ways would be taken for the
+        owner's routes.
+        """
+        try:
+            # Linux before 4.17 tells no protocol of a rule.
+            left = [rule for rule in rules.of(self._kernel)
+                    if rule.table == _OBJECTS]
+            if left:
+                self._close_ways()
+            self._kernel.ask(rules.remove(left), _HAS_GONE)
+        except OSError as error:
+            # A kernel without policy rules: a check will say so.
+            LOG.warning('What was left by an agent stays: %s', error)
+
+    def _close_ways(self) -> None:
+        present = routes.Routes(self._kernel, nexthops.Nexthops(self._kernel))
+        for bodies in present.tables.values():
+            self._kernel.ask(
+                detours.remove(filter(gateways.is_way, bodies)), _HAS_GONE)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether there are twins, for whatever port."""
+        return any(map(_is_twin, rules.of(self._kernel)))
 
     def prepare(self, away: typing.List[Away]) -> Prepared:
         """Fill the set that is not in use.
@@ -92,7 +125,7 @@ class Switch:
         hops = nexthops.Nexthops(self._kernel)
         present = routes.Routes(self._kernel, hops)
         self._clear(spare, present, hops)
-        owners = [rule for rule in found if not _is_twin(rule)]
+        owners = [rule for rule in found if not _is_own(rule)]
         copies = _numbers(away, owners, SETS[spare])
         add = rules.twins(owners, copies, {
             port.worn['name']: port.standby.name for port in away},
@@ -122,7 +155,7 @@ class Switch:
         :raises intents.Refused: as :meth:`prepare`
         """
         owners = [rule for rule in rules.of(self._kernel)
-                  if not _is_twin(rule)]
+                  if not _is_own(rule)]
         return len(rules.twins(owners, _numbers(away, owners, SETS[0]), {
             port.worn['name']: port.standby.name for port in away}, SETS[0]))
 
@@ -198,7 +231,7 @@ def looking_up(nics: typing.Iterable[links.Nic],
     It looks for that of a route in the table of the route first, but for that
     of an object wherever the rules lead.
     """
-    made = [rules.by_device(family, nic.name, _OBJECTS, SETS[0].protocol)
+    made = [rules.by_device(family, nic.name, _OBJECTS, _LOOKING_UP)
             for nic in nics for family in addresses.FAMILIES]
     kernel.ask(made)
     try:
@@ -209,6 +242,10 @@ def looking_up(nics: typing.Iterable[links.Nic],
 
 def _is_twin(rule: rules.Rule) -> bool:
     return any(marks.fit(rule) for marks in SETS)
+
+
+def _is_own(rule: rules.Rule) -> bool:
+    return _is_twin(rule) or rule.table == _OBJECTS
 
 
 def _spare(found: typing.Iterable[rules.Rule]) -> int:
@@ -231,10 +268,10 @@ def _numbers(away: typing.List[Away], owners: typing.Iterable[rules.Rule],
                if rule.table is not None and rule.names & names}
     wanted = {key for key in wanted if key[1] != routes.LOCAL_TABLE}
     tables = sorted({table for _, table in wanted})
-    if len(tables) >= len(marks.tables):
+    if len(tables) > len(marks.tables):
         raise intents.Refused('%d routing tables lead over the NICs; at most '
                               '%d are moved.' % (
-                                  len(tables), len(marks.tables) - 1))
+                                  len(tables), len(marks.tables)))
     # A gateway of the other family is looked for in the table of the same
     # number, so that of IPv6 is filled first.
     numbers = dict(zip(tables, marks.tables))

@@ -24,6 +24,7 @@ from nova import objects
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover.channels import items
 from nova_vf_failover.channels import metadata
+from nova_vf_failover import exception
 from nova_vf_failover.guest import metadata as guest_metadata
 from tests.simulation import metadata_service
 from tests.simulation import paper_air
@@ -148,6 +149,34 @@ class MetadataChannelTestCase(base.FailoverTestCase):
         self.assertIn('its owner has to rename it',
                       self.stdlog.logger.output)
         self.assertEqual({items.NAME: 'on wednesdays'}, self.stored(server))
+
+    def may_not_listen(self, devices, generation):
+        raise exception.ChannelError('privsep helper exited')
+
+    def host_that_may_not_listen(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.channels.listener.Listening',
+            self.may_not_listen))
+        return self.start()
+
+    def test_a_host_that_may_not_listen_refuses(self):
+        self.flags(policy='required', group='vf_failover')
+        server = self.host_that_may_not_listen()
+
+        self.assertIn('cannot be told to change NICs', self.refusal(server))
+
+        self.assertWorld(server, 'alpha')
+        self.assertIn('privsep helper exited', self.stdlog.logger.output)
+        self.assertEqual({'owner': 'me'}, self.stored(server))
+
+    def test_a_host_that_may_not_listen_moves_it_as_nova_does(self):
+        self.flags(policy='native', group='vf_failover')
+        server = self.host_that_may_not_listen()
+
+        self.migrate(server)
+
+        self.assertWorld(server, 'beta')
+        self.assertNotIn('compute_vf_failover', self.events(server))
 
     # -- what is left ------------------------------------------------------
 

@@ -16,44 +16,28 @@ import errno
 import socket
 from unittest import mock
 
+import ddt
 import fixtures
 
+from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import ingress
-from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
-from nova_vf_failover.guest import mover
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import outfit
-from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import wire
 from tests.guest import base
+from tests.guest import in_process
 from tests.simulation.fabric import nic as nics
 
 _BURST = 20
 
 
-class DressingTestCase(base.GuestTestCase):
+class DressingTestCase(in_process.InProcess):
     """Packets come in while a VF is up and its routes are put."""
 
     def setUp(self):
         super().setUp()
-        # It would park a NIC that the mover below dresses.
-        self.agent.kill()
         self.port, = self.ports
-        self.kernel = self.guest.inside(netlink.Netlink)
-        self.addCleanup(self.kernel.close)
-        self.mover = self.guest.inside(self.make_mover)
-
-    def make_mover(self):
-        return mover.Mover(
-            self.kernel, links.Links(self.kernel, frozenset(['tun'])),
-            snapshot.Snapshot(self.useFixture(fixtures.TempDir()).path))
-
-    def run_mover(self, act, use):
-        intent = intents.from_document(self.intent(use))
-        self.guest.inside(lambda: act(
-            intent, intents.Report(intent),
-            lambda condition, limit=None: condition()))
 
     def heard_while_dressing(self, copies=1):
         """The numbers of the packets that the guest hears meanwhile.
@@ -68,11 +52,11 @@ class DressingTestCase(base.GuestTestCase):
             put_routes(*arguments)
 
         self.attach_standby('alpha', self.port)
-        self.run_mover(self.mover.fail_over, 'standby')
+        self.run_mover('standby')
         self.detach_vf('alpha', self.port, 1)
         self.attach_vf('alpha', self.port, 2)
         with mock.patch.object(outfit, 'put_routes', put_while_packets_come):
-            self.run_mover(self.mover.fail_back, 'primary')
+            self.run_mover('primary')
         self.assertReachable()
         self.detach_standby('alpha', self.port)
         self.assertReachable()
@@ -103,6 +87,7 @@ class DressingTestCase(base.GuestTestCase):
         return [int(number) for number in heard if number != b'end']
 
 
+@ddt.ddt
 class ReplicatingNicTestCase(DressingTestCase):
 
     def setUp(self):
@@ -140,6 +125,25 @@ class ReplicatingNicTestCase(DressingTestCase):
 
         self.agent.start()
 
+        self.assertReachable()
+
+    @ddt.data(None, 'systemd-networkd.service')
+    def test_a_vf_in_use_is_not_shut(self, unit):
+        """The host has not heard that it is, and asks once more."""
+        self.attach_standby('alpha', self.port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', self.port, 1)
+        self.attach_vf('alpha', self.port, 2)
+        with mock.patch.object(ingress.Ingress, 'shut',
+                               autospec=True) as shut:
+            self.run_mover('primary')
+            self.assertEqual(1, shut.call_count)
+
+            with mock.patch.object(configurators, 'busy', autospec=True,
+                                   return_value=unit):
+                self.run_mover('primary')
+
+            self.assertEqual(1, shut.call_count)
         self.assertReachable()
 
 

@@ -113,6 +113,29 @@ class RestartTestCase(groups.Listening, base.GuestTestCase):
             # The guest has no such address yet.
             return False
 
+    def test_while_the_standby_is_proven(self):
+        port, = self.ports
+        before = self.configuration()
+        self.attach_standby('alpha', port)
+        # So that it takes its time.
+        self.net.hosts['alpha'].namespace.set('macvtap0', state='down')
+        self.ask(self.intent('standby'), 'apply')
+        self.await_standby_up()
+
+        self.restart()
+
+        place, = self.agent.command('status')[1]['places']
+        self.assertEqual('primary', place['on'])
+        self.assertReachable()
+        self.detach_standby('alpha', port)
+        self.assertEqual(before, self.configuration())
+
+    def await_standby_up(self):
+        until = time.monotonic() + 10
+        while len(self.guest.run('ip', '-oneline', 'link', 'show',
+                                 'up').splitlines()) < 3:
+            self.assertLess(time.monotonic(), until)
+
     def test_a_command_that_waits_does_not_say_what_it_cannot_know(self):
         # Nobody plugs a standby, so the service waits for it.
         command = self.agent.run(

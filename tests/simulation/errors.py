@@ -21,8 +21,11 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 
 libvirtError = fakelibvirt.libvirtError
 
-# include/libvirt/virterror.h; the fixture does not have it.
+# include/libvirt/virterror.h; the fixture does not have them.
 VIR_ERR_OPERATION_ABORTED = 78
+VIR_ERR_AGENT_UNSYNCED = 97
+VIR_ERR_AGENT_COMMAND_TIMEOUT = 112
+VIR_ERR_AGENT_COMMAND_FAILED = 113
 
 
 def error(code: int, text: str) -> Exception:

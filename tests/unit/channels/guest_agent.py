@@ -25,7 +25,7 @@ from tests.simulation import modules
 class Answers(fixtures.Fixture):
     """What the guest agent says to one command after the other.
 
-    :ivar said: texts, of which each command takes the first one
+    :ivar said: texts and errors, of which each command takes the first one
     """
 
     def __init__(self):
@@ -34,8 +34,13 @@ class Answers(fixtures.Fixture):
     def _setUp(self):
         conf.register_opts(qga.CONF)
         module = types.ModuleType('libvirt_qemu')
-        module.qemuAgentCommand = (
-            lambda domain, command, timeout, flags: self.said.pop(0))
+        module.qemuAgentCommand = self._command
         self.useFixture(modules.StandIn('libvirt_qemu', module))
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.guest.libvirt', fakelibvirt))
+
+    def _command(self, domain, command, timeout, flags):
+        answer = self.said.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

@@ -12,17 +12,20 @@
 
 """A QEMU guest agent that answers what no QEMU guest agent answers."""
 
+import base64
 import threading
 from unittest import mock
 
 import ddt
 import fixtures
+from nova.tests.fixtures import libvirt as fakelibvirt
 from oslo_serialization import jsonutils
 from oslotest import base
 
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover.channels import qga
 from nova_vf_failover import exception
+from tests.simulation import errors
 from tests.unit.channels import guest_agent
 from tests.unit import green
 
@@ -43,6 +46,10 @@ class NonsenseTestCase(base.BaseTestCase):
         ['a_list', ['[]'], 'nonsense'],
         ['no_pid', ['{"return": {}}'], 'nonsense'],
         ['depth', ['[' * 100000], 'nonsense'],
+        ['status_a_list', [PID, '{"return": []}'], 'nonsense'],
+        ['status_null', [PID, '{"return": null}'], 'nonsense'],
+        ['status_a_text', [PID, '{"return": "x"}'], 'nonsense'],
+        ['status_a_number', [PID, '{"return": 5}'], 'nonsense'],
         ['no_base64', [PID, jsonutils.dumps({'return': {
             'exited': True, 'exitcode': 0, 'out-data': '!'}})],
          'not base64'],
@@ -61,6 +68,120 @@ class NonsenseTestCase(base.BaseTestCase):
             mock.Mock(), INTENT)
 
         self.assertIn(words, str(error))
+
+    def test_a_long_exit_code_is_told_in_brief(self):
+        self.answers.said[:] = [PID, jsonutils.dumps({'return': {
+            'exited': True, 'exitcode': 'x' * 1000000}})]
+
+        error = self.assertRaises(
+            exception.ChannelError, qga.QemuGuestAgentChannel().check,
+            mock.Mock(), INTENT)
+
+        self.assertLess(len(str(error)), 500)
+
+
+RUNS = jsonutils.dumps({'return': {'exited': False}})
+DONE = jsonutils.dumps({'return': {
+    'exited': True, 'exitcode': 0, 'out-data': base64.b64encode(
+        jsonutils.dump_as_bytes({
+            'version': 1, 'generation': INTENT.generation, 'state': 'done',
+            'message': '', 'ports': [{'id': 'port', 'proven': True}]})
+    ).decode()}})
+
+# As of libvirt's src/qemu/qemu_agent.c and src/qemu/qemu_domainjob.c.
+UNRESPONSIVE = errors.error(
+    fakelibvirt.VIR_ERR_AGENT_UNRESPONSIVE, 'Guest agent is not responding: '
+    'Guest agent not available for now')
+COMMAND_TIMEOUT = errors.error(
+    errors.VIR_ERR_AGENT_COMMAND_TIMEOUT, 'guest agent command timed out: '
+    "guest agent didn't respond to command within '10' seconds")
+UNSYNCED = errors.error(
+    errors.VIR_ERR_AGENT_UNSYNCED, 'guest agent replied with wrong id to '
+    'guest-sync command')
+LOCKED = errors.error(
+    fakelibvirt.VIR_ERR_OPERATION_TIMEOUT, 'Timed out during operation: '
+    'cannot acquire state change lock (held by '
+    'agent=remoteDispatchDomainGetGuestInfo)')
+
+UNKNOWN_PID = errors.internal(
+    "unable to execute QEMU agent command 'guest-exec-status': Invalid "
+    "parameter 'pid'")
+UNKNOWN_PID_NEW = errors.error(
+    errors.VIR_ERR_AGENT_COMMAND_FAILED, 'guest agent command failed: unable '
+    "to execute QEMU agent command 'guest-exec-status': Invalid parameter "
+    "'pid'")
+OFF = errors.invalid('domain is not running')
+
+
+@ddt.ddt
+class PollTestCase(base.BaseTestCase):
+    """Looks at a program in the guest that meet with an error."""
+
+    def setUp(self):
+        super().setUp()
+        self.answers = self.useFixture(guest_agent.Answers())
+        for name in ('VIR_ERR_AGENT_UNSYNCED',
+                     'VIR_ERR_AGENT_COMMAND_TIMEOUT',
+                     'VIR_ERR_AGENT_COMMAND_FAILED'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova.tests.fixtures.libvirt.{name}',
+                getattr(errors, name)))
+
+    def ask(self, timeout=10):
+        return qga.QemuGuestAgentChannel().ask(mock.Mock(), INTENT, timeout)
+
+    def refusal(self, timeout=10):
+        return str(self.assertRaises(exception.ChannelError, self.ask,
+                                     timeout))
+
+    @ddt.named_data(
+        ['busy', UNRESPONSIVE], ['busy_with_the_command', COMMAND_TIMEOUT],
+        ['out_of_step', UNSYNCED], ['held_by_another_client', LOCKED])
+    def test_the_next_one_may_be_answered(self, error):
+        self.answers.said[:] = [PID, error, RUNS, error, DONE]
+
+        self.assertEqual(intents.ReportState.DONE, self.ask().state)
+
+    @ddt.named_data(['restarted', UNKNOWN_PID],
+                    ['restarted_new_libvirt', UNKNOWN_PID_NEW],
+                    ['off', OFF])
+    def test_an_error_that_stays_ends_the_wait(self, error):
+        self.answers.said[:] = [PID, UNRESPONSIVE, error, DONE]
+
+        said = self.refusal()
+
+        self.assertIn(error.get_error_message(), said)
+        self.assertEqual([DONE], self.answers.said)
+
+    @ddt.named_data(
+        ['busy', UNRESPONSIVE], ['busy_with_the_command', COMMAND_TIMEOUT],
+        ['out_of_step', UNSYNCED], ['held_by_another_client', LOCKED])
+    def test_a_start_is_not_tried_again(self, error):
+        self.answers.said[:] = [error, PID, DONE]
+
+        self.assertIn(error.get_error_message(), self.refusal())
+
+        self.assertEqual([PID, DONE], self.answers.said)
+
+    def test_the_last_one_is_told_at_the_deadline(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.channels.qga.WAY_TIMEOUT', 0))
+        self.answers.said[:] = [PID, UNRESPONSIVE] + [LOCKED] * 50
+
+        said = self.refusal(0.1)
+
+        self.assertIn('has not answered within', said)
+        self.assertIn(LOCKED.get_error_message(), said)
+
+    def test_a_program_that_runs_is_told_at_the_deadline(self):
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.channels.qga.WAY_TIMEOUT', 0))
+        self.answers.said[:] = [PID, UNRESPONSIVE] + [RUNS] * 50
+
+        said = self.refusal(0.1)
+
+        self.assertIn('has not answered within', said)
+        self.assertNotIn(UNRESPONSIVE.get_error_message(), said)
 
 
 class ThreadsTestCase(base.BaseTestCase):

@@ -25,6 +25,7 @@ import ddt
 from oslotest import base
 
 from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import deliveries
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
@@ -33,6 +34,7 @@ from nova_vf_failover.guest import obstacles
 from nova_vf_failover.guest import release
 
 _ADDRESS_HEADER = struct.Struct('=BBBBI')
+_ROUTE_HEADER = struct.Struct('=BBBBBBBBI')
 _RULE_HEADER = struct.Struct('=BBBBBxxBI')
 
 
@@ -112,6 +114,41 @@ class RuleTestCase(base.BaseTestCase):
 
     def test_not_refused_where_they_have(self):
         self.assertEqual([], self.found('4.17.0'))
+
+
+@ddt.ddt
+class DeliveriesTestCase(base.BaseTestCase):
+    """There what takes an address in leads over the loopback NIC."""
+
+    ADDRESS = socket.inet_pton(socket.AF_INET6, '2001:db8::7')
+    NIC = 5
+    _TENTATIVE = 0x40
+
+    def taken_in(self, name, tentative=False):
+        flags = self._TENTATIVE if tentative else 0
+        # RTM_GETADDR, RTM_GETROUTE; RTN_LOCAL in table 255 over index 1
+        bodies = {
+            22: [_ADDRESS_HEADER.pack(socket.AF_INET6, 64, flags, 0, self.NIC)
+                 + netlink.attribute(1, self.ADDRESS)],
+            26: [_ROUTE_HEADER.pack(socket.AF_INET6, 128, 0, 0, 255, 2, 0, 2,
+                                    0)
+                 + netlink.attribute(1, self.ADDRESS)
+                 + netlink.numeric(4, 1)]}
+        spoken = mock.Mock(spec=netlink.Netlink, dump=lambda kind, body: [
+            found for found in bodies[kind] if found[0] == body[0]])
+        with kernel(name), mock.patch.object(
+                netlink, 'Netlink', autospec=True, return_value=spoken):
+            return deliveries.Deliveries(self.NIC).wait({self.ADDRESS}, 0)
+
+    @ddt.data(('3.10.0-1160.el7.x86_64', True), ('4.13.16', True),
+              ('4.14.0', False))
+    @ddt.unpack
+    def test_on_the_loopback_nic(self, name, expected):
+        self.assertIs(expected, self.taken_in(name))
+
+    def test_not_before_the_nic_uses_the_address(self):
+        # What is there is the route of the other NIC.
+        self.assertFalse(self.taken_in('4.13.16', tentative=True))
 
 
 @ddt.ddt

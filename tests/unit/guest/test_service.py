@@ -12,6 +12,7 @@
 
 """What the service says when something happens that nobody thought of."""
 
+import contextlib
 import json
 import os
 import threading
@@ -22,6 +23,7 @@ from oslotest import base
 
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import mover
+from nova_vf_failover.guest import nameservers
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import service
 from nova_vf_failover.guest import snapshot
@@ -81,6 +83,42 @@ class FailureTestCase(ServedTestCase):
             service._vital(mock.Mock(side_effect=OSError))
 
         ended.assert_called_once_with(1)
+
+
+class NameserversTestCase(ServedTestCase):
+    """When it is said which NIC has the DNS servers of a port."""
+
+    MAC = INTENT['ports'][0]['mac']
+
+    def setUp(self):
+        self.done = []
+        names = self.useFixture(fixtures.MockPatchObject(
+            nameservers, 'Nameservers', autospec=True)).mock.return_value
+        names.followed = self.followed
+        names.take_back = lambda macs: self.done.append(f'back {macs}')
+        super().setUp()
+        for name in ('fail_over', 'fail_back'):
+            getattr(self.mover, name).side_effect = (
+                lambda *_, name=name: self.done.append(name))
+
+    @contextlib.contextmanager
+    def followed(self, macs):
+        self.done.append(f'asked {macs}')
+        yield
+        self.done.append('given')
+
+    def test_around_a_failover(self):
+        self.assertEqual('done', self.apply(INTENT)['state'])
+
+        self.assertEqual([f"asked ['{self.MAC}']", 'fail_over', 'given'],
+                         self.done)
+
+    def test_after_a_failback(self):
+        with mock.patch.object(self.service._nics, 'primary', autospec=True):
+            self.assertEqual('done', self.apply(
+                dict(INTENT, use='primary'))['state'])
+
+        self.assertEqual(['fail_back', f"back ['{self.MAC}']"], self.done)
 
 
 class FullDiskTestCase(ServedTestCase):

@@ -21,6 +21,12 @@ PATH = (pathlib.Path(__file__).parents[3] / 'etc' / 'vf-failover-agent'
         / 'vf-failover-agent.service')
 
 
+def lines(key: str) -> list[str]:
+    """Each value that a key has in the unit."""
+    return [line[len(key) + 1:] for line in PATH.read_text().splitlines()
+            if line.startswith(f'{key}=')]
+
+
 class UnitTestCase(base.BaseTestCase):
 
     def test_however_often_it_ends_it_is_started_again(self):
@@ -31,3 +37,22 @@ class UnitTestCase(base.BaseTestCase):
 
         self.assertEqual('always', unit['Service']['Restart'])
         self.assertEqual('0', unit['Unit']['StartLimitIntervalSec'])
+
+    def test_a_systemd_that_knows_no_group_of_calls_forbids_none(self):
+        # What is left of a list of what is allowed is no call at all.
+        filters = lines('SystemCallFilter')
+
+        self.assertTrue(filters)
+        for words in filters:
+            self.assertTrue(words.startswith('~'), words)
+        self.assertIn('@module', ' '.join(filters).lstrip('~').split())
+
+    def test_its_folder_is_there_where_systemd_makes_none(self):
+        # 232 to 234 have a read-only file system, and no StateDirectory=.
+        name, = lines('StateDirectory')
+
+        self.assertEqual([f'-/var/lib/{name}'], lines('ReadWritePaths'))
+        command, = lines('ExecStartPre')
+        # Outside of that file system, and never in the way of the agent.
+        self.assertTrue(command.startswith('-+/'), command)
+        self.assertEqual(f'/var/lib/{name}', command.split()[-1])

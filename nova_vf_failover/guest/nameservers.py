@@ -1,0 +1,241 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The DNS servers of a port, which systemd-resolved knows by its NICs.
+
+A NIC that is down or gone has none, and who has told systemd-resolved of them
+leaves the standby alone. So the standby gets what its primary had, for as long
+as it is used; else a guest on its standby could not look up a name.
+
+It is asked with ``busctl``, in one question, so that all of an answer is of
+one moment (org.freedesktop.resolve1(5); ``--json`` since systemd 240), and
+told with ``resolvectl``. Nothing that carries traffic waits for either: the
+question is put before a failover and the answer read after it, and none is
+worth a move.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import subprocess  # nosec B404: for two programs, without a shell
+import time
+import typing
+
+from nova_vf_failover.guest import configurators
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import snapshot
+
+LOG = logging.getLogger(__name__)
+
+_BUSCTL, _RESOLVECTL = 'busctl', 'resolvectl'
+_BUS = 'org.freedesktop.resolve1'
+# sd_bus_path_encode(3): of a number its first digit only is escaped.
+_LINK = '/org/freedesktop/resolve1/link/_3%d'
+# SD_RESOLVED_DNS, in ScopesMask
+_IN_USE = 0x1
+# Seconds for all that is said about one intent. A command takes some
+# hundredths; one to a systemd-resolved that hangs takes minutes.
+_LONGEST = 5.0
+
+_SERVERS = 'dns'
+# In this order: no question goes out less protected than it did before. Some
+# are newer than others, and a distribution may have left some out.
+_SETTINGS = ('dnssec', 'dnsovertls', 'default-route', 'domain', _SERVERS)
+_KEY = 'nameservers'
+
+Settings = typing.Dict[str, typing.List[str]]
+
+
+class Unwilling(Exception):
+    """systemd-resolved does not do it; the message is what resolvectl says."""
+
+
+_FAULTS = (OSError, subprocess.SubprocessError, Unwilling)
+
+
+class Nameservers:
+    """Lets names be looked up while ports are on their standbys.
+
+    :param nics: the NICs of the guest
+    :param kept: what survives a restart
+    """
+
+    def __init__(self, nics: links.Links, kept: snapshot.Snapshot) -> None:
+        self._nics = nics
+        self._kept = kept
+
+    @contextlib.contextmanager
+    def followed(self, macs: typing.Iterable[str]) -> typing.Iterator[None]:
+        """Have the standbys of ports know what the primaries know now.
+
+        The body moves the ports. Where it fails, nothing is said.
+        """
+        asked = self._ask(macs)
+        try:
+            yield
+            self._give(asked)
+        finally:
+            for question in asked.values():
+                question.close()
+
+    def take_back(self, macs: typing.Iterable[str]) -> None:
+        """The ports are on their primaries again."""
+        until = time.monotonic() + _LONGEST
+        for mac in macs:
+            known = self._kept.outfits.get(mac, {}).pop(_KEY, None)
+            if known:
+                self._take_back(mac, known, until)
+
+    def _ask(self, macs: typing.Iterable[str]) -> typing.Dict[
+            str, '_Question']:
+        asked: typing.Dict[str, _Question] = {}
+        for mac in macs if configurators.resolves() else ():
+            try:
+                primary = self._nics.primary(mac)
+                if primary and primary.up:
+                    asked[mac] = _Question(primary)
+            except OSError as error:
+                LOG.warning('Nobody tells of the DNS servers of %s: %s', mac,
+                            error)
+        return asked
+
+    def _give(self, asked: typing.Dict[str, '_Question']) -> None:
+        until = time.monotonic() + _LONGEST
+        for mac, question in asked.items():
+            try:
+                known = question.answer(until)
+                standby = self._nics.standby(mac)
+                worn = self._kept.outfits.get(mac)
+                if standby and worn is not None and known.get(_SERVERS):
+                    worn[_KEY] = known
+                    _tell(standby, known, until)
+            except _FAULTS as error:
+                LOG.warning('The standby of %s has no DNS servers: %s', mac,
+                            error)
+        if asked:
+            self._kept.write_if_possible()
+
+    def _take_back(self, mac: str, known: Settings, until: float) -> None:
+        try:
+            primary, standby = self._nics.pair(mac)
+            if primary and not configurators.configured(primary):
+                # Who has told of them once does not tell of another NIC.
+                with contextlib.closing(_Question(primary)) as question:
+                    if not question.answer(until).get(_SERVERS):
+                        _tell(primary, known, until)
+            if standby:
+                _resolvectl(until, 'revert', standby.name)
+        except _FAULTS as error:
+            LOG.warning('The DNS servers of %s stay as they are: %s', mac,
+                        error)
+
+
+class _Question:
+    """What systemd-resolved knows of a NIC, without waiting for it.
+
+    :raises OSError: there is nothing to ask it with
+    """
+
+    def __init__(self, nic: links.Nic) -> None:
+        # The index is the kernel's.
+        self._process = subprocess.Popen(  # nosec B603
+            (_BUSCTL, '--json=short', 'call', _BUS, _LINK % nic.index,
+             'org.freedesktop.DBus.Properties', 'GetAll', 's',
+             _BUS + '.Link'), env=_environment(), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            universal_newlines=True)
+
+    def answer(self, until: float) -> Settings:
+        """The settings, by their names for resolvectl.
+
+        :param until: as long as that an answer is waited for
+        :raises subprocess.TimeoutExpired: it was too late
+        :raises Unwilling: it is none
+        """
+        text, _ = self._process.communicate(timeout=_left(until))
+        if self._process.returncode:
+            raise Unwilling(text.strip())
+        try:
+            return _settings({
+                key: value['data']
+                for key, value in json.loads(text)['data'][0].items()})
+        except (ValueError, KeyError, IndexError, TypeError) as error:
+            raise Unwilling('%r in %r' % (error, text))
+
+    def close(self) -> None:
+        """Wait no longer."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.communicate()
+
+
+def _settings(link: typing.Dict[str, typing.Any]) -> Settings:
+    """:raises KeyError, ValueError, ...: it is not of org.freedesktop.resolve1
+    """
+    # Before systemd 246 there are no ports and names of servers.
+    found = {
+        _SERVERS: [_server(*server) for server in
+                   link.get('DNSEx', link['DNS'])],
+        'domain': ['~' * only + name for name, only in link['Domains']]}
+    if link['ScopesMask'] & _IN_USE and 'DefaultRoute' in link:
+        # What is said of a NIC that is down is no setting of its owner's.
+        found['default-route'] = ['yes' if link['DefaultRoute'] else 'no']
+    for setting, key in (('dnssec', 'DNSSEC'), ('dnsovertls', 'DNSOverTLS')):
+        if key in link:
+            found[setting] = [link[key]]
+    return found
+
+
+def _server(family: int, address: typing.List[int], port: int = 0,
+            name: str = '') -> str:
+    text = socket.inet_ntop(family, bytes(address))
+    if port:
+        text = ('[%s]:%d' if family == socket.AF_INET6 else '%s:%d') % (
+            text, port)
+    return '%s#%s' % (text, name) if name else text
+
+
+def _tell(nic: links.Nic, known: Settings, until: float) -> None:
+    for setting in _SETTINGS:
+        if setting in known:
+            try:
+                # An empty word stands for none.
+                _resolvectl(until, setting, nic.name,
+                            *known[setting] or [''])
+            except Unwilling as error:
+                if setting == _SERVERS:
+                    raise
+                LOG.info('%s of %s stays as it is: %s', setting, nic.name,
+                         error)
+
+
+def _resolvectl(until: float, *arguments: str) -> None:
+    """:raises Unwilling: it has failed"""
+    # Words are systemd-resolved's own and the kernel's, of this guest.
+    ended = subprocess.run(  # nosec B603
+        (_RESOLVECTL,) + arguments, env=_environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, universal_newlines=True,
+        timeout=_left(until))
+    if ended.returncode:
+        raise Unwilling(ended.stdout.strip())
+
+
+def _left(until: float) -> float:
+    return max(0.0, until - time.monotonic())
+
+
+def _environment() -> typing.Dict[str, str]:
+    return dict(os.environ, LC_ALL='C', TERM='dumb')
