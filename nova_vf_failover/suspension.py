@@ -12,10 +12,10 @@
 
 """Servers that cannot be suspended for now.
 
-When it suspends a server Nova detaches its direct ports as if their owner did,
-and attaches them when it resumes it (nova/virt/libvirt/driver.py, ``suspend``).
-A port that is on its standby would lose that, and would be resumed with the VF
-that it could not have.
+When it suspends a server, Nova detaches its direct ports as if their owner
+did, and attaches them when it resumes it (nova/virt/libvirt/driver.py). A port
+that is on its standby would lose that, and would be resumed with the VF that
+it could not have.
 """
 
 from nova import exception as nova_exception
