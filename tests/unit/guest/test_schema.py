@@ -39,9 +39,9 @@ EDGES = [
 SCALARS = (strategies.sampled_from(EDGES) | strategies.integers()
            | strategies.floats() | strategies.text(max_size=20))
 VALUES = SCALARS | strategies.lists(
-    SCALARS | strategies.just(GOOD['ports'][0]), max_size=3) | (
-    strategies.dictionaries(strategies.sampled_from(['id', 'mac', 'x']),
-                            SCALARS))
+    SCALARS | strategies.just(GOOD['ports'][0]).map(copy.deepcopy),
+    max_size=3) | strategies.dictionaries(
+        strategies.sampled_from(['id', 'mac', 'x']), SCALARS)
 
 
 def near(draw):
