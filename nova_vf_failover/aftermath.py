@@ -60,6 +60,8 @@ class Aftermath:
         # Migrations that need not be asked for again: there are more of them
         # with each one that was ever aborted.
         self._settled: set[str] = set()
+        # Servers about which Placement could not be asked.
+        self._passed_over: set[str] = set()
 
     def abandoned(self, context: typing.Any) -> set[str]:
         """The servers with VFs that a live migration has left at rest here.
@@ -71,9 +73,10 @@ class Aftermath:
         migrations = objects.MigrationList.get_by_filters(context, {
             'host': self._host, 'status': list(_ENDLESS),
             'migration_type': fields.MigrationType.LIVE_MIGRATION})
-        return {migration.instance_uuid for migration in migrations
-                if self._holds(context, migration)
-                and self._rests_here(context, migration.instance_uuid)}
+        found = {migration.instance_uuid for migration in migrations
+                 if self._holds(context, migration)}
+        return {server for server in found | self._passed_over
+                if self._rests_here(context, server)}
 
     def _rests_here(self, context: typing.Any, server: str) -> bool:
         try:
@@ -127,10 +130,10 @@ class Aftermath:
         """As :meth:`_holds`; of one that has ended well Placement may be away.
 
         The bindings of such a one are settled, and the server is not to wait
-        for its VFs until Placement is back.
+        for its VFs until Placement is back. It is asked again later.
         """
         try:
-            return self._holds(context, migration)
+            holds = self._holds(context, migration)
         except Exception as error:
             # Of Placement, of Keystone, or of the way to either.
             if migration.status in _ENDLESS:
@@ -139,7 +142,10 @@ class Aftermath:
                         'something in Placement cannot be found out for now: '
                         '%(error)s', {'migration': migration.uuid,
                                       'error': error}, instance=instance)
+            self._passed_over.add(instance.uuid)
             return False
+        self._passed_over.discard(instance.uuid)
+        return holds
 
     def _undo(self, context: typing.Any, instance: objects.Instance,
               migration: objects.Migration) -> None:

@@ -298,6 +298,7 @@ class FailoverLibvirtDriver(
             rest.vifs = [vif for vif in migrate_data.vifs
                          if vif.port_id not in handled]
         super().rollback_live_migration_at_source(context, instance, rest)
+        self._recovery.watch(instance.uuid)
 
     def _reattach_instance_vifs(
         self, context: Context, instance: objects.Instance,

@@ -114,8 +114,10 @@ class Recovery:
         # Servers of which the last look has found that nobody goes on with
         # their migration.
         self._abandoned: set[str] = set()
-        # Servers whose guest had kept a VF at the last look.
+        # Servers whose guest had kept a VF at the last look, or since.
         self._keeping: set[str] = set()
+        # Whether the next look is only for these.
+        self._hinted = False
 
     # -- the periods ---------------------------------------------------------
 
@@ -140,7 +142,15 @@ class Recovery:
     def device_removed(self, server: str) -> None:
         """A guest has let a device go: its network may be what it was."""
         if server in self._keeping:
-            self._wake.set()
+            self._hint()
+
+    def watch(self, server: str) -> None:
+        """A guest may have kept a VF since the last look."""
+        self._keeping.add(server)
+
+    def _hint(self) -> None:
+        self._hinted = True
+        self._wake.set()
 
     def stop(self) -> None:
         """Have everything end at its next step; the journal says where."""
@@ -171,7 +181,10 @@ class Recovery:
         """Begin an attempt for every server that is due for one."""
         now = time.time()
         unfinished, keeping = set(), set()
-        abandoned = self._find_abandoned()
+        known = set(self._keeping)
+        hinted, self._hinted = self._hinted, False
+        # One that is seen without a task twice has to be so for a period.
+        abandoned = set() if hinted else self._find_abandoned()
         for guest in self._bench.guests():
             its = self._bench.domain_of(guest)
             found = self._read(its)
@@ -188,7 +201,8 @@ class Recovery:
                 # or after a rescue, has a new device behind it.
                 ports.tell_attached(self._bench.standby, its,
                                     [entry.mac for entry in found.entries])
-        self._keeping = keeping
+        # With those that are watched since this look has begun.
+        self._keeping = keeping | (self._keeping - known)
         self._bench.channel.sweep(self._bench.host, unfinished)
 
     def _find_abandoned(self) -> set[str]:
@@ -247,10 +261,12 @@ class Recovery:
         thread.start()
 
     def _attempt(self, server: str, abandoned: bool) -> None:
+        tried = False
         try:
             with self._places:
                 if not self._stopped:
                     ServerRecovery(self._bench, server, abandoned).run()
+                    tried = True
         except exception.Busy as busy:
             LOG.debug('Not now: %s', busy)
         except nova_exception.InstanceNotFound as error:
@@ -261,6 +277,9 @@ class Recovery:
                           'now', server)
         finally:
             del self._attempts[server]
+        if tried and server in self._keeping:
+            # Its guest may have let another VF go meanwhile.
+            self._hint()
 
     # -- leftovers -----------------------------------------------------------
 

@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Servers that cannot be suspended for now.
+"""Servers that cannot be suspended for now, or not for a snapshot.
 
 When it suspends a server, Nova detaches its direct ports as if their owner
 did, and attaches them when it resumes it (nova/virt/libvirt/driver.py). A port
@@ -18,6 +18,7 @@ that is on its standby would lose that, and would be resumed with the VF that
 it could not have.
 """
 
+from nova.compute import task_states
 from nova import exception as nova_exception
 from nova import objects
 
@@ -30,19 +31,24 @@ def check(bench: workbench.Workbench, instance: objects.Instance) -> None:
 
     :raises nova.exception.InstanceFaultRollback: one is not, or nobody knows;
         it is the error after which Nova leaves the server as it is
+    :raises nova.exception.InstanceSuspendFailure: the same, where it is for a
+        snapshot of a server that has to stand still, which knows no rollback
     """
     try:
         with bench.operations.begin(instance.uuid):
             entries = bench.domain(instance).read_journal().entries
     except exception.VFFailoverError as error:
-        raise _refusal(str(error)) from error
+        raise _refusal(instance, str(error)) from error
     if entries:
         raise _refusal(
-            f'Ports {", ".join(entries)} are not on their VFs, and their '
-            'standby NICs would be lost. Have them brought back with '
+            instance, f'Ports {", ".join(entries)} are not on their VFs, and '
+            'their standby NICs would be lost. Have them brought back with '
             '"nova-vf-failover failback", or migrate the server.')
 
 
-def _refusal(reason: str) -> nova_exception.InstanceFaultRollback:
-    return nova_exception.InstanceFaultRollback(
-        nova_exception.InstanceSuspendFailure(reason=reason))
+def _refusal(instance: objects.Instance, reason: str) -> Exception:
+    failure: Exception = nova_exception.InstanceSuspendFailure(reason=reason)
+    if instance.task_state != task_states.SUSPENDING:
+        return failure
+    rollback: Exception = nova_exception.InstanceFaultRollback(failure)
+    return rollback

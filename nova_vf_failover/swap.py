@@ -224,7 +224,7 @@ class Swap:
         """:returns: the ports that stay on their standby, and why"""
         # After a migration they are new to this host.
         self._tell_attached(away)
-        bare = [port for port in away if self._is_bare(port)]
+        bare = [port for port in away if self._has_no_standby(port)]
         reasons = self._restore(bare)
         reasons |= self._return_guest(
             [port for port in away
@@ -240,13 +240,13 @@ class Swap:
         return (self._ledger.state(port) in (State.ATTACHING, State.CLEARING)
                 and self._guest.primary(port.mac) is not None)
 
-    def _is_bare(self, port: Port) -> bool:
-        """Whether the guest has neither NIC: it has let go what it had."""
-        return (self._guest.primary(port.mac) is None
-                and self._guest.standby(port.mac) is None)
+    def _has_no_standby(self, port: Port) -> bool:
+        """Whether there is nothing from which the guest could go back."""
+        return (self._guest.standby(port.mac) is None
+                and not self._uses_primary(port))
 
     def _restore(self, ports: list[Port]) -> dict[str, str]:
-        """Attach the VFs of ports that have no NIC at all.
+        """See that ports without a standby have their VFs.
 
         The guest need not be armed, for there is nothing to be moved, and on
         one of the channels it could not answer.
@@ -262,9 +262,8 @@ class Swap:
         back = [port for port in ports if port.id not in reasons]
         if back:
             # It uses the only NIC that it has, whatever it says.
-            with contextlib.suppress(
-                exception.ChannelError, exception.GuestRefused,
-            ), self._step('guest failback', back):
+            with self._step('guest failback', back), contextlib.suppress(
+                    exception.ChannelError, exception.GuestRefused):
                 self._conversation.await_primary(back)
         self._remember(ports, reasons)
         return reasons

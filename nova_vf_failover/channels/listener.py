@@ -130,6 +130,8 @@ def attach_filter(made: socket.socket, program: bytes) -> None:
 @privileges.net_raw.entrypoint
 def _open(devices: dict[str, str], generation: int) -> int:
     opened: dict[socket.socket, str] = {}
+    if not devices:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     try:
         for mac, device in devices.items():
             opened[packet_socket(device, frames.program(

@@ -61,8 +61,9 @@ def page(server: servers.Server) -> str:
                               if entry.next_attempt else 'if it is asked '
                               'for')])
     for port, mac in server.journal.kept.items():
-        lines.add_row(['kept VF', f'{port} ({mac}): the guest was asked for '
-                       'it and may still let it go'])
+        lines.add_row(['kept VF', f'{port} ({mac}): ' + (
+            'the guest has let it go' if port in server.lost else
+            'the guest was asked for it and may still let it go')])
     if server.fault:
         lines.add_row(['journal', server.fault])
     if server.request:
@@ -92,6 +93,7 @@ def document(server: servers.Server) -> dict[str, typing.Any]:
                       for entry in server.journal.entries.values()],
             'kept': [{'id': port, 'mac': mac}
                      for port, mac in server.journal.kept.items()],
+            'lost': list(server.lost),
         },
         'requested_at': server.request.at if server.request else None,
         'last_move': [_move(move) for move in server.last.halves],

@@ -24,6 +24,7 @@ from nova import exception as nova_exception
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import driver as nova_driver
 
+from nova_vf_failover import conversation
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import request
@@ -244,6 +245,41 @@ class RecoveryTestCase(base.FailoverTestCase):
         self.assertEqual(2, len(self.entries('beta', self.server)))
         request.write(self.domain('beta', self.server))
         self.recover('beta')
+        self.assertWorld(self.server, 'beta')
+
+    def test_cut_off_when_a_port_without_a_standby_has_its_vf(self):
+        running = self.domain('beta', self.server)
+        lost = self.ports[0]['mac_address']
+        for element in etree.fromstring(running.XMLDesc(0)).iterfind(
+                './devices/interface'):
+            if element.find('mac').get('address') == lost:
+                running.detachDeviceFlags(
+                    etree.tostring(element, encoding='unicode'),
+                    fakelibvirt.VIR_DOMAIN_AFFECT_LIVE
+                    | fakelibvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        self.until(lambda: len(running.nics()) == 1)
+        with fixtures.MockPatch(
+                'nova_vf_failover.conversation.Conversation.await_primary',
+                side_effect=exception.SwapCancelled('somebody comes')):
+            self.recover('beta')
+        self.assertEqual(2, len(running.nics()))
+
+        arm = conversation.Conversation.arm
+
+        def arm_over_standbys(its, ports):
+            # As on the metadata channel.
+            with_standby = {nic.mac for nic in running.nics()
+                            if nic.kind == 'direct'}
+            if {port.mac for port in ports} - with_standby:
+                raise exception.ChannelError('there is no standby NIC')
+            arm(its, ports)
+
+        request.write(running)
+        with fixtures.MonkeyPatch(
+                'nova_vf_failover.conversation.Conversation.arm',
+                arm_over_standbys):
+            self.recover('beta')
+
         self.assertWorld(self.server, 'beta')
 
     def test_somebody_has_taken_the_standbys_out(self):

@@ -64,15 +64,23 @@ class KeptTestCase(base.FailoverTestCase):
         self.domain('alpha', server).reset()
         self.assertWorld(server, 'alpha')
 
-    def test_nobody_waits_for_the_next_look(self):
+    @ddt.data(True, False)
+    def test_nobody_waits_for_the_next_look(self, looked):
         server = self.keep('42')
-        self.recover('alpha')
+        if looked:
+            self.recover('alpha')
         recovery = self.computes['alpha'].driver._recovery
         recovery._wake.clear()
 
         self.domain('alpha', server).reset()
 
         self.assertTrue(recovery._wake.is_set())
+        with fixtures.MockPatchObject(
+                recovery._bench.aftermath, 'abandoned') as abandoned:
+            self.recover('alpha')
+        # That is for looks that are a period apart.
+        abandoned.mock.assert_not_called()
+        self.assertWorld(server, 'alpha')
 
     def test_other_devices_wake_nobody(self):
         self.start_hosts()

@@ -51,14 +51,22 @@ class PlacementTestCase(base.BaseTestCase):
             nova_exception.ConsumerAllocationRetrievalFailed(
                 consumer_uuid='migration', error='503'))
 
+        its = aftermath.Aftermath(compute, 'alpha')
+
         def clear(status):
             migration = mock.Mock(status=status, source_compute='alpha',
                                   uuid='migration', instance_uuid='server')
             with fixtures.MockPatch(
                     'nova.objects.MigrationList.get_by_filters',
                     return_value=[migration]):
-                aftermath.Aftermath(compute, 'alpha').clear(
-                    mock.Mock(), mock.Mock(uuid='server'))
+                its.clear(mock.Mock(), mock.Mock(uuid='server'))
+
+        def abandoned():
+            with fixtures.MockPatch(
+                    'nova.objects.MigrationList.get_by_filters',
+                    return_value=[]), fixtures.MockPatchObject(
+                        its, '_rests_here', return_value=True):
+                return its.abandoned(mock.Mock())
 
         for status in ('completed', 'failed'):
             clear(status)
@@ -67,3 +75,10 @@ class PlacementTestCase(base.BaseTestCase):
         self.assertEqual(
             3, compute.reportclient.get_allocs_for_consumer.call_count)
         self.assertEqual([], compute.network_api.mock_calls)
+        # Placement is asked again when it is back.
+        self.assertEqual({'server'}, abandoned())
+        compute.reportclient.get_allocs_for_consumer.side_effect = None
+        compute.reportclient.get_allocs_for_consumer.return_value = {
+            'allocations': {}}
+        clear('failed')
+        self.assertEqual(set(), abandoned())

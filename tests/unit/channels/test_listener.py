@@ -12,6 +12,7 @@
 
 """Listening, in a process that has the privileges itself, or has none."""
 
+import errno
 import socket
 
 import ddt
@@ -119,3 +120,17 @@ class UnprivilegedTestCase(base.BaseTestCase):
 
         # With the daemon its sockets have gone.
         self.assertIn('exited', log.output)
+
+
+class RightTestCase(base.BaseTestCase):
+
+    def test_a_host_that_may_not_is_found_without_a_device(self):
+        self.useFixture(fixtures.MockPatchObject(
+            privileges.net_raw, 'client_mode', False))
+        with fixtures.MockPatchObject(
+                socket, 'socket', side_effect=PermissionError(
+                    errno.EPERM, 'Operation not permitted')):
+            error = self.assertRaises(
+                exception.ChannelError, listener.Listening, {}, GENERATION)
+
+        self.assertIn('Operation not permitted', str(error))

@@ -155,7 +155,9 @@ class ListTestCase(ServersTestCase):
 
         server, = self.json('list')
 
-        self.assertEqual(('degraded', []), (server['state'], server['nics']))
+        self.assertEqual(('degraded', [], [PORT]), (
+            server['state'], server['nics'], server['journal']['lost']))
+        self.assertIn('has let it go', self.run_command('show', 'web-1')[1])
         asked = self.json('failback', 'web-1')
         self.assertIsNotNone(asked['requested_at'])
         # One that is in neither domain has left the server.
