@@ -175,7 +175,6 @@ class Overlap:
         wire.announce(wire.Mouth(primary), mac, own)
         if worn:
             sysctl.write_changed(primary.name, worn['sysctls'])
-            outfit.put_doubtful(primary, worn)
 
     def park(self, standby: links.Nic, mac: str) -> None:
         """Set a standby down, with a MAC that nobody has."""
