@@ -20,6 +20,7 @@ from nova_vf_failover.guest import links
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import wire
 from tests.guest import in_process
 
@@ -178,9 +179,29 @@ class KilledTestCase(UndoneTestCase):
         self.guest.inside(self.mover.upkeep.look)
         self.assertReachable()
 
+    def test_a_standby_speaks_that_has_its_mac(self):
+        """It is taken for one in use, for the other one is."""
+        first, second = self.ports
+        self.run_mover('standby', [first])
+        self.guest.run('sysctl', '-qw', 'net.ipv4.conf.eth1.arp_ignore=1')
+
+        self.killed_at(switch.Switch, 'throw', [second])
+
+        self.assertEqual({port.mac for port in self.ports}, self.kept.away)
+        self.assertEqual('1', self.setting(second, sysctl.ARP_IGNORE))
+        self.guest.inside(self.mover.upkeep.look)
+        self.assertReachable()
+
+    def setting(self, port, name):
+        """As the standby of a port has it."""
+        return self.guest.inside(lambda: sysctl.snapshot(
+            self.mover._nics.standby(port.mac).name)[name])
+
     def test_after_the_switch(self):
         self.killed_at(overlap.Overlap, 'speak_on_standby')
 
         self.assertEqual({port.mac for port in self.ports}, self.kept.away)
         self.assertTrue(self.mover.upkeep.wanted)
+        for port in self.ports:
+            self.assertEqual('0', self.setting(port, sysctl.ARP_IGNORE))
         self.assertReachable()
