@@ -32,6 +32,10 @@ from nova_vf_failover.guest import wire
 
 LOG = logging.getLogger(__name__)
 
+# How often the traffic is led back before its standbys are undressed: whoever
+# changes routes meanwhile may keep the kernel from telling of them.
+_TRIES = 2
+
 # A primary and its standby, for each port.
 Pairs = typing.List[typing.Tuple[links.Nic, links.Nic]]
 
@@ -195,14 +199,25 @@ class Failover:
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
         try:
-            self._switch.throw(self._switch.prepare(
-                self._standbys.all_away(but=macs)))
+            self._lead_back(macs)
         finally:
             for primary, standby in pairs:
                 self._undress_standby(primary, standby)
             self._kept.away -= macs
             self._kept.write_if_possible()
         self._switch.tidy()
+
+    def _lead_back(self, macs: typing.Set[str]) -> None:
+        """Let the traffic of ports go over their primaries again."""
+        for _ in range(_TRIES):
+            try:
+                self._switch.throw(self._switch.prepare(
+                    self._standbys.all_away(but=macs)))
+                return
+            except (OSError, intents.Refused):
+                LOG.exception('The way back cannot be taken')
+        # While another port is away the upkeep goes on trying.
+        self._switch.changes.seen = True
 
     def _undress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]

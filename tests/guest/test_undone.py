@@ -103,6 +103,43 @@ class TwoPortsTestCase(UndoneTestCase):
         self.assertReachable()
         self.assertEqual({port.mac for port in self.ports}, self.kept.away)
 
+    def busy(self, *calls):
+        """The kernel cannot tell of all rules in these calls of many."""
+        throw, thrown = switch.Switch.throw, []
+
+        def maybe_throw(*arguments):
+            thrown.append(arguments)
+            if len(thrown) in calls:
+                raise OSError(errno.EBUSY, 'busy')
+            throw(*arguments)
+
+        return mock.patch.object(switch.Switch, 'throw', maybe_throw)
+
+    def test_the_twins_do_not_go_at_once(self):
+        with self.spoken(self.rename), self.busy(2):
+            self.fail()
+
+        self.assertAsBefore()
+
+    def test_the_twins_stay_beside_those_of_a_port_that_is_away(self):
+        first, second = self.ports
+        self.run_mover('standby', [first])
+
+        with mock.patch.object(
+                overlap.Overlap, 'speak_on_standby', autospec=True,
+                side_effect=OSError('gone')), self.busy(2, 3):
+            self.assertRaises(overlap.Failed, self.run_mover, 'standby',
+                              [second])
+
+        self.assertEqual({first.mac}, self.kept.away)
+        self.assertTrue(self.mover.upkeep.wanted)
+        standby = self.guest.inside(
+            lambda: self.mover._nics.standby(second.mac))
+        self.assertFalse(standby.up)
+        self.guest.inside(self.mover.upkeep.look)
+        self.assertNotIn(standby.name, self.guest.run('ip', 'rule'))
+        self.assertReachable()
+
 
 class KilledTestCase(UndoneTestCase):
     """The agent has no time to undo anything, and another one is started."""
