@@ -94,14 +94,18 @@ class Failback:
         with contextlib.ExitStack() as undo:
             undo.callback(self._ingress.open)
             undo.callback(self._set_useless_down, macs)
-            self._come_back(intent, report, arrived)
+            primaries = self._come_back(intent, report, arrived)
         self._kept.away -= macs
         self._kept.alone -= macs
         self._kept.write_if_possible()
         self._switch.tidy()
+        # That looks at all routes: no frame may wait for it.
+        for nic in primaries:
+            self._put_doubtful(nic)
 
     def _come_back(self, intent: intents.Intent, report: intents.Report,
-                   arrived: typing.Any) -> None:
+                   arrived: typing.Any) -> typing.List[links.Nic]:
+        """:returns: the primaries, which are in use"""
         tried: Wires = {}
         try:
             primaries = self._prepare_primaries(intent, report, arrived,
@@ -122,6 +126,18 @@ class Failback:
                 # While it has the name that it is known by.
                 profiles.let_go(standby)
             report.ports[nic.mac]['primary'] = self._names.take(nic)
+        return primaries
+
+    def _put_doubtful(self, nic: links.Nic) -> None:
+        worn = self._kept.outfits.get(nic.mac)
+        if worn is None:
+            return
+        try:
+            outfit.put_doubtful(nic, worn)
+        except OSError as error:
+            # The others are there, and the standby is parked.
+            LOG.warning('%s goes without the addresses that were in doubt: '
+                        '%s', nic.name, error)
 
     def _prepare_primaries(
             self, intent: intents.Intent, report: intents.Report,

@@ -32,6 +32,10 @@ from nova_vf_failover.guest import wire
 
 LOG = logging.getLogger(__name__)
 
+# How often the traffic is led back before its standbys are undressed: whoever
+# changes routes meanwhile may keep the kernel from telling of them.
+_TRIES = 2
+
 # A primary and its standby, for each port.
 Pairs = typing.List[typing.Tuple[links.Nic, links.Nic]]
 
@@ -78,60 +82,60 @@ class Failover:
                             for _, standby in pairs), udev.NAMING)
         pairs = [self._pair(port, report) for port in intent.ports]
         self._keep(pairs)
-        with contextlib.ExitStack() as undo:
+        opened: typing.List[wire.Wire] = []
+        with contextlib.ExitStack() as last, contextlib.ExitStack() as undo:
+            # To close them is a change of a link: the kernel makes one at a
+            # time, and those that end the overlap come first.
+            last.callback(wire.close_later, opened)
             undo.callback(self._undress_standbys, pairs)
             try:
-                left = self._use_standbys(pairs, report)
+                self._use_standbys(pairs, report, opened, undo)
             except (OSError, overlap.Failed, intents.Refused) as error:
                 LOG.exception('The traffic stays where it is')
                 raise overlap.Failed(str(error))
-            undo.pop_all()
-        # With its link a primary loses routes and addresses: what could still
-        # be undone has to find it up.
-        with overlap.urgently():
-            for primary, standby in pairs:
-                report.ports[primary.mac]['overlap'] = not (
-                    primary.mac in left
-                    and self._overlap.end_on_standby(primary, standby))
         self._kept.write_if_possible()
         self._switch.tidy()
 
-    def _use_standbys(self, pairs: Pairs,
-                      report: intents.Report) -> typing.Set[str]:
-        """:returns: the MACs of the primaries that can be set down"""
+    def _use_standbys(self, pairs: Pairs, report: intents.Report,
+                      opened: typing.List[wire.Wire],
+                      undo: contextlib.ExitStack) -> None:
+        """Switch, and set the primaries down that are of no more use.
+
+        :param opened: is given all wires
+        :param undo: is emptied when nothing is to be undone any more
+        """
         with report.step('dress'):
             for primary, standby in pairs:
                 self._dress_standby(primary, standby)
             prepared = self._switch.prepare(self._standbys.all_away())
-        tried = {primary.mac: wire.Wire(standby, primary.mac)
+        tried = {primary.mac: _open(standby, primary.mac, opened)
                  for primary, standby in pairs}
-        other = {primary.mac: wire.Wire(primary, primary.mac)
-                 for primary, _ in pairs}
-        try:
-            with report.step('prove'):
+        with report.step('prove'):
+            for primary, standby in pairs:
+                self._overlap.prove_standby(
+                    primary, standby, tried[primary.mac],
+                    _open(primary, primary.mac, opened), report)
+        with overlap.urgently(), contextlib.ExitStack() as watched:
+            taken_in = {primary.mac: watched.enter_context(
+                deliveries.Deliveries(standby.index))
+                for primary, standby in pairs}
+            with report.step('switch'):
                 for primary, standby in pairs:
-                    self._overlap.prove_standby(
-                        primary, standby, tried[primary.mac],
-                        other[primary.mac], report)
-            with overlap.urgently(), contextlib.ExitStack() as opened:
-                taken_in = {primary.mac: opened.enter_context(
-                    deliveries.Deliveries(standby.index))
-                    for primary, standby in pairs}
-                with report.step('switch'):
-                    for primary, standby in pairs:
-                        outfit.show_standby(
-                            self._kernel, standby, primary.mac,
-                            self._kept.outfits[primary.mac])
-                    self._switch.throw(prepared)
-                with report.step('announce'):
-                    left = {
-                        primary.mac for primary, standby in pairs
-                        if self._overlap.speak_on_standby(
-                            primary, standby, tried[primary.mac],
-                            taken_in[primary.mac])}
-        finally:
-            wire.close_later(list(tried.values()) + list(other.values()))
-        return left
+                    outfit.show_standby(
+                        self._kernel, standby, primary.mac,
+                        self._kept.outfits[primary.mac])
+                self._switch.throw(prepared)
+            with report.step('announce'):
+                for primary, standby in pairs:
+                    self._overlap.speak_on_standby(primary, standby)
+                # With its link a primary loses routes and addresses: what
+                # could still be undone has to find it up.
+                undo.pop_all()
+                for primary, standby in pairs:
+                    mac = primary.mac
+                    report.ports[mac]['overlap'] = (
+                        not self._overlap.end_on_standby(
+                            primary, standby, tried[mac], taken_in[mac]))
 
     def _pair(
             self, port: intents.Port, report: intents.Report,
@@ -195,14 +199,25 @@ class Failover:
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
         try:
-            self._switch.throw(self._switch.prepare(
-                self._standbys.all_away(but=macs)))
+            self._lead_back(macs)
         finally:
             for primary, standby in pairs:
                 self._undress_standby(primary, standby)
             self._kept.away -= macs
             self._kept.write_if_possible()
         self._switch.tidy()
+
+    def _lead_back(self, macs: typing.Set[str]) -> None:
+        """Let the traffic of ports go over their primaries again."""
+        for _ in range(_TRIES):
+            try:
+                self._switch.throw(self._switch.prepare(
+                    self._standbys.all_away(but=macs)))
+                return
+            except (OSError, intents.Refused):
+                LOG.exception('The way back cannot be taken')
+        # While another port is away the upkeep goes on trying.
+        self._switch.changes.seen = True
 
     def _undress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
@@ -214,3 +229,10 @@ class Failover:
         except OSError as error:
             # If it has gone there is nothing left to undress.
             LOG.warning('%s is not undressed: %s', standby.name, error)
+
+
+def _open(nic: links.Nic, mac: str,
+          opened: typing.List[wire.Wire]) -> wire.Wire:
+    made = wire.Wire(nic, mac)
+    opened.append(made)
+    return made

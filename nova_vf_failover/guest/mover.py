@@ -25,6 +25,7 @@ from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import naming
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
@@ -130,12 +131,20 @@ class Mover:
             # What a failback was in the middle of it does once more.
             self._failover.undo_what_was_cut_off()
         if self._kept.away:
+            self._let_standbys_speak()
             self.upkeep.want()
         for mac, groups in self._kept.groups.items():
             primary, standby = self._nics.pair(mac)
             nic = standby if mac in self._kept.away else primary
             if nic:
                 self._memberships.join(nic.index, groups)
+
+    def _let_standbys_speak(self) -> None:
+        """An agent that was killed around the switch has left them quiet."""
+        for mac in self._kept.away:
+            standby = self._nics.standby(mac)
+            if standby and standby.mac == mac:
+                outfit.let_standby_speak(standby, self._kept.outfits[mac])
 
     def start_anew(self) -> None:
         """What was done before the guest was restarted is undone.

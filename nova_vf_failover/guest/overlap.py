@@ -125,35 +125,35 @@ class Overlap:
                          % (other.name, nic.name))
         return proof.unicast or None
 
-    def speak_on_standby(self, primary: links.Nic, standby: links.Nic,
-                         tried: wire.Wire,
-                         taken_in: deliveries.Deliveries) -> bool:
-        """Let the standby speak for the port.
-
-        :returns: whether it gets all; a NIC that delivers to one of the two
-            only must be left both: the host moves its filter
-        """
+    def speak_on_standby(self, primary: links.Nic,
+                         standby: links.Nic) -> None:
+        """Let the standby speak for the port."""
         mac = primary.mac
-        worn = self._kept.outfits[mac]
-        outfit.let_standby_speak(standby, worn)
-        own = self.addresses(mac)
-        gets_all = (taken_in.wait(outfit.delivered(worn), _TAKING_OVER)
-                    and wire.answered_on(tried, own, self._asked(mac)))
-        wire.announce(wire.Mouth(standby), mac, own)
-        return gets_all
+        outfit.let_standby_speak(standby, self._kept.outfits[mac])
+        wire.announce(wire.Mouth(standby), mac, self.addresses(mac))
 
-    def end_on_standby(self, primary: links.Nic, standby: links.Nic) -> bool:
-        """Set the primary down, beside a standby that gets all.
+    def end_on_standby(self, primary: links.Nic, standby: links.Nic,
+                       tried: wire.Wire,
+                       taken_in: deliveries.Deliveries) -> bool:
+        """Set the primary down as soon as the standby gets all.
+
+        A NIC that delivers to one of the two only must be left both: the
+        host moves its filter.
 
         :returns: whether it is; where it stays up frames come in twice
         """
+        mac = primary.mac
+        worn = self._kept.outfits[mac]
         try:
+            if not (taken_in.wait(outfit.delivered(worn), _TAKING_OVER)
+                    and wire.answered_on(tried, self.addresses(mac),
+                                         self._asked(mac))):
+                return False
             self._nics.set(primary, up=False)
         except OSError as error:
             # The traffic has left it, and comes back to it no more.
             LOG.warning('%s stays up: %s', primary.name, error)
             return False
-        worn = self._kept.outfits[primary.mac]
         worn['replicated'] = True
         outfit.end_overlap(standby, worn)
         return True
@@ -175,7 +175,6 @@ class Overlap:
         wire.announce(wire.Mouth(primary), mac, own)
         if worn:
             sysctl.write_changed(primary.name, worn['sysctls'])
-            outfit.put_doubtful(primary, worn)
 
     def park(self, standby: links.Nic, mac: str) -> None:
         """Set a standby down, with a MAC that nobody has."""

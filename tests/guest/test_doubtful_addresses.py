@@ -13,11 +13,15 @@
 
 """Addresses of IPv6 that somebody else has, or may have."""
 
+import errno
 import socket
 import time
+from unittest import mock
 
 from nova_vf_failover.guest import frames
+from nova_vf_failover.guest import outfit
 from tests.guest import base
+from tests.guest import in_process
 
 _DOUBLE = 'fd00:1::d0'
 
@@ -71,4 +75,32 @@ class DoubtfulAddressTestCase(base.GuestTestCase):
 
         self.await_failure()
         self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+
+class LastTestCase(in_process.InProcess):
+    """All ports are back when the kernel is asked for them."""
+
+    PORTS = 2
+
+    def setUp(self):
+        super().setUp()
+        for port in self.ports:
+            self.attach_standby('alpha', port)
+        self.run_mover('standby')
+        for number, port in enumerate(self.ports, 1):
+            self.detach_vf('alpha', port, number)
+            self.attach_vf('alpha', port, number + 2)
+        self.seen = []
+
+    def fail(self, *_):
+        self.seen.append((set(self.kept.away), [
+            self.mover._nics.standby(port.mac).up for port in self.ports]))
+        raise OSError(errno.EBUSY, 'busy')
+
+    def test_no_port_goes_without_its_vf(self):
+        with mock.patch.object(outfit, 'put_doubtful', self.fail):
+            self.run_mover('primary')
+
+        self.assertEqual([(set(), [False, False])] * 2, self.seen)
         self.assertReachable()

@@ -20,6 +20,7 @@ from nova_vf_failover.guest import links
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import wire
 from tests.guest import in_process
 
@@ -102,6 +103,43 @@ class TwoPortsTestCase(UndoneTestCase):
         self.assertReachable()
         self.assertEqual({port.mac for port in self.ports}, self.kept.away)
 
+    def busy(self, *calls):
+        """The kernel cannot tell of all rules in these calls of many."""
+        throw, thrown = switch.Switch.throw, []
+
+        def maybe_throw(*arguments):
+            thrown.append(arguments)
+            if len(thrown) in calls:
+                raise OSError(errno.EBUSY, 'busy')
+            throw(*arguments)
+
+        return mock.patch.object(switch.Switch, 'throw', maybe_throw)
+
+    def test_the_twins_do_not_go_at_once(self):
+        with self.spoken(self.rename), self.busy(2):
+            self.fail()
+
+        self.assertAsBefore()
+
+    def test_the_twins_stay_beside_those_of_a_port_that_is_away(self):
+        first, second = self.ports
+        self.run_mover('standby', [first])
+
+        with mock.patch.object(
+                overlap.Overlap, 'speak_on_standby', autospec=True,
+                side_effect=OSError('gone')), self.busy(2, 3):
+            self.assertRaises(overlap.Failed, self.run_mover, 'standby',
+                              [second])
+
+        self.assertEqual({first.mac}, self.kept.away)
+        self.assertTrue(self.mover.upkeep.wanted)
+        standby = self.guest.inside(
+            lambda: self.mover._nics.standby(second.mac))
+        self.assertFalse(standby.up)
+        self.guest.inside(self.mover.upkeep.look)
+        self.assertNotIn(standby.name, self.guest.run('ip', 'rule'))
+        self.assertReachable()
+
 
 class KilledTestCase(UndoneTestCase):
     """The agent has no time to undo anything, and another one is started."""
@@ -178,9 +216,29 @@ class KilledTestCase(UndoneTestCase):
         self.guest.inside(self.mover.upkeep.look)
         self.assertReachable()
 
+    def test_a_standby_speaks_that_has_its_mac(self):
+        """It is taken for one in use, for the other one is."""
+        first, second = self.ports
+        self.run_mover('standby', [first])
+        self.guest.run('sysctl', '-qw', 'net.ipv4.conf.eth1.arp_ignore=1')
+
+        self.killed_at(switch.Switch, 'throw', [second])
+
+        self.assertEqual({port.mac for port in self.ports}, self.kept.away)
+        self.assertEqual('1', self.setting(second, sysctl.ARP_IGNORE))
+        self.guest.inside(self.mover.upkeep.look)
+        self.assertReachable()
+
+    def setting(self, port, name):
+        """As the standby of a port has it."""
+        return self.guest.inside(lambda: sysctl.snapshot(
+            self.mover._nics.standby(port.mac).name)[name])
+
     def test_after_the_switch(self):
         self.killed_at(overlap.Overlap, 'speak_on_standby')
 
         self.assertEqual({port.mac for port in self.ports}, self.kept.away)
         self.assertTrue(self.mover.upkeep.wanted)
+        for port in self.ports:
+            self.assertEqual('0', self.setting(port, sysctl.ARP_IGNORE))
         self.assertReachable()

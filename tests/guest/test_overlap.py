@@ -1,0 +1,97 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""How long both NICs of a port are up, and what is done meanwhile."""
+
+import contextlib
+import errno
+from unittest import mock
+
+import fixtures
+
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import wire
+from tests.guest import in_process
+
+
+class FailoverTestCase(in_process.InProcess):
+
+    PORTS = 2
+
+    def setUp(self):
+        super().setUp()
+        for port in self.ports:
+            self.attach_standby('alpha', port)
+        self.primaries = {self.guest.index(name): name
+                          for name in self.NAMES[:self.PORTS]}
+        self.done = []
+
+    def note(self, where, what, noted):
+        """Note whenever this is called, as what it makes of its arguments."""
+        act = getattr(where, what)
+
+        def noting(*arguments, **changes):
+            note = noted(*arguments, **changes)
+            if note:
+                self.done.append(note)
+            return act(*arguments, **changes)
+
+        self.useFixture(fixtures.MockPatchObject(where, what, noting))
+
+    def note_all(self):
+        urgently = overlap.urgently
+
+        @contextlib.contextmanager
+        def hurry():
+            with urgently():
+                yield
+            self.done.append('no hurry')
+
+        self.useFixture(fixtures.MockPatchObject(overlap, 'urgently', hurry))
+        self.note(switch.Switch, 'throw', lambda *_: 'switch')
+        self.note(wire, 'announce', lambda mouth, mac, _: f'announce {mac}')
+        self.note(wire, 'answered_on', lambda *_: 'ask')
+        self.note(links.Links, 'set', lambda _, nic, **changes: (
+            nic.index in self.primaries and changes == {'up': False}
+            and f'{self.primaries[nic.index]} down'))
+        self.note(wire, 'close_later', lambda _: 'close')
+
+    def test_it_ends_for_each_port_before_anything_else_is_done(self):
+        self.note_all()
+
+        self.run_mover('standby')
+
+        first, second = self.ports
+        self.assertEqual(
+            ['switch', f'announce {first.mac}', f'announce {second.mac}',
+             'ask', 'eth0 down', 'ask', 'eth1 down', 'no hurry', 'close'],
+            self.done)
+        self.assertReachable()
+
+    def test_a_primary_stays_up_where_nobody_can_listen(self):
+        answered_on, asked = wire.answered_on, []
+
+        def listen(tried, *arguments):
+            asked.append(tried)
+            if len(asked) == 2:
+                raise OSError(errno.EBUSY, 'busy')
+            return answered_on(tried, *arguments)
+
+        with mock.patch.object(wire, 'answered_on', listen):
+            report = self.run_mover('standby')
+
+        self.assertEqual([False, True], [
+            report.ports[port.mac]['overlap'] for port in self.ports])
+        self.assertEqual({port.mac for port in self.ports}, self.kept.away)
+        self.assertReachable()
