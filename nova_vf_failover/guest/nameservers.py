@@ -19,17 +19,19 @@ as it is used; else a guest on its standby could not look up a name.
 
 It is asked with ``busctl``, in one question, so that all of an answer is of
 one moment (org.freedesktop.resolve1(5); ``--json`` since systemd 240), and
-told with ``resolvectl``. Nothing that carries traffic waits for either: the
-question is put before a failover and the answer read after it, and none is
-worth a move.
+told with ``resolvectl``. Nobody waits for either: the question is put before a
+failover, the answer read after it in a thread of its own, and none is worth a
+move.
 """
 
 import contextlib
 import json
 import logging
 import os
+import queue
 import socket
 import subprocess  # nosec B404: for two programs, without a shell
+import threading
 import time
 import typing
 
@@ -62,6 +64,10 @@ class Unwilling(Exception):
     """systemd-resolved does not do it; the message is what resolvectl says."""
 
 
+# How what the programs print is read, whatever the agent's own locale is.
+_TEXT: typing.Dict[str, typing.Any] = {
+    'encoding': 'utf-8', 'errors': 'replace'}
+
 _FAULTS = (OSError, subprocess.SubprocessError, Unwilling)
 
 
@@ -70,11 +76,29 @@ class Nameservers:
 
     :param nics: the NICs of the guest
     :param kept: what survives a restart
+    :param changed: guards both
     """
 
-    def __init__(self, nics: links.Links, kept: snapshot.Snapshot) -> None:
+    def __init__(self, nics: links.Links, kept: snapshot.Snapshot,
+                 changed: threading.Condition) -> None:
         self._nics = nics
         self._kept = kept
+        self._changed = changed
+        self._jobs: 'queue.Queue[typing.Callable[[], None]]' = queue.Queue()
+
+    def run(self) -> None:
+        """Tell systemd-resolved what there is to be told, in its order."""
+        while True:
+            self.tell_next()
+
+    def tell_next(self) -> None:
+        job = self._jobs.get()
+        try:
+            job()
+        except Exception:
+            # Of another systemd-resolved than those that are known here: the
+            # traffic is where it should be.
+            LOG.exception('DNS servers stay as they are')
 
     @contextlib.contextmanager
     def followed(self, macs: typing.Iterable[str]) -> typing.Iterator[None]:
@@ -85,18 +109,16 @@ class Nameservers:
         asked = self._ask(macs)
         try:
             yield
-            self._give(asked)
-        finally:
-            for question in asked.values():
-                question.close()
+        except BaseException:
+            _close(asked)
+            raise
+        if asked:
+            self._jobs.put(lambda: self._give(asked))
 
     def take_back(self, macs: typing.Iterable[str]) -> None:
         """The ports are on their primaries again."""
-        until = time.monotonic() + _LONGEST
-        for mac in macs:
-            known = self._kept.outfits.get(mac, {}).pop(_KEY, None)
-            if known:
-                self._take_back(mac, known, until)
+        ports = list(macs)
+        self._jobs.put(lambda: self._take_all_back(ports))
 
     def _ask(self, macs: typing.Iterable[str]) -> typing.Dict[
             str, '_Question']:
@@ -113,23 +135,43 @@ class Nameservers:
 
     def _give(self, asked: typing.Dict[str, '_Question']) -> None:
         until = time.monotonic() + _LONGEST
-        for mac, question in asked.items():
-            try:
-                known = question.answer(until)
-                standby = self._nics.standby(mac)
-                worn = self._kept.outfits.get(mac)
-                if standby and worn is not None and known.get(_SERVERS):
-                    worn[_KEY] = known
-                    _tell(standby, known, until)
-            except _FAULTS as error:
-                LOG.warning('The standby of %s has no DNS servers: %s', mac,
-                            error)
-        if asked:
+        try:
+            for mac, question in asked.items():
+                try:
+                    known = question.answer(until)
+                    standby = self._remember(mac, known)
+                    if standby:
+                        _tell(standby, known, until)
+                except _FAULTS as error:
+                    LOG.warning('The standby of %s has no DNS servers: %s',
+                                mac, error)
+        finally:
+            _close(asked)
+
+    def _remember(self, mac: str,
+                  known: Settings) -> typing.Optional[links.Nic]:
+        """:returns: the standby that is to know the same"""
+        with self._changed:
+            standby = self._nics.standby(mac)
+            worn = self._kept.outfits.get(mac)
+            if standby is None or worn is None or not known.get(_SERVERS):
+                return None
+            worn[_KEY] = known
             self._kept.write_if_possible()
+            return standby
+
+    def _take_all_back(self, macs: typing.List[str]) -> None:
+        until = time.monotonic() + _LONGEST
+        for mac in macs:
+            with self._changed:
+                known = self._kept.outfits.get(mac, {}).pop(_KEY, None)
+            if known:
+                self._take_back(mac, known, until)
 
     def _take_back(self, mac: str, known: Settings, until: float) -> None:
         try:
-            primary, standby = self._nics.pair(mac)
+            with self._changed:
+                primary, standby = self._nics.pair(mac)
             if primary and not configurators.configured(primary):
                 # Who has told of them once does not tell of another NIC.
                 with contextlib.closing(_Question(primary)) as question:
@@ -155,7 +197,7 @@ class _Question:
              'org.freedesktop.DBus.Properties', 'GetAll', 's',
              _BUS + '.Link'), env=_environment(), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            universal_newlines=True)
+            **_TEXT)
 
     def answer(self, until: float) -> Settings:
         """The settings, by their names for resolvectl.
@@ -178,7 +220,15 @@ class _Question:
         """Wait no longer."""
         if self._process.poll() is None:
             self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        # Python 3.6 cannot communicate() once more (bpo-35182).
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+def _close(asked: typing.Dict[str, _Question]) -> None:
+    for question in asked.values():
+        question.close()
 
 
 def _settings(link: typing.Dict[str, typing.Any]) -> Settings:
@@ -225,10 +275,9 @@ def _resolvectl(until: float, *arguments: str) -> None:
     """:raises Unwilling: it has failed"""
     # Words are systemd-resolved's own and the kernel's, of this guest.
     ended = subprocess.run(  # nosec B603
-        (_RESOLVECTL,) + arguments, env=_environment(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, universal_newlines=True,
-        timeout=_left(until))
+        [_RESOLVECTL] + [word.encode() for word in arguments],
+        env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, timeout=_left(until), **_TEXT)
     if ended.returncode:
         raise Unwilling(ended.stdout.strip())
 

@@ -66,10 +66,11 @@ class Service:
         self._kept = snapshot.Snapshot(folder)
         self._nics = links.Links(kernel, standby_drivers)
         self._mover = mover.Mover(kernel, self._nics, self._kept)
-        self._nameservers = nameservers.Nameservers(self._nics, self._kept)
         # Guards all of the above; it is notified of every change, those of
         # the links included.
         self._changed = threading.Condition()
+        self._nameservers = nameservers.Nameservers(
+            self._nics, self._kept, self._changed)
         self._watching = threading.Event()
         self._intent: typing.Optional[intents.Intent] = self._kept.intent
         self._report = intents.Report(self._intent)
@@ -107,7 +108,7 @@ class Service:
             if not self._pending:
                 # Whoever waits for the agent finds no MAC twice.
                 self._mover.tidy()
-        for work in (self._work, self._follow):
+        for work in (self._work, self._follow, self._nameservers.run):
             threading.Thread(target=_vital, args=(work,),
                              daemon=True).start()
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

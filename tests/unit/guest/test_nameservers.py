@@ -17,6 +17,7 @@ import json
 import logging
 import os
 import subprocess
+import threading
 from unittest import mock
 
 import fixtures
@@ -83,7 +84,9 @@ class NameserversTestCase(base.BaseTestCase):
         self.nics = mock.Mock(spec=links.Links, **{
             'primary.return_value': VF, 'standby.return_value': STANDBY,
             'pair.return_value': (VF, STANDBY)})
-        self.names = nameservers.Nameservers(self.nics, self.kept)
+        self.names = nameservers.Nameservers(
+            self.nics, self.kept, threading.Condition())
+        self.told = 0
         self.know(PROPERTIES)
 
     def start(self, unit):
@@ -115,6 +118,14 @@ class NameserversTestCase(base.BaseTestCase):
     def fail_over(self):
         with self.names.followed([MAC]):
             self.assertEqual([], self.commands)
+        self.tell()
+
+    def tell(self):
+        """What there is to be told is told, and nobody has waited for it."""
+        self.assertEqual([], self.commands[self.told:])
+        while not self.names._jobs.empty():
+            self.names.tell_next()
+        self.told = len(self.commands)
 
     def come_back(self, vf):
         """The VF has come back as another NIC.
@@ -124,6 +135,7 @@ class NameserversTestCase(base.BaseTestCase):
         before = len(self.commands)
         self.know(vf)
         self.names.take_back([MAC])
+        self.tell()
         return self.commands[before:]
 
     def test_the_standby_gets_them(self):
@@ -147,6 +159,7 @@ class NameserversTestCase(base.BaseTestCase):
         # The VF goes.
         self.know(None)
         questions.__exit__(None, None, None)
+        self.tell()
 
         self.assertEqual(TOLD, self.commands)
 
@@ -198,6 +211,7 @@ class NameserversTestCase(base.BaseTestCase):
                 raise RuntimeError
 
         self.assertRaises(RuntimeError, fail)
+        self.tell()
         self.assertEqual([], self.commands)
 
     def test_nobody_is_asked_where_it_does_not_run(self):
@@ -217,6 +231,7 @@ class NameserversTestCase(base.BaseTestCase):
         self.fail_over()
         self.kept.outfits[MAC]['nameservers'] = {'dns': ['192.0.2.1']}
         self.names.take_back([MAC])
+        self.tell()
 
         self.assertEqual(2, self.said.output.count('timed out'))
         self.assertEqual([], self.commands)
@@ -236,6 +251,7 @@ class NameserversTestCase(base.BaseTestCase):
         self.fail_over()
         self.kept.outfits[MAC]['nameservers'] = {'dns': ['192.0.2.1']}
         self.names.take_back([MAC])
+        self.tell()
 
         self.assertEqual(2, self.said.output.count('/nonexistent'))
 
@@ -272,9 +288,19 @@ class NameserversTestCase(base.BaseTestCase):
     def test_another_agent_takes_them_back(self):
         self.fail_over()
         self.kept = snapshot.Snapshot(os.path.join(self.folder, 'kept'))
-        self.names = nameservers.Nameservers(self.nics, self.kept)
+        self.names = nameservers.Nameservers(
+            self.nics, self.kept, threading.Condition())
 
         self.assertEqual(REVERTED, self.come_back(PROPERTIES))
 
     def test_a_failback_of_what_was_given_none_says_nothing(self):
         self.assertEqual([], self.come_back(PROPERTIES))
+
+    def test_what_nobody_has_thought_of_ends_no_thread(self):
+        with mock.patch.object(nameservers, '_settings', autospec=True,
+                               side_effect=RuntimeError('what is that')):
+            self.fail_over()
+        self.assertIn('what is that', self.said.output)
+        self.fail_over()
+
+        self.assertEqual(TOLD, self.commands)
