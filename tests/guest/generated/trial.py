@@ -318,10 +318,6 @@ class Trial(base.Stage, fixtures.Fixture):
         return asked
 
     def _ask(self, asked, standbys):
-        # Of routes that are alike the kernel takes one whose gateway it has
-        # not found to be silent (net/ipv6/route.c, rt6_score_route): what was
-        # asked some seconds ago is not to count.
-        self._batch(['ip'], ['neighbour flush all'])
         there = self.guest.names()
         return self._lookup.ask(asked, {
             name: self.guest.index(standbys.get(name, name))
