@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 """The DNS servers of a port, which systemd-resolved knows by its NICs.
 
 A NIC that is down or gone has none, and who has told systemd-resolved of them
@@ -117,8 +116,9 @@ class Nameservers:
 
     def take_back(self, macs: typing.Iterable[str]) -> None:
         """The ports are on their primaries again."""
-        ports = list(macs)
-        self._jobs.put(lambda: self._take_all_back(ports))
+        # What a port had worn is forgotten with its standby.
+        known = {mac: self._pop(mac) for mac in macs}
+        self._jobs.put(lambda: self._take_all_back(known))
 
     def _ask(self, macs: typing.Iterable[str]) -> typing.Dict[
             str, '_Question']:
@@ -160,13 +160,20 @@ class Nameservers:
             self._kept.write_if_possible()
             return standby
 
-    def _take_all_back(self, macs: typing.List[str]) -> None:
+    def _take_all_back(
+            self, known: typing.Dict[str, typing.Optional[Settings]]) -> None:
         until = time.monotonic() + _LONGEST
-        for mac in macs:
-            with self._changed:
-                known = self._kept.outfits.get(mac, {}).pop(_KEY, None)
-            if known:
-                self._take_back(mac, known, until)
+        for mac, settings in known.items():
+            # The standby may have been told of them since.
+            settings = settings or self._pop(mac)
+            if settings:
+                self._take_back(mac, settings, until)
+
+    def _pop(self, mac: str) -> typing.Optional[Settings]:
+        with self._changed:
+            worn = self._kept.outfits.get(mac, {})
+            known: typing.Optional[Settings] = worn.pop(_KEY, None)
+            return known
 
     def _take_back(self, mac: str, known: Settings, until: float) -> None:
         try:

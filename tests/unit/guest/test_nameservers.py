@@ -293,6 +293,17 @@ class NameserversTestCase(base.BaseTestCase):
 
         self.assertEqual(REVERTED, self.come_back(PROPERTIES))
 
+    def test_the_standby_goes_before_it_is_told(self):
+        self.fail_over()
+        self.know(UNKNOWN)
+        self.names.take_back([MAC])
+        # What the port had worn goes with the standby.
+        del self.kept.outfits[MAC]
+        self.nics.pair.return_value = (VF, None)
+        self.tell()
+
+        self.assertEqual(['dns', 'eth0', *TOLD[-1][2:]], self.commands[-1])
+
     def test_a_failback_of_what_was_given_none_says_nothing(self):
         self.assertEqual([], self.come_back(PROPERTIES))
 
