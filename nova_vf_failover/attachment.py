@@ -120,8 +120,9 @@ def _keep(instance: objects.Instance, guest: domain.Domain,
     """Remember a VF that Nova has asked a guest for, which has kept it."""
     mac = vif['address'].lower()
     try:
-        if guest.keep_primary(mac):
+        if guest.has_kept_primary(mac):
             ledger.Ledger(guest).keep(vif['id'], mac)
+            guest.keep_primary(mac)
     except (exception.VFFailoverError,
             libvirt_guest.libvirt.libvirtError) as error:
         LOG.warning('The VF of port %(port)s may not be there after a reboot: '

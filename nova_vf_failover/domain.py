@@ -158,18 +158,21 @@ class Domain:
         """Take the standby out of the guest; as :meth:`detach_primary`."""
         self._detach_nic(functools.partial(self.standby, mac), mac)
 
-    def keep_primary(self, mac: str) -> bool:
-        """Put a VF that stays into the persistent domain again.
+    def has_kept_primary(self, mac: str) -> bool:
+        """Whether the guest has a VF that it will not start with.
 
         Nova takes a device out of the persistent domain before it asks the
         guest for it; a guest that does not let go leaves the two different.
-
-        :returns: whether it was not there
         """
+        return (self.primary(mac) is not None
+                and self._guest.has_persistent_configuration()
+                and self.primary(mac, persistent=True) is None)
+
+    def keep_primary(self, mac: str) -> None:
+        """Put a VF that stays into the persistent domain again."""
         live = self.primary(mac)
-        if (live is None or not self._guest.has_persistent_configuration()
-                or self.primary(mac, persistent=True)):
-            return False
+        if live is None or not self.has_kept_primary(mac):
+            return
         element = etree.fromstring(live.xml)
         for name in ('alias', 'target'):
             for child in element.findall(name):
@@ -177,7 +180,6 @@ class Domain:
         self.libvirt_domain.attachDeviceFlags(
             etree.tostring(element, encoding='unicode'),
             libvirt_guest.libvirt.VIR_DOMAIN_AFFECT_CONFIG)
-        return True
 
     def free_slots(self) -> int | None:
         """How many NICs can still be hot-plugged, as far as the XML tells.
