@@ -47,11 +47,16 @@ class Firewall:
 
         :param standby: if it is there
         """
+        chains = self._telling_apart(nic, standby, surely=True)
+        if not chains:
+            return []
+        # A zone of firewalld has six of them, for one and the same reason.
         return [
             'The %s has a rule that applies to %s and not to its standby, or '
             'the other way round; what it lets in would be cut off, or what '
-            'it stops let in.' % (chain, nic.name)
-            for chain in self._telling_apart(nic, standby, surely=True)]
+            'it stops let in.%s' % (
+                chains[0], nic.name, ' So it is with the %s.' % ', the '.join(
+                    chains[1:]) if chains[1:] else '')]
 
     def warnings(self, nic: links.Nic, standby: Standby) -> typing.List[str]:
         found = [

@@ -20,12 +20,11 @@ import typing
 
 from nova_vf_failover.guest import conditions
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nftchains
 
-_NETLINK_NETFILTER = 12
 # linux/netfilter/nf_tables.h: rules, elements of sets. The first byte of a
 # message is the family.
 _GETRULE, _GETSETELEM = 10 << 8 | 7, 10 << 8 | 13
-_NFGENMSG = struct.Struct('=BBH')
 _FAMILIES = {1: 'inet', 2: 'ip', 3: 'arp', 5: 'netdev', 7: 'bridge',
              10: 'ip6'}
 _TABLE, _CHAIN, _EXPRESSIONS = 1, 2, 4
@@ -53,7 +52,7 @@ _IDLE = frozenset(['meta', 'cmp', 'payload', 'bitwise', 'byteorder', 'range',
                    'connlimit', 'quota', 'last', 'tunnel', 'xfrm'])
 # Those of them that can also set something, from a register: NFTA_..._SREG.
 _SETTING = {'meta': _META_FROM, 'ct': 4, 'payload': 5, 'exthdr': 7}
-# What has no counters of its own in it.
+# What is another one each time, and makes no difference.
 _COUNTING = frozenset(['counter', 'last'])
 
 Attributes = typing.Dict[int, bytes]
@@ -100,21 +99,32 @@ class Members(conditions.Condition):
 
 
 def chains() -> typing.Iterator[typing.List[conditions.Rule]]:
-    """The rules of each chain that has to do with NICs, in their order."""
-    found: typing.Dict[typing.Tuple[int, str, str],
-                       typing.List[bytes]] = {}
-    for body in netlink.asked(_NETLINK_NETFILTER, _GETRULE,
-                              _NFGENMSG.pack(0, 0, 0)):
-        its = dict(netlink.attributes(body, _NFGENMSG.size))
-        found.setdefault((
+    """The rules of each chain that has to do with NICs, in their order.
+
+    Those that no packet comes to are left out. A policy is the last rule.
+    """
+    found: typing.Dict[nftchains.Chain, typing.List[bytes]] = {}
+    for body in netlink.asked(nftchains.PROTOCOL, _GETRULE,
+                              nftchains.HEAD.pack(0, 0, 0)):
+        its = dict(netlink.attributes(body, nftchains.HEAD.size))
+        found.setdefault(nftchains.Chain(
             body[0], netlink.text(its[_TABLE]), netlink.text(its[_CHAIN])),
             []).append(its.get(_EXPRESSIONS, b''))
-    for (family, table, chain), bodies in found.items():
-        if not any(trace in body for trace in _TRACES for body in bodies):
-            continue
-        words = 'chain %s of the nftables table %s %s' % (
-            chain, _FAMILIES.get(family, str(family)), table)
-        yield [_rule(words, family, table, body) for body in bodies]
+    telling = [chain for chain, bodies in found.items() if any(
+        trace in body for trace in _TRACES for body in bodies)]
+    if not telling:
+        return
+    ways = nftchains.Ways(found)
+    for chain in telling:
+        if ways.lead_to(chain):
+            words = 'chain %s of the nftables table %s %s' % (
+                chain.name, _FAMILIES.get(chain.family, str(chain.family)),
+                chain.table)
+            yield [_rule(words, chain.family, chain.table, body)
+                   for body in found[chain]] + [
+                       conditions.Rule(words, [], b'immediate' + code, True,
+                                       False)
+                       for code in ways.policy(chain)]
 
 
 def _rule(words: str, family: int, table: str, body: bytes) -> conditions.Rule:
@@ -128,10 +138,13 @@ def _rule(words: str, family: int, table: str, body: bytes) -> conditions.Rule:
                 _IIF, _OIF, _IIFNAME, _OIFNAME):
             loaded[_offset(its[_META_TO])] = key
             continue
+        if name == 'immediate':
+            data = _verdict(its) or data
         made = _conditions(name, its, loaded, family, table)
         asked += made
-        if not made or name == 'lookup' and _is_map(its):
-            rest += name.encode() + (b'' if name in _COUNTING else data)
+        if name not in _COUNTING and (
+                not made or name == 'lookup' and _is_map(its)):
+            rest += name.encode() + data
         acts = acts or name not in _IDLE or _SETTING.get(name) in its or (
             name == 'lookup' and _is_map(its))
         masquerades = masquerades or name == 'masq' or name == 'target' and (
@@ -170,10 +183,11 @@ def _elements(family: int, table: str, name: bytes,
               ) -> typing.List[typing.Tuple[bytes, bytes, bool]]:
     found = []
     for body in netlink.asked(
-            _NETLINK_NETFILTER, _GETSETELEM, _NFGENMSG.pack(family, 0, 0)
+            nftchains.PROTOCOL, _GETSETELEM,
+            nftchains.HEAD.pack(family, 0, 0)
             + netlink.textual(_SET_TABLE, table)
             + netlink.attribute(_SET_NAME, name)):
-        listed = dict(netlink.attributes(body, _NFGENMSG.size))
+        listed = dict(netlink.attributes(body, nftchains.HEAD.size))
         for _, element in netlink.attributes(listed.get(_ELEMENTS, b''), 0):
             its = dict(netlink.attributes(element, 0))
             key = dict(netlink.attributes(its.get(_ELEMENT_KEY, b''), 0))
@@ -182,6 +196,17 @@ def _elements(family: int, table: str, name: bytes,
                 key.get(_VALUE, b''), its.get(_ELEMENT_DATA, b'in'),
                 bool(flags & _INTERVAL_END)))
     return found
+
+
+def _verdict(its: Attributes) -> bytes:
+    """What is decided, however this kernel nests it; empty if it is a value.
+
+    :param its: NFTA_IMMEDIATE_DATA and in it NFTA_DATA_VERDICT with a code,
+        and the chain of a jump
+    """
+    data = dict(netlink.attributes(its.get(2, b''), 0))
+    verdict = dict(netlink.attributes(data.get(2, b''), 0))
+    return verdict.get(1, b'') + verdict.get(2, b'')
 
 
 def _expression(element: bytes) -> typing.Tuple[str, bytes, Attributes]:

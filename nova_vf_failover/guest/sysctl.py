@@ -48,12 +48,7 @@ def snapshot(interface: str) -> Values:
     """Every value that an interface has, or ``default`` for a new one."""
     values = {}
     for family in _FAMILIES:
-        try:
-            keys = os.listdir(os.path.join(_ROOT, family, interface))
-        except FileNotFoundError:
-            # IPv6 is off in this guest.
-            continue
-        for key in keys:
+        for key in _listed(family, interface):
             name = '%s:%s' % (family, key)
             value = _read(interface, name)
             if value and name not in _LEFT_OUT:
@@ -89,6 +84,18 @@ def heeds_routers(values: Values) -> bool:
         accept != '0' and values.get(FORWARDING, '0') == '0')
 
 
+def forwards() -> bool:
+    """Whether this guest hands on what comes in for somebody else.
+
+    IPv4 does so for the NIC it comes in on, IPv6 for all (ip-sysctl.rst of
+    Linux).
+    """
+    return any(
+        _read(interface, '%s:forwarding' % family) not in ('', '0')
+        for family in ('ipv4/conf', 'ipv6/conf')
+        for interface in _listed(family))
+
+
 def write_changed(interface: str, values: Values) -> None:
     """Set the values that are not what they should be.
 
@@ -107,6 +114,14 @@ def write_changed(interface: str, values: Values) -> None:
         except OSError as error:
             LOG.warning('Cannot set %s of %s to %s: %s', name, interface,
                         values[name], error)
+
+
+def _listed(*folders: str) -> typing.List[str]:
+    try:
+        return os.listdir(os.path.join(_ROOT, *folders))
+    except FileNotFoundError:
+        # IPv6 is off in this guest.
+        return []
 
 
 def _path(interface: str, name: str) -> str:

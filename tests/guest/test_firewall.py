@@ -94,8 +94,36 @@ class FirewallTestCase(base.GuestTestCase):
 
         self.assertRefused('chain INPUT')
 
+    def test_what_is_forwarded(self):
+        """firewalld lets the NICs of the default zone forward to each other.
+        """
+        self.rules('-N zone', '-A FORWARD -g zone',
+                   '-A zone -o eth0 -j ACCEPT', '-A zone -j DROP')
+        self.guest.run('sysctl', '-qw', 'net.ipv4.conf.all.forwarding=0')
+        self.assertReady()
+
+        self.guest.run('sysctl', '-qw', 'net.ipv4.conf.all.forwarding=1')
+
+        self.assertRefused('chain zone')
+
+    def test_a_chain_that_nobody_jumps_to(self):
+        self.rules('-N zone', '-A zone -i eth0 -j ACCEPT', '-A zone -j DROP')
+        self.assertReady()
+
+        self.rules('-A INPUT -m mark --mark 9 -g zone')
+
+        self.assertRefused('chain zone')
+
+    def test_the_policy_behind_it(self):
+        self.rules('-A INPUT -i eth0 -j ACCEPT')
+        self.assertReady()
+
+        self.rules('-P INPUT DROP')
+
+        self.assertRefused('chain INPUT')
+
     def test_the_beginning_of_its_name(self):
-        self.rules('-A INPUT -i eth+ -j ACCEPT')
+        self.rules('-P INPUT DROP', '-A INPUT -i eth+ -j ACCEPT')
         self.assertReady('chain INPUT of the nftables table ip filter has a '
                          'rule for names that begin as eth0')
 
@@ -106,7 +134,7 @@ class FirewallTestCase(base.GuestTestCase):
 
     def test_the_beginning_of_its_name_only(self):
         self.guest.set('eth0', ifname='lan0')
-        self.rules('-A INPUT -i lan+ -j ACCEPT')
+        self.rules('-P INPUT DROP', '-A INPUT -i lan+ -j ACCEPT')
         self.attach_standby('alpha', self.ports[0])
 
         self.assertRefused('chain INPUT', 'lan0')

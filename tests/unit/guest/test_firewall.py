@@ -22,9 +22,11 @@ from oslotest import base
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nftchains
+from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import xtables
 
-RULES, ELEMENTS = 10 << 8 | 7, 10 << 8 | 13
+CHAINS, RULES, ELEMENTS = 10 << 8 | 4, 10 << 8 | 7, 10 << 8 | 13
 IIF, IIFNAME, OIFNAME = 4, 6, 7
 ACCEPT = netlink.attribute(2, netlink.attribute(2, netlink.attribute(
     1, struct.pack('!i', 1))))
@@ -71,33 +73,50 @@ def element(key, value=b'', flags=0):
 
 
 END = expression('immediate', number(1, 0), ACCEPT)
+INPUT, FORWARD = 1, 2
+
+
+def chain(name, hook=None, policy=None, family=1):
+    """As the kernel tells of one; its own hook is that of a base chain."""
+    return bytes([family, 0, 0, 0]) + netlink.textual(
+        1, 'filter') + netlink.textual(3, name) + (
+            b'' if hook is None else netlink.attribute(4, number(1, hook))) + (
+            b'' if policy is None else number(5, policy))
 
 
 @ddt.ddt
 class NftablesTestCase(base.BaseTestCase):
 
-    def found(self, *rules, elements=(), standby=None):
+    def setUp(self):
+        super().setUp()
+        self.bodies = {}
+        self.useFixture(fixtures.MockPatchObject(
+            netlink, 'asked', autospec=True,
+            side_effect=lambda _, kind, __: self.bodies[kind]))
+        self.useFixture(fixtures.MockPatchObject(
+            xtables, '_tables', autospec=True, return_value=[]))
+
+    def found(self, *rules, elements=(), standby=None, **more):
         """What is in the way of eth0, and what is warned of.
 
         :param rules: their expressions
+        :param more: of the chain that they are in
         """
-        bodies = {
-            RULES: [b'\1\0\0\0' + netlink.textual(1, 'filter')
-                    + netlink.textual(2, 'input')
-                    + netlink.attribute(4, b''.join(rule))
-                    for rule in rules],
+        self.bodies = {
+            CHAINS: [chain('input', INPUT, **more)],
+            RULES: [self.rule('input', rule) for rule in rules],
             ELEMENTS: [b'\1\0\0\0' + netlink.attribute(
                 3, b''.join(elements))]}
-        self.useFixture(fixtures.MockPatchObject(
-            netlink, 'asked', autospec=True,
-            side_effect=lambda _, kind, __: bodies[kind]))
-        self.useFixture(fixtures.MockPatchObject(
-            xtables, '_tables', autospec=True, return_value=[]))
         filters = firewall.Firewall()
         nic = self.nic('eth0', 3)
         other = self.nic(standby, 4) if standby else None
         return (len(filters.obstacles(nic, other)),
                 len(filters.warnings(nic, other)))
+
+    def rule(self, its, expressions):
+        return b'\1\0\0\0' + netlink.textual(1, 'filter') + (
+            netlink.textual(2, its)
+            + netlink.attribute(4, b''.join(expressions)))
 
     def nic(self, text, index):
         made = mock.Mock(spec=links.Nic, index=index)
@@ -196,6 +215,101 @@ class NftablesTestCase(base.BaseTestCase):
         self.assertEqual((1, 0), self.found(rule, [other], [END]))
         self.assertEqual((1, 0), self.found(
             rule, [load(IIFNAME), compared(name('lo'), 1), other], [END]))
+
+    @ddt.named_data(['the_same', 1, (0, 0)], ['another', 0, (1, 0)],
+                    ['none', None, (1, 0)])
+    def test_the_policy_behind_it(self, policy, expected):
+        rule = [load(IIFNAME), compared(name('eth0')), END]
+        self.assertEqual(expected, self.found(rule, policy=policy))
+
+    def test_all_chains_in_one_sentence(self):
+        rules = {'one': [load(IIFNAME), compared(name('eth0')), END],
+                 'two': [load(OIFNAME), compared(name('eth0')), END]}
+        self.bodies = {
+            CHAINS: [chain(its, INPUT) for its in rules],
+            RULES: [self.rule(*its) for its in rules.items()]}
+
+        sentence, = firewall.Firewall().obstacles(self.nic('eth0', 3), None)
+
+        for its in rules:
+            self.assertIn(f'chain {its} of the nftables table inet filter',
+                          sentence)
+
+
+@ddt.ddt
+class WaysTestCase(base.BaseTestCase):
+    """Which chains packets come to."""
+
+    def ways(self, chains, rules, forwards=False):
+        """:param rules: their expressions, by the names of their chains"""
+        self.useFixture(fixtures.MockPatchObject(
+            netlink, 'asked', autospec=True, return_value=chains))
+        self.useFixture(fixtures.MockPatchObject(
+            sysctl, 'forwards', autospec=True, return_value=forwards))
+        return nftchains.Ways({
+            self.key(its): [b''.join(rule)] for its, rule in rules.items()})
+
+    def key(self, its, family=1):
+        return nftchains.Chain(family, 'filter', its)
+
+    def jump(self, target):
+        return expression('immediate', number(1, 0), netlink.attribute(
+            2, netlink.attribute(2, number(1, 2 ** 32 - 3)
+                                 + netlink.textual(2, target))))
+
+    def test_a_chain_that_nobody_jumps_to(self):
+        ways = self.ways([chain('input', INPUT), chain('zone')],
+                         {'input': [self.jump('zones')], 'zone': [END]})
+
+        self.assertTrue(ways.lead_to(self.key('input')))
+        self.assertFalse(ways.lead_to(self.key('zone')))
+
+    def test_chains_that_jump_to_each_other_only(self):
+        ways = self.ways([chain('input', INPUT)],
+                         {'one': [self.jump('two')],
+                          'two': [self.jump('one')]})
+
+        self.assertFalse(ways.lead_to(self.key('one')))
+
+    @ddt.data(True, False)
+    def test_what_is_forwarded(self, forwards):
+        ways = self.ways(
+            [chain('forward', FORWARD), chain('input', INPUT)],
+            {'forward': [self.jump('zones')], 'zones': [self.jump('zone')],
+             'zone': [END]}, forwards)
+
+        self.assertEqual(forwards, ways.lead_to(self.key('zone')))
+        self.assertEqual(forwards, ways.lead_to(self.key('forward')))
+
+    def test_what_is_forwarded_and_let_in(self):
+        ways = self.ways(
+            [chain('forward', FORWARD), chain('input', INPUT)],
+            {'forward': [self.jump('zone')], 'input': [self.jump('zone')],
+             'zone': [END]})
+
+        self.assertTrue(ways.lead_to(self.key('zone')))
+
+    def test_bridges_ask_nobody_whether_to_forward(self):
+        ways = self.ways([chain('forward', FORWARD, family=7)], {})
+
+        self.assertTrue(ways.lead_to(self.key('forward', family=7)))
+
+    def test_a_map_may_lead_anywhere(self):
+        ways = self.ways([chain('input', INPUT)], {
+            'input': [load(IIFNAME), looked_up(1, number(3, 0))],
+            'zone': [END]})
+
+        self.assertTrue(ways.lead_to(self.key('zone')))
+
+    def test_a_map_to_something_else(self):
+        """The beginning of a header looks the same as where a verdict goes.
+        """
+        ways = self.ways([chain('input', INPUT)], {
+            'input': [expression('payload', number(1, 1), number(3, 0)),
+                      looked_up(1, number(3, 1)), looked_up(1)],
+            'zone': [END]})
+
+        self.assertFalse(ways.lead_to(self.key('zone')))
 
 
 class UnreadableTestCase(base.BaseTestCase):
