@@ -61,7 +61,8 @@ def _check(subject: str, server: servers.Server, guest: vf_domain.Domain,
         return _unfit(
             subject, f'It is {server.state}{": " if reasons else "."}'
             f'{reasons}', f'See "nova-vf-failover show {server.uuid}".')
-    macs = {nic.mac: nic.mac for nic in server.nics}
+    # A domain does not say which port a NIC is, and no id has colons.
+    macs = {nic.mac.replace(':', ''): nic.mac for nic in server.nics}
     free = guest.free_slots()
     if free is not None and free < len(macs):
         return _unfit(

@@ -24,6 +24,7 @@ import typing
 
 from oslo_serialization import jsonutils
 
+from nova_vf_failover.guest import intent as intents
 from tests.simulation import guest_agent
 from tests.simulation import paper
 
@@ -73,7 +74,12 @@ class PaperAgent:
             return guest_agent.Hanging()
         if self.mood is Mood.NONSENSE:
             return guest_agent.Ended(0, b'Segmentation fault\n')
-        intent = jsonutils.loads(given)
+        try:
+            intent = intents.parse(given.decode()).to_document()
+        except intents.BadIntent as error:
+            return guest_agent.Ended(1, jsonutils.dump_as_bytes(
+                intents.Report(state=intents.REFUSED,
+                               message=str(error)).to_document()))
         if argv[1] == 'check':
             return self._check(intent)
         return self._apply(intent)
