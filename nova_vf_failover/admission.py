@@ -96,11 +96,12 @@ class Admission:
         try:
             with _answering(instance, instance.uuid):
                 self._check(context, instance, network_info)
+                away = self._bench.domain(instance).read_journal().entries
         except exception.CannotSwap as refusal:
             self._refuse_or_go_native(instance, refusal, mode)
         else:
             negotiation.offer(data, network_info,
-                              mode is modes.Mode.REQUIRED)
+                              mode is modes.Mode.REQUIRED, away)
 
     def weigh(self, context: Context, instance: objects.Instance,
               data: MigrateData) -> None:

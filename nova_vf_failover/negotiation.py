@@ -17,6 +17,7 @@ The source's offer and the destination's answer lie in the ``meta`` of each
 not look into. A host without the plugin returns it as it came.
 """
 
+from collections.abc import Container
 import copy
 import typing
 
@@ -108,16 +109,21 @@ class Offer:
         self._migrate_vif.source_vif = vif
 
 
-def offer(data: MigrateData,
-          network_info: model.NetworkInfo, required: bool) -> None:
-    """Put an offer for every VF port into what goes to the destination."""
-    policy = 'required' if required else 'native'
+def offer(data: MigrateData, network_info: model.NetworkInfo,
+          required: bool, away: Container[str] = ()) -> None:
+    """Put an offer for every VF port into what goes to the destination.
+
+    :param required: it is not to be migrated as Nova does by itself
+    :param away: the ports that cannot be, for they are on their standby
+    """
     data.vifs = migrate_data_objects.VIFMigrateData \
         .create_skeleton_migrate_vifs(copy.deepcopy(list(network_info)))
     for migrate_vif in data.vifs:
-        if is_vf(migrate_vif.source_vif):
-            migrate_vif.source_vif['meta'][KEY] = {
-                'version': VERSION, 'policy': policy}
+        vif = migrate_vif.source_vif
+        if is_vf(vif):
+            vif['meta'][KEY] = {
+                'version': VERSION, 'policy': 'required' if (
+                    required or vif['id'] in away) else 'native'}
 
 
 def offers(

@@ -15,6 +15,7 @@
 import dataclasses
 
 import ddt
+from nova.tests.fixtures import libvirt as fakelibvirt
 
 from tests.functional import base
 from tests.simulation import paper_agent
@@ -125,6 +126,21 @@ class HostTestCase(base.FailoverTestCase):
 
         self.assertWorld(server, 'beta')
         self.assertNotIn('plug_macvtap', self.plane('alpha').calls)
+
+    def test_destination_of_a_degraded_server(self):
+        """A server on its standby has to go on with one."""
+        self.start_hosts()
+        server = self.boot(self.add_port())
+        self.plane('beta').fail_next('assign_vf', fakelibvirt.libvirtError(
+            'Unable to read from monitor: Connection reset by peer'))
+        self.migrate(server)
+        pf = self.break_pf('alpha', {'master': 'br-ex',
+                                     'master_kind': 'bridge'})
+
+        refusal = self.refusal(server)
+
+        self.assertIn(f'PF {pf} is a port of the bridge br-ex', refusal)
+        self.assertWorld(server, 'beta', base.STANDBY)
 
     def test_no_pcie_port_is_free(self):
         self.flags(policy='required', group='vf_failover')

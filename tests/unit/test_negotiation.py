@@ -60,6 +60,17 @@ class NegotiationTestCase(base.BaseTestCase):
                       vf_port(vnic_type='macvtap')):
             self.assertFalse(negotiation.is_vf(other))
 
+    def test_a_port_that_is_away_is_not_for_nova(self):
+        self.network_info.append(vf_port(id='port-3'))
+        data = objects.LibvirtLiveMigrateData()
+
+        negotiation.offer(data, self.network_info, False, {'port-3'})
+
+        self.assertEqual(
+            [('port-1', False), ('port-3', True)],
+            [(offer.source_vif['id'], offer.required)
+             for offer in negotiation.offers(sent(data))])
+
     def test_the_network_info_of_the_server_stays_as_it_was(self):
         self.offered()
 
