@@ -82,7 +82,7 @@ def failback() -> int:
     if server.state != servers.ON_VF:
         request.write(domain)
         server = (_await(domain, CONF.command.timeout)
-                  if CONF.command.wait else servers.of(domain))
+                  if CONF.command.wait and _tried() else servers.of(domain))
     said, code = _outcome(server)
     if CONF.command.json:
         _print_json({**views.document(server), 'message': said})
@@ -111,6 +111,12 @@ def _outcome(server: servers.Server) -> tuple[str, int]:
         return (f'{called} is {server.state} after an attempt: '
                 f'{reasons or server.fault or "nova-compute is at it"}',
                 NOT_DONE)
+    if not _tried():
+        return (f'{called} is {server.state}. It was asked for, and nobody '
+                'will try: [vf_failover] has enabled = '
+                f'{CONF.vf_failover.enabled} and recovery_interval = '
+                f'{CONF.vf_failover.recovery_interval}. Set both and start '
+                'nova-compute anew. The request stands.', NOT_DONE)
     if CONF.command.wait:
         return (f'{called} is {server.state}, and nova-compute has not tried '
                 f'within {CONF.command.timeout:g} s: see that it runs with '
@@ -118,6 +124,12 @@ def _outcome(server: servers.Server) -> tuple[str, int]:
                 'stands.', NOT_DONE)
     return (f'{called} is {server.state}. It was asked for; nova-compute '
             'tries at its next look. "--wait" waits for that.', DONE)
+
+
+def _tried() -> bool:
+    """Whether nova-compute looks for requests, as far as its options say."""
+    return bool(CONF.vf_failover.enabled
+                and CONF.vf_failover.recovery_interval)
 
 
 def _print_json(document: typing.Any) -> None:

@@ -32,12 +32,17 @@ def table(found: Iterable[servers.Server]) -> str:
     lines.align = 'l'
     for server in found:
         lines.add_row([
-            server.uuid, server.name, server.state,
+            server.uuid, server.name, _state(server),
             '\n'.join(f'{nic.mac} {nic.role} {nic.on}'
                       for nic in server.nics),
             '\n'.join(_short(move) for move in server.last.halves),
             '\n'.join(_milliseconds(move) for move in server.last.halves)])
     return lines.get_string()
+
+
+def _state(server: servers.Server) -> str:
+    """With what is to be known before the plugin is turned off."""
+    return server.state + (', VF kept' if server.journal.kept else '')
 
 
 def page(server: servers.Server) -> str:

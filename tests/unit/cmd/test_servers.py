@@ -19,6 +19,7 @@ import json
 import threading
 from unittest import mock
 
+import ddt
 import fixtures
 from lxml import etree
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -69,6 +70,10 @@ was without a NIC in use
 
 
 class ServersTestCase(base.CommandTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.config['vf_failover']['enabled'] = 'true'
 
     def json(self, *arguments, code=0):
         ended, out, err = self.run_command(*arguments, '--json')
@@ -140,6 +145,7 @@ class ListTestCase(ServersTestCase):
         self.assertEqual('on VF', server['state'])
         self.assertEqual([{'id': PORT, 'mac': contract.MAC}],
                          server['journal']['kept'])
+        self.assertIn('on VF, VF kept', self.run_command('list')[1])
         page = self.run_command('show', 'web-1')[1]
         self.assertIn(f'{PORT} ({contract.MAC}): the guest was asked', page)
 
@@ -308,6 +314,7 @@ class ShowTestCase(ServersTestCase):
         self.assertIn(other, err)
 
 
+@ddt.ddt
 class FailbackTestCase(ServersTestCase):
 
     def setUp(self):
@@ -359,6 +366,16 @@ class FailbackTestCase(ServersTestCase):
         self.assertIn('degraded after an attempt: still no VF',
                       server['message'])
         self.assertEqual('degraded', server['state'])
+
+    @ddt.data({'enabled': 'false'}, {'recovery_interval': '0'})
+    def test_nobody_will_try(self, options):
+        self.config['vf_failover'].update(options)
+
+        code, out, _ = self.run_command('failback', 'web-1', '--wait')
+
+        self.assertEqual(1, code)
+        self.assertIn('nobody will try', out)
+        self.assertIsNotNone(request.read(self.domain))
 
     def test_nobody_tries(self):
         code, out, _ = self.run_command('failback', 'web-1', '--wait',
