@@ -84,8 +84,9 @@ class Conversation:
         :raises exception.GuestRefused: it will not go back to them
         :raises exception.ChannelError: it has not said that it waits
         """
-        report = self._channel.tell(self._guest, self._ledger.intent(
-            intents.Use.PRIMARY, ports, CONF.vf_failover.failback_timeout))
+        report = self._say(
+            intents.Use.PRIMARY, ports, CONF.vf_failover.failback_timeout,
+            lambda intent: self._channel.tell(self._guest, intent))
         _require(report, report.accepted,
                  'The guest will not go back to its VFs',
                  'The guest has not said that it waits for its VFs')
@@ -104,9 +105,26 @@ class Conversation:
 
     def _ask(self, use: intents.Use, ports: list[Port],
              timeout: int) -> intents.Report:
-        report = self._channel.ask(
-            self._guest, self._ledger.intent(use, ports, timeout), timeout)
+        report = self._say(
+            use, ports, timeout,
+            lambda intent: self._channel.ask(self._guest, intent, timeout))
         self._heard(report)
+        return report
+
+    def _say(self, use: intents.Use, ports: list[Port], timeout: int,
+             say: Callable[[intents.Intent], intents.Report],
+             ) -> intents.Report:
+        """Have the guest take an intent, whatever it has taken before.
+
+        Generations are made of clocks, and that of another host, or of this
+        one before it was set, may have been ahead.
+        """
+        intent = self._ledger.intent(use, ports, timeout)
+        report = say(intent)
+        if (report.state is intents.ReportState.REFUSED
+                and report.taken >= intent.generation):
+            self._ledger.surpass(report.taken)
+            report = say(self._ledger.intent(use, ports, timeout))
         return report
 
 

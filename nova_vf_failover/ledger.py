@@ -13,6 +13,7 @@
 """The journal of one server, read once and written ahead of every act."""
 
 from collections.abc import Iterable
+import dataclasses
 
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import domain
@@ -101,6 +102,11 @@ class Ledger:
         It is written together with the state that it is made in.
         """
         self._journal = self._journal.next_generation()
+
+    def surpass(self, generation: int) -> None:
+        """Have the next intent be newer than one that the guest knows."""
+        self._write(dataclasses.replace(
+            self._journal, generation=generation + 1))
 
     def intent(self, use: intents.Use, ports: Iterable[vf_ports.Port],
                timeout: float) -> intents.Intent:

@@ -32,6 +32,8 @@ LONGEST_REPORT = 256 * 1024
 LONGEST_MESSAGE = 500
 # The agent has seven; the name of one is a word.
 MOST_STEPS = 16
+# The greatest one that an agent takes: JSON has whole numbers up to it.
+_LAST_GENERATION = 2 ** 53 - 1
 LONGEST_STEP = 32
 
 
@@ -96,6 +98,7 @@ class Report:
         None where the guest had nobody to ask
     :ivar overlap: the ports whose VF is still the one that hears the network
     :ivar steps: what it has done so far; only there to be looked at
+    :ivar taken: the generation that makes the intent stale; 0 if it is not
     """
 
     generation: int
@@ -104,6 +107,7 @@ class Report:
     proven: dict[str, bool | None] = dataclasses.field(default_factory=dict)
     overlap: frozenset[str] = frozenset()
     steps: tuple[GuestStep, ...] = ()
+    taken: int = 0
 
     @property
     def finished(self) -> bool:
@@ -151,7 +155,8 @@ class Report:
                 overlap=frozenset(
                     str(port['id']) for port in document.get('ports', [])
                     if port.get('overlap') is True),
-                steps=_steps(document.get('ports', [])))
+                steps=_steps(document.get('ports', [])),
+                taken=_generation(document.get('taken')))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise exception.ChannelError(
                 'the agent answered a report that is not complete: '
@@ -181,6 +186,12 @@ def _integer(value: typing.Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(value)
     return value
+
+
+def _generation(value: typing.Any) -> int:
+    """One that the guest knows; 0 if there can be none above it."""
+    taken = _integer(value)
+    return taken if 0 < taken < _LAST_GENERATION else 0
 
 
 def _shortened(text: str | bytes) -> str:

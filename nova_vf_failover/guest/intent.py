@@ -51,6 +51,18 @@ class Refused(Exception):
     """It cannot be done, and nothing was changed; the message says why."""
 
 
+class Stale(Refused):
+    """Another one was taken, and this one is not newer.
+
+    :ivar taken: the generation of that one
+    """
+
+    def __init__(self, taken: int) -> None:
+        super().__init__(
+            'The intent is stale: generation %d was taken already.' % taken)
+        self.taken = taken
+
+
 Port = typing.NamedTuple('Port', [('id', str), ('mac', str)])
 
 
@@ -140,6 +152,7 @@ class Report:
     """What the agent says about an intent, as far as it has come.
 
     :ivar state: one of the words above
+    :ivar taken: of what makes the intent stale, the generation; or 0
     :ivar ports: by MAC, what is known of each port
     """
 
@@ -149,6 +162,7 @@ class Report:
         self.use: typing.Optional[str] = intent.use if intent else None
         self.state = state
         self.message = message
+        self.taken = 0
         self.started: typing.Optional[float] = None
         self.finished: typing.Optional[float] = None
         self.ports: typing.Dict[str, Document] = {}
@@ -183,9 +197,12 @@ class Report:
                 {'name': name, 'start': start, 'end': time.time()})
 
     def to_document(self) -> Document:
-        return {
+        document: Document = {
             'version': VERSION, 'generation': self.generation,
             'use': self.use, 'state': self.state, 'message': self.message,
             'started': self.started, 'finished': self.finished,
             'ports': [dict(port, state=self.state)
                       for port in self.ports.values()]}
+        if self.taken:
+            document['taken'] = self.taken
+        return document

@@ -196,6 +196,8 @@ class Service:
                 except intents.Refused as refusal:
                     report = intents.Report(intent)
                     report.end(intents.REFUSED, str(refusal))
+                    if isinstance(refusal, intents.Stale):
+                        report.taken = refusal.taken
                     return report.to_document()
             if wait:
                 self._changed.wait_for(
@@ -214,9 +216,7 @@ class Service:
         """:raises intents.Refused: the one before it is in force
         """
         if self._intent and intent.generation <= self._intent.generation:
-            raise intents.Refused(
-                'The intent is stale: generation %d was taken already.'
-                % self._intent.generation)
+            raise intents.Stale(self._intent.generation)
         try:
             self._kept.take(intent)
         except snapshot.Unwritable as error:

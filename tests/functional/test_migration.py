@@ -16,6 +16,7 @@
 from tests.functional import base  # isort: skip
 
 import os
+import time
 
 import fixtures
 from lxml import etree
@@ -49,6 +50,18 @@ class SwapTestCase(base.FailoverTestCase):
         events = self.events(server)
         self.assertEqual(('Success', 'Success'), (
             events['compute_vf_failover'], events['compute_vf_failback']))
+
+    def test_a_host_whose_clock_was_ahead(self):
+        """The guest took a generation that no clock has reached yet."""
+        self.start_hosts()
+        server = self.boot(self.add_port())
+        ahead = int(time.time() + 7200) * 1000
+        self.agent.generation = ahead
+
+        self.migrate_and_look(server)
+
+        self.assertGreater(self.agent.generation, ahead)
+        self.assertLess(self.agent.generation, ahead + 10)
 
     def test_one_vf_on_a_vlan(self):
         self.start_hosts()

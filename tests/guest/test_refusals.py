@@ -184,6 +184,9 @@ class BadIntentTestCase(base.GuestTestCase):
 
         self.assertRefused(json.dumps(old), 'stale', 'apply', '--wait', '5')
 
+        report = self.ask(old)
+        self.assertGreater(report['taken'], old['generation'])
+
 
 class StandbyTestCase(base.GuestTestCase):
     """A standby that does not do its work."""

@@ -62,7 +62,8 @@ class PaperAgent:
         #: whether the standby with a MAC hears the network
         self.hears: Callable[[str], bool] = lambda mac: True
         self._armed: set[str] = set()
-        self._generation = 0
+        #: of the last intent that was taken
+        self.generation = 0
         guest.on_arrival = self._switch_back
 
     def start(self, argv: Sequence[str],
@@ -95,9 +96,10 @@ class PaperAgent:
         return _report(intent, 'ready')
 
     def _apply(self, intent: dict[str, typing.Any]) -> guest_agent.Program:
-        if intent['generation'] < self._generation:
-            return _report(intent, 'refused', 'the intent is stale')
-        self._generation = intent['generation']
+        if intent['generation'] < self.generation:
+            return _report(intent, 'refused', 'the intent is stale',
+                           taken=self.generation)
+        self.generation = intent['generation']
         macs = [port['mac'] for port in intent['ports']]
         if self.mood is Mood.FAILING:
             return _report(intent, 'failed', 'nobody answers over eth1')
@@ -143,7 +145,8 @@ class PaperAgent:
 def _report(intent: dict[str, typing.Any], state: str,
             message: str = '',
             overlap: Sequence[str] = (),
-            began: float | None = None) -> guest_agent.Program:
+            began: float | None = None,
+            taken: int = 0) -> guest_agent.Program:
     steps = [] if began is None else [
         {'name': 'switch', 'start': began, 'end': time.time()}]
     return guest_agent.Ended(0 if not message else 1, jsonutils.dump_as_bytes({
@@ -153,4 +156,5 @@ def _report(intent: dict[str, typing.Any], state: str,
         'ports': [{'id': port['id'], 'mac': port['mac'], 'state': state,
                    'proven': True if state == 'done' else None,
                    'overlap': port['mac'] in overlap, 'steps': steps}
-                  for port in intent['ports']]}))
+                  for port in intent['ports']]}
+        | ({'taken': taken} if taken else {})))

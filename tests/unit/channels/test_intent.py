@@ -52,6 +52,17 @@ class ReportTestCase(base.BaseTestCase):
 
         self.assertEqual({'a'}, report.overlap)
 
+    def test_a_generation_that_was_taken(self):
+        for taken, expected in ((7, 7), (0, 0), (-1, 0), (2 ** 53 - 1, 0),
+                                (2 ** 53 - 2, 2 ** 53 - 2), (None, 0)):
+            report = intent.Report.parse(
+                jsonutils.dumps(REPORT | {'taken': taken}))
+            self.assertEqual(expected, report.taken)
+        for taken in ('7', True, 7.5, [7]):
+            self.assertRaises(
+                exception.ChannelError, intent.Report.parse,
+                jsonutils.dumps(REPORT | {'taken': taken}))
+
     def test_refused_and_failed_mean_that_the_guest_stayed(self):
         for state in ('refused', 'failed'):
             report = intent.Report.parse(
