@@ -62,6 +62,9 @@ class MacvtapStandby(base.Standby):
         self._plugging: set[tuple[str, str]] = set()
         # Macvtaps that no domain had at the last sweep.
         self._orphans: set[tuple[str, int]] = set()
+        # Nova looks at its resources after each live migration, too, and so
+        # there may be several sweeps at once.
+        self._sweeping = threading.Lock()
 
     def check(self, vif: base.VIF) -> None:
         pf = self._uplink(vif)
@@ -155,7 +158,8 @@ class MacvtapStandby(base.Standby):
             given_up = self._awaited - self._plugging
         if arriving():
             return
-        self._sweep_macvtaps(used)
+        with self._sweeping:
+            self._sweep_macvtaps(used)
         with self._making:
             self._awaited -= given_up - self._plugging
             for link in self._links.marked(MARK):
@@ -166,22 +170,32 @@ class MacvtapStandby(base.Standby):
     def _sweep_macvtaps(self, used: Callable[[], Collection[str]]) -> None:
         """Remove macvtaps whose guest has gone without libvirt.
 
-        One that libvirt is just making is in no domain either, so only what
-        was an orphan at the last sweep too is removed. Not every one has its
-        mark already, but what lies on a VLAN device of ours is ours.
+        One that libvirt is just making is in no domain either: not before
+        QEMU has the NIC (qemuDomainAttachNetDevice). So only what was an
+        orphan at the last sweep too is removed, and nothing where a standby
+        is just being plugged. Not every one has its mark already, but what
+        lies on a VLAN device of ours is ours.
         """
+        plugging = self._sources()
         vlans = {link.name for link in self._links.marked(MARK)
                  if link.kind == 'vlan'}
         ours = [link for link in self._links.of_kind('macvtap')
-                if link.alias == MARK or link.lower in vlans]
+                if (link.alias == MARK or link.lower in vlans)
+                and link.lower not in plugging]
         known = used() if ours else ()
+        plugging |= self._sources()
         orphans = {(link.name, link.index) for link in ours
-                   if link.name not in known}
+                   if link.name not in known and link.lower not in plugging}
         for name, _index in sorted(orphans & self._orphans):
             LOG.info('Removing macvtap %s: no domain of this host has it',
                      name)
             self._links.remove(name)
         self._orphans = orphans - self._orphans
+
+    def _sources(self) -> set[str | None]:
+        """The links that a standby is just being plugged on."""
+        with self._making:
+            return {source for source, _ in self._plugging}
 
     def _remove_unused(self, link: links.Link | None) -> None:
         if (link and link.kind == 'vlan' and link.alias == MARK

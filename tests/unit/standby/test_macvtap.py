@@ -15,6 +15,7 @@ import nova.tests.functional  # noqa: F401 isort: skip
 import contextlib
 import dataclasses
 
+import ddt
 import fixtures
 from nova.network import model
 from oslotest import base
@@ -68,6 +69,7 @@ class PaperLinks(links.HostLinks):
         """Every link here does."""
 
 
+@ddt.ddt
 class MacvtapTestCase(base.BaseTestCase):
 
     def setUp(self):
@@ -297,6 +299,24 @@ class MacvtapTestCase(base.BaseTestCase):
         driver.sweep(set, nobody)
 
         self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    @ddt.data('42', None)
+    def test_macvtaps_that_are_just_being_plugged_stay(self, vlan):
+        """libvirt has made it; QEMU takes longer than two looks are apart."""
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+        standby = driver.describe(self.vif(vlan))
+
+        with driver.plugging(standby):
+            self.macvtap(host_links, 'macvtap0', standby['details'][
+                'macvtap_source'], alias=macvtap.MARK)
+            driver.sweep(set, nobody)
+            driver.sweep(set, nobody)
+            self.assertIn('macvtap0', host_links.known)
+        driver.sweep(set, nobody)
+        driver.sweep(set, nobody)
+
+        self.assertNotIn('macvtap0', host_links.known)
 
     def test_macvtaps_of_domains_and_of_others_stay(self):
         host_links = PaperLinks(PF)
