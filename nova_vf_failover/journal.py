@@ -19,6 +19,7 @@ replaces only the metadata of its own namespace
 """
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 import dataclasses
 import enum
 import time
@@ -175,6 +176,17 @@ class Journal:
                 entry, attempts=entry.attempts + 1,
                 next_attempt=next_attempt))
         return result
+
+    def not_tried(self, before: Mapping[str, Entry]) -> 'Journal':
+        """The journal after an attempt that was not made to its end.
+
+        :param before: the entries before it
+        """
+        return dataclasses.replace(self, entries={
+            port: dataclasses.replace(
+                entry, attempts=before[port].attempts,
+                next_attempt=0.0) if port in before else entry
+            for port, entry in self.entries.items()})
 
     def anew(self) -> 'Journal':
         """The journal at the begin of a move: no attempt was made yet."""

@@ -13,6 +13,7 @@
 """The journal of one server, read once and written ahead of every act."""
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 import dataclasses
 
 from nova_vf_failover.channels import intent as intents
@@ -74,6 +75,13 @@ class Ledger:
     def tried(self, ports: Iterable[str], next_attempt: float) -> None:
         """Write that recovery is about to try."""
         self._write(self._journal.tried(ports, next_attempt))
+
+    def not_tried(self, before: Mapping[str, journal.Entry]) -> None:
+        """Write that recovery has made way, which counts as no attempt.
+
+        :param before: the entries before it
+        """
+        self._write(self._journal.not_tried(before))
 
     def explain(self, reason: str) -> None:
         """Write why ports that have no reason yet did not come back."""

@@ -20,28 +20,22 @@ steps as after a migration. Nothing that this needs is only in memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import dataclasses
 import threading
 import time
 
-from nova.compute import power_state
 from nova import context as nova_context
 from nova import exception as nova_exception
-from nova.network import model
-from nova import objects
 from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import arrivals
+from nova_vf_failover import attempt
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import ledger
-from nova_vf_failover import operations
 from nova_vf_failover import ports
-from nova_vf_failover import reporting
-from nova_vf_failover import swap
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
@@ -54,23 +48,6 @@ AT_ONCE = 4
 # Seconds that the end of nova-compute waits for attempts to come to their
 # next step; they are gone on with when it starts again.
 _FAREWELL = 10.0
-
-
-def pause(attempts: int) -> float:
-    """Seconds from an attempt to the next one.
-
-    :param attempts: how many there were with this one
-    """
-    longest = CONF.vf_failover.recovery_longest_pause
-    # 2 ** 30 intervals are longer than any pause.
-    doubled = CONF.vf_failover.recovery_interval * 2 ** min(attempts - 1, 30)
-    return float(min(max(doubled, 1), longest))
-
-
-def exhausted(attempts: int) -> bool:
-    """Whether that many attempts are all that there are."""
-    limit = CONF.vf_failover.recovery_attempts
-    return bool(limit and attempts >= limit)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +67,7 @@ class Findings:
     def due(self, now: float) -> bool:
         """Whether it is time for an attempt."""
         return self.requested or bool(self.lost) or any(
-            not exhausted(entry.attempts) and entry.next_attempt <= now
+            not attempt.exhausted(entry.attempts) and entry.next_attempt <= now
             for entry in self.entries)
 
 
@@ -258,14 +235,21 @@ class Recovery:
             target=self._attempt, args=(server, abandoned), daemon=True,
             name=f'vf-failover-recovery-{server}')
         self._attempts[server] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:
+            # The process has as many threads as it may have.
+            del self._attempts[server]
+            LOG.error('Server %(server)s cannot be brought back onto its '
+                      'VFs for now: %(error)s',
+                      {'server': server, 'error': error})
 
     def _attempt(self, server: str, abandoned: bool) -> None:
         tried = False
         try:
             with self._places:
                 if not self._stopped:
-                    ServerRecovery(self._bench, server, abandoned).run()
+                    attempt.Attempt(self._bench, server, abandoned).run()
                     tried = True
         except exception.Busy as busy:
             LOG.debug('Not now: %s', busy)
@@ -296,126 +280,3 @@ class Recovery:
             # look must not fail for it, and the next one comes.
             LOG.exception('What standby NICs have left on this host '
                           'cannot be removed')
-
-
-class ServerRecovery:
-    """One attempt to bring the ports of one server back.
-
-    :param server: its UUID
-    :param abandoned: whether nobody goes on with its live migration
-    """
-
-    def __init__(self, bench: workbench.Workbench, server: str,
-                 abandoned: bool = False) -> None:
-        self._bench = bench
-        self._server = server
-        self._abandoned = abandoned
-        self._context = nova_context.get_admin_context()
-
-    def run(self) -> None:
-        """Try, unless Nova or somebody of ours works upon the server.
-
-        :raises exception.Busy: somebody does
-        """
-        with self._bench.operations.begin_yielding(
-                self._server) as operation, operations.held(self._server):
-            instance = objects.Instance.get_by_uuid(
-                self._context, self._server, expected_attrs=[
-                    'info_cache', 'metadata', 'system_metadata', 'flavor',
-                    'numa_topology', 'pci_devices', 'pci_requests'])
-            guest = self._bench.domain(instance)
-            self._need_rest(instance, guest)
-            asked = guest.read_request()
-            try:
-                self._try(instance, self._bench.swap(
-                    self._context, instance, operation.cancelled))
-            finally:
-                guest.remove_request(asked)
-
-    def _need_rest(self, instance: objects.Instance,
-                   guest: domain.Domain) -> None:
-        """:raises exception.Busy: the server is on its way or asleep"""
-        if instance.host != self._bench.host:
-            raise exception.Busy(
-                f'Server {instance.uuid} is of host {instance.host} and not '
-                f'of {self._bench.host}.')
-        if instance.task_state is not None:
-            raise exception.Busy(
-                f'Server {instance.uuid} is {instance.task_state}.')
-        if self._bench.power_state(instance) != power_state.RUNNING:
-            raise exception.Busy(f'Server {instance.uuid} does not run.')
-        if guest.has_job():
-            raise exception.Busy(
-                f'Server {instance.uuid} is being moved by libvirt.')
-
-    def _try(self, instance: objects.Instance, swapped: swap.Swap) -> None:
-        swapped.ledger.take_up_lost()
-        entries = dict(swapped.ledger.entries)
-        if not entries and self._abandoned:
-            self._bench.aftermath.clear(
-                self._context, instance, abandoned=True)
-            return
-        if not entries:
-            LOG.info('The server is on its VFs; there is nothing to bring '
-                     'back', instance=instance)
-            return
-        attempt = max(entry.attempts for entry in entries.values()) + 1
-        next_attempt = (0.0 if exhausted(attempt)
-                        else time.time() + pause(attempt))
-        # Before anything is done: an attempt that ends nova-compute counts.
-        swapped.ledger.tried(entries, next_attempt)
-        reporter = self._bench.reporter(self._context, instance)
-        LOG.info('Bringing %(count)d port(s) back onto VFs, attempt '
-                 '%(attempt)d: %(ports)s',
-                 {'count': len(entries), 'attempt': attempt,
-                  'ports': _shown(entries.values())}, instance=instance)
-        with reporter.action(reporting.RECOVERY):
-            reasons = self._bring_back(instance, swapped)
-        if reasons:
-            reporter.postponed(reasons, attempt, next_attempt)
-        elif not swapped.ledger.entries:
-            reporter.recovered(entries, attempt)
-
-    def _bring_back(self, instance: objects.Instance,
-                    swapped: swap.Swap) -> dict[str, str]:
-        """:returns: why ports are not back, by their id"""
-        try:
-            self._bench.aftermath.clear(
-                self._context, instance, self._abandoned)
-            network_info = self._bench.network_info(self._context, instance)
-            self._abandon_strangers(instance, swapped, network_info)
-            swapped.resume(self._bench.ports(network_info))
-            swapped.ledger.explain(
-                'Neutron has not bound the port to a VF of this host.')
-        except exception.SwapCancelled:
-            LOG.info('Recovery makes way for something else',
-                     instance=instance)
-            return {}
-        except exception.Degraded as degraded:
-            swapped.ledger.explain(str(degraded))
-        except Exception as error:
-            LOG.exception('The ports of the server cannot be brought back',
-                          instance=instance)
-            swapped.ledger.explain(f'{type(error).__name__}: {error}')
-        return {port: entry.reason
-                for port, entry in swapped.ledger.entries.items()}
-
-    def _abandon_strangers(self, instance: objects.Instance,
-                           swapped: swap.Swap,
-                           network_info: Iterable[model.VIF]) -> None:
-        """Take out the NICs of ports that are not the server's any more."""
-        ours = {vif['id'] for vif in network_info}
-        for port in swapped.ledger.away() - ours:
-            if self._bench.owns(self._context, instance, port):
-                continue
-            try:
-                swapped.abandon(port)
-            except nova_exception.DeviceDetachFailed as error:
-                # The others have nothing to do with it.
-                LOG.warning('Port %(port)s has left the server: %(error)s',
-                            {'port': port, 'error': error}, instance=instance)
-
-
-def _shown(entries: Iterable[journal.Entry]) -> str:
-    return ', '.join(f'{entry.port} ({entry.state.value})'
-                     for entry in entries)

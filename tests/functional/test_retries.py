@@ -46,8 +46,9 @@ class DegradedTestCase(base.FailoverTestCase):
         self.clock = types.SimpleNamespace(
             time=lambda: self.now, monotonic=time.monotonic)
         self.now = 1764000000.0
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_vf_failover.recovery.time', self.clock))
+        for module in ('attempt', 'recovery'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova_vf_failover.{module}.time', self.clock))
 
     def degrade(self):
         """Live migrate, with a guest whose agent dies on the way."""
@@ -321,8 +322,11 @@ class LeftAloneTestCase(DegradedTestCase):
 class TurnTestCase(DegradedTestCase):
     """Somebody else wants something of the server too."""
 
-    def test_makes_way_for_a_live_migration(self):
-        self.degrade()
+    def begin_attempt(self):
+        """Have recovery try, up to what the guest is asked.
+
+        :returns: what lets the guest answer
+        """
         self.agent.mood = Mood.GOOD
         reached, go_on = threading.Event(), threading.Event()
 
@@ -335,6 +339,50 @@ class TurnTestCase(DegradedTestCase):
             guest_agent.QemuGuestAgent(dawdle))
         self.computes['beta'].driver._recovery.look()
         self.assertTrue(reached.wait(60))
+        return go_on
+
+    def test_a_host_without_a_thread_to_spare(self):
+        self.degrade()
+        self.agent.mood = Mood.GOOD
+        start = threading.Thread.start
+
+        def refuse(thread):
+            if thread.name == f'vf-failover-recovery-{self.server["id"]}':
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        with fixtures.MonkeyPatch('threading.Thread.start', refuse):
+            self.look()
+        self.assertWorld(self.server, 'beta', base.STANDBY)
+        self.assertIn("can't start new thread", self.stdlog.logger.output)
+
+        self.look()
+
+        self.assertWorld(self.server, 'beta')
+
+    def test_making_way_is_no_attempt(self):
+        """It is for something that does not bring the server back, here."""
+        self.degrade()
+        self.look()
+        self.ask()
+        go_on = self.begin_attempt()
+        self.assertEqual(2, self.entry.attempts)
+        driver = self.computes['beta'].driver
+
+        driver._operations.cancel_yielding()
+        go_on.set()
+        driver._recovery.settle(60)
+
+        self.assertEqual((1, 0.0), (self.entry.attempts,
+                                    self.entry.next_attempt))
+        self.assertIsNotNone(self.asked())
+        self.look()
+        self.assertIsNone(self.asked())
+        self.assertWorld(self.server, 'beta')
+
+    def test_makes_way_for_a_live_migration(self):
+        self.degrade()
+        go_on = self.begin_attempt()
         # In the harness the answer of the API waits for the conductor.
         migrating = threading.Thread(target=self.migrate,
                                      args=(self.server,))

@@ -17,9 +17,9 @@ from oslo_config import cfg
 from oslo_config import fixture as config
 from oslotest import base
 
+from nova_vf_failover import attempt
 from nova_vf_failover import claims
 from nova_vf_failover import conf
-from nova_vf_failover import recovery
 
 
 class BoundsTestCase(base.BaseTestCase):
@@ -36,21 +36,21 @@ class BoundsTestCase(base.BaseTestCase):
         self.set(recovery_interval=60, recovery_longest_pause=500)
 
         self.assertEqual([60, 120, 240, 480, 500, 500],
-                         [recovery.pause(number) for number in range(1, 7)])
-        self.assertEqual(500, recovery.pause(100000))
+                         [attempt.pause(number) for number in range(1, 7)])
+        self.assertEqual(500, attempt.pause(100000))
 
     def test_the_longest_may_be_shorter_than_a_period(self):
         self.set(recovery_interval=60, recovery_longest_pause=10)
 
-        self.assertEqual(10, recovery.pause(1))
+        self.assertEqual(10, attempt.pause(1))
 
     def test_limit(self):
         self.set(recovery_attempts=3)
         self.assertEqual([False, True, True], [
-            recovery.exhausted(number) for number in (2, 3, 4)])
+            attempt.exhausted(number) for number in (2, 3, 4)])
 
         self.set(recovery_attempts=0)
-        self.assertFalse(recovery.exhausted(1000))
+        self.assertFalse(attempt.exhausted(1000))
 
 
 class ProvidersTestCase(base.BaseTestCase):
