@@ -83,10 +83,9 @@ class Attempt:
             guest = self._bench.domain(instance)
             self._need_rest(instance, guest)
             asked = guest.read_request()
-            swapped = self._bench.swap(
-                self._context, instance, operation.cancelled)
             try:
-                self._try(instance, swapped)
+                self._try(instance, self._bench.swap(
+                    self._context, instance, operation.cancelled))
             except exception.SwapCancelled:
                 LOG.info('Recovery makes way for something else',
                          instance=instance)

@@ -80,7 +80,7 @@ class FaultyCloud(base.FailoverTestCase):
         self.useFixture(boundary.Boundary(
             self.neutron, lambda *call: self.listener(*call)))
         self.clock = Clock(time)
-        for module in ('recovery', 'journal'):
+        for module in ('attempt', 'recovery', 'journal'):
             self.useFixture(fixtures.MonkeyPatch(
                 f'nova_vf_failover.{module}.time', self.clock))
         self.over = threading.Event()
