@@ -12,9 +12,11 @@
 
 """The network links of this host, by netlink."""
 
+import contextlib
 import dataclasses
 import errno
 import hashlib
+import pathlib
 import typing
 
 import pyroute2
@@ -64,6 +66,17 @@ _UNFINISHED = 'vffnew'
 # How often the links are read until nothing has changed meanwhile. A host on
 # which servers start at the same time needs a few.
 _READINGS = 20
+# Of the network namespace of the thread that looks.
+_SYSCTLS = pathlib.Path('/proc/sys/net')
+# What makes of a link a mere wire, for this host's own IP stack, see
+# Documentation/networking/ip-sysctl.rst: no IPv6; no answer to ARP for any
+# address of the host; and since no IPv4 address is on it, no source is
+# reached by it, which rp_filter asks for.
+_WIRE = {
+    'ipv6/conf/{}/disable_ipv6': '1',
+    'ipv4/conf/{}/arp_ignore': '8',
+    'ipv4/conf/{}/rp_filter': '1',
+}
 
 
 class HostLinks:
@@ -135,6 +148,9 @@ class HostLinks:
         The kernel takes no alias with the request that makes a link
         (net/core/rtnetlink.c, ``rtnl_newlink_create``), so until it has one
         the link has a name that :meth:`unfinished` knows.
+
+        It is for the frames of a standby alone: before it is up the host is
+        kept off it as by :meth:`keep_host_off`.
         """
         _add(lower, name, alias, kind='vlan', vlan_id=vlan)
 
@@ -150,6 +166,13 @@ class HostLinks:
     def receive_all_groups(self, name: str) -> None:
         """Have a link take in every multicast group."""
         _receive_all_groups(name)
+
+    def keep_host_off(self, name: str) -> None:
+        """Keep this host's own IP stack off a link.
+
+        :raises OSError: the host does not let its sysctls be written
+        """
+        _keep_host_off(name)
 
     def remove(self, name: str) -> None:
         """Delete a link; nothing to do if it has gone."""
@@ -207,6 +230,8 @@ def _add(lower: str, name: str, alias: str,
         for parent in route.link_lookup(ifname=lower):
             route.link('add', ifname=unfinished, link=parent, **kind)
         for index in route.link_lookup(ifname=unfinished):
+            # One of which that cannot be done is left unfinished.
+            _make_wire(unfinished)
             route.link('set', index=index, ifalias=alias)
             route.link('set', index=index, ifname=name)
             route.link('set', index=index, state='up')
@@ -218,6 +243,19 @@ def _receive_all_groups(name: str) -> None:
         for index in route.link_lookup(ifname=name):
             route.link('set', index=index, flags=_IFF_ALLMULTI,
                        change=_IFF_ALLMULTI)
+
+
+@privileges.sys_admin
+def _keep_host_off(name: str) -> None:
+    _make_wire(name)
+
+
+def _make_wire(name: str) -> None:
+    """Have the host not use a link; its settings outlive a new name."""
+    for sysctl, value in _WIRE.items():
+        # IPv6 is off on this host, or the link has gone.
+        with contextlib.suppress(FileNotFoundError):
+            (_SYSCTLS / sysctl.format(name)).write_text(value)
 
 
 @privileges.sys_admin

@@ -142,6 +142,11 @@ class MacvtapStandby(base.Standby):
         # (trustGuestRxFilters), which Nova does not write.
         self._links.receive_all_groups(device)
         self._links.mark(device, MARK)
+        # The host hears nothing on a macvtap, all of it goes to the guest
+        # (drivers/net/tap.c, tap_handle_frame), but as soon as libvirt has it
+        # up it says with the guest's MAC which groups it joins, asks for
+        # routers, and for others with the guest's link-local address.
+        self._links.keep_host_off(device)
 
     def release(self, standby: base.VIF) -> None:
         details = standby['details']

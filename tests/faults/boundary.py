@@ -86,7 +86,8 @@ class Boundary(fixtures.Fixture):
         self._wrap(faults.LIBVIRT, hypervisor.Connection,
                    _public(hypervisor.Connection))
         self._wrap(faults.HOST, hosts.PaperLinks, (
-            '_all', 'add_vlan', 'mark', 'receive_all_groups', 'remove'))
+            '_all', 'add_vlan', 'keep_host_off', 'mark',
+            'receive_all_groups', 'remove'))
         self._wrap(faults.HOST, hosts.PaperFunctions, (
             'mac', 'set_mac', 'renew_filter'))
         self._wrap(faults.RPC, rpc_client._BaseCallContext, ('call', 'cast'),

@@ -67,6 +67,9 @@ class PaperLinks(links.HostLinks):
         if name in self._plane.macvtaps:
             self._plane.macvtaps[name].all_groups = True
 
+    def keep_host_off(self, name: str) -> None:
+        """Hosts on paper have no IP stack."""
+
     def remove(self, name: str) -> None:
         self._plane.remove_link(name)
 

@@ -244,5 +244,8 @@ class FabricLinks(links.HostLinks):
     def receive_all_groups(self, name: str) -> None:
         self._inside(functools.partial(super().receive_all_groups, name))
 
+    def keep_host_off(self, name: str) -> None:
+        self._inside(functools.partial(super().keep_host_off, name))
+
     def remove(self, name: str) -> None:
         self._inside(functools.partial(super().remove, name))

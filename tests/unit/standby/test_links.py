@@ -13,8 +13,12 @@
 import nova.tests.functional  # noqa: F401 isort: skip
 
 import os
+import pathlib
+import socket
+import struct
 import unittest
 
+import fixtures
 from oslotest import base
 import pyroute2
 from pyroute2 import netlink as protocol
@@ -121,6 +125,108 @@ class HostLinksTestCase(base.BaseTestCase):
         self.assertEqual(('macvlan', 'pf0', 'ours', True), (
             made.kind, made.lower, made.alias, made.up))
         self.assertEqual([], self.links.unfinished())
+
+    def test_the_host_has_no_ipv6_on_a_link_that_is_made(self):
+        self.add('ours')
+
+        self.assertEqual('1', self.sysctl('ipv6', 'pf0.42', 'disable_ipv6'))
+        self.assertEqual([], self.addresses('pf0.42'))
+        self.assertEqual('0', self.sysctl('ipv6', 'pf0', 'disable_ipv6'))
+
+    def test_the_host_does_not_answer_on_a_link_that_is_made(self):
+        self.add('ours')
+        with pyroute2.IPRoute() as netlink:
+            netlink.addr('add', index=self.pf, address='192.0.2.1',
+                         prefixlen=24)
+        wire = self.wire(0x0806)
+
+        for name in ('pf0.42', 'pf0'):
+            wire.send(self.arp_request(self.mac(name)))
+
+        # The kernel takes them in this order, and the second is answered.
+        self.assertEqual(self.mac('pf0'), self.answer(wire)[6:12])
+
+    def test_the_host_hears_nothing_on_a_link_that_is_made(self):
+        self.add('ours')
+        with pyroute2.IPRoute() as netlink:
+            netlink.addr('add', index=self.pf, address='192.0.2.1',
+                         prefixlen=24)
+        service = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(service.close)
+        service.bind(('192.0.2.1', 4789))
+        service.settimeout(10)
+        wire = self.wire(0)
+
+        for name in ('pf0.42', 'pf0'):
+            wire.send(self.datagram(self.mac(name), name.encode()))
+
+        self.assertEqual(b'pf0', service.recv(16))
+
+    def test_the_host_leaves_a_standby_to_its_guest(self):
+        with pyroute2.IPRoute() as netlink:
+            netlink.link('add', ifname='standby', kind='macvtap',
+                         link=self.pf, macvtap_mode='bridge', state='up')
+        self.assertIn('fe80', ''.join(self.addresses('standby')))
+
+        self.links.keep_host_off('standby')
+
+        self.assertEqual([], self.addresses('standby'))
+        self.links.keep_host_off('one that has gone')
+
+    def test_a_host_without_ipv6_makes_links(self):
+        root = self.useFixture(fixtures.TempDir()).join('net')
+        self.useFixture(fixtures.MockPatchObject(
+            links, '_SYSCTLS', pathlib.Path(root)))
+
+        self.add('ours')
+
+        self.assertTrue(self.links.find('pf0.42').up)
+
+    def sysctl(self, family, name, key):
+        return pathlib.Path(
+            '/proc/sys/net', family, 'conf', name, key).read_text().strip()
+
+    def addresses(self, name):
+        with pyroute2.IPRoute() as netlink:
+            index, = netlink.link_lookup(ifname=name)
+            return [address.get_attr('IFA_ADDRESS')
+                    for address in netlink.get_addr(index=index)]
+
+    def mac(self, name):
+        with pyroute2.IPRoute() as netlink:
+            link, = netlink.link('get', ifname=name)
+        return bytes.fromhex(link.get_attr('IFLA_ADDRESS').replace(':', ''))
+
+    def wire(self, protocol):
+        wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.addCleanup(wire.close)
+        wire.bind(('wire', protocol))
+        wire.settimeout(10)
+        return wire
+
+    def answer(self, wire):
+        """The first frame that has not been sent by the wire itself."""
+        while True:
+            frame, sender = wire.recvfrom(2048)
+            if sender[2] != socket.PACKET_OUTGOING:
+                return frame
+
+    def arp_request(self, destination):
+        sender = self.mac('wire')
+        return (destination + sender + bytes.fromhex('08060001080006040001')
+                + sender + socket.inet_aton('192.0.2.2') + bytes(6)
+                + socket.inet_aton('192.0.2.1'))
+
+    def datagram(self, destination, payload):
+        udp = struct.pack('!HHHH', 4789, 4789, 8 + len(payload), 0) + payload
+        header = struct.pack(
+            '!BBHHHBBH4s4s', 0x45, 0, 20 + len(udp), 0, 0, 64,
+            socket.IPPROTO_UDP, 0, socket.inet_aton('192.0.2.2'),
+            socket.inet_aton('192.0.2.1'))
+        total = sum(struct.unpack('!10H', header))
+        checksum = 0xffff - (total + (total >> 16)) % 0x10000
+        return (destination + self.mac('wire') + b'\x08\x00' + header[:10]
+                + struct.pack('!H', checksum) + header[12:] + udp)
 
     def test_a_link_whose_making_was_cut_off_is_made_anew(self):
         # IFALIASZ, include/uapi/linux/if.h: the link is there by then.

@@ -68,6 +68,9 @@ class PaperLinks(links.HostLinks):
     def receive_all_groups(self, name):
         """Every link here does."""
 
+    def keep_host_off(self, name):
+        """No host is on any link here."""
+
 
 @ddt.ddt
 class MacvtapTestCase(base.BaseTestCase):
