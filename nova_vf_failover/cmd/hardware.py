@@ -37,6 +37,10 @@ CONF = cfg.CONF
 _READ = frozenset({'bnxt_en', 'i40e', 'ice', 'igb', 'ixgbe', 'mlx5_core'})
 # Before commit 5c8e3c7ff3e7 ice refuses a MAC that another function has.
 _ICE_SHARES_SINCE = (5, 19)
+# The name that a port has on its switch, and that of the port of a VF
+# (net/devlink/port.c, __devlink_port_phys_port_name_get).
+_PORT = 'phys_port_name'
+_REPRESENTOR = re.compile(r'(c\d+)?pf\d+vf\d+')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,14 +82,24 @@ class Sysfs:
     def switched(self, pf: str) -> bool:
         """Whether the NIC switches by itself, with a port for each VF.
 
-        phys_switch_id answers nothing in the mode without
-        (include/uapi/linux/devlink.h, ``DEVLINK_ESWITCH_MODE_LEGACY``).
+        phys_switch_id alone does not tell: ice, i40e and mlx5 answer it in
+        the mode without such ports as well (``ice_devlink_create_pf_port``).
+        The mode itself is only told to who may change it (net/devlink,
+        ``GENL_ADMIN_PERM``).
         """
-        path = self._root / 'class' / 'net' / pf / 'phys_switch_id'
+        switch = self._attribute(pf, 'phys_switch_id')
+        return bool(switch) and any(
+            _REPRESENTOR.fullmatch(self._attribute(path.name, _PORT))
+            and self._attribute(path.name, 'phys_switch_id') == switch
+            for path in (self._root / 'class' / 'net').glob('*'))
+
+    def _attribute(self, link: str, name: str) -> str:
+        """What a link says of itself; empty if its driver says nothing."""
         try:
-            return bool(path.read_text().strip())
+            return (self._root / 'class' / 'net' / link / name
+                    ).read_text().strip()
         except OSError:
-            return False
+            return ''
 
     def has_driver(self, name: str) -> bool:
         """Whether this kernel has a driver for PCI, loaded or not."""

@@ -324,13 +324,27 @@ class HardwareTestCase(CheckTestCase):
         self.assertOnly(WARNING, 'PF alphapf0', 'Nobody has read what qede',
                         'test server')
 
-    def test_switchdev(self):
-        path = self.root / 'sys' / 'class' / 'net' / 'alphapf0'
-        path.mkdir(parents=True)
-        (path / 'phys_switch_id').write_text('0a1b2c\n')
+    def test_legacy_mode_of_a_driver_that_tells_a_switch(self):
+        self.add_port('alphapf0', '0a1b2c', 'p0')
+        self.add_port('alphapf1', '0a1b2c', 'p1')
+        self.add_port('other0', 'ffffff', 'pf0vf0')
+        (self.root / 'sys' / 'class' / 'net' / 'lo').mkdir()
+
+        self.assertEqual((OK, []), self.check())
+
+    @ddt.data('pf0vf1', 'c0pf0vf1')
+    def test_switchdev(self, representor):
+        self.add_port('alphapf0', '0a1b2c', 'p0')
+        self.add_port('eth0', '0a1b2c', representor)
 
         self.assertOnly(WARNING, 'PF alphapf0', 'switchdev',
                         f'devlink dev eswitch set pci/{base.PF} mode legacy')
+
+    def add_port(self, name, switch, port):
+        path = self.root / 'sys' / 'class' / 'net' / name
+        path.mkdir(parents=True)
+        (path / 'phys_switch_id').write_text(f'{switch}\n')
+        (path / 'phys_port_name').write_text(f'{port}\n')
 
     @ddt.data('{"vendor_id": "15b3", "physical_network": "physnet4"}',
               '{"vendor_id": "8086", "product_id": "1515"}')
