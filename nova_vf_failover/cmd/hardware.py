@@ -35,12 +35,21 @@ CONF = cfg.CONF
 # The drivers of which doc/source/receive-filters.rst says what they do with
 # a MAC on the PF and on a VF.
 _READ = frozenset({'bnxt_en', 'i40e', 'ice', 'igb', 'ixgbe', 'mlx5_core'})
-# Before commit 5c8e3c7ff3e7 ice refuses a MAC that another function has.
-_ICE_SHARES_SINCE = (5, 19)
+# Before commit 5c8e3c7ff3e7 ice refuses a MAC that another function has. It
+# is in Linux 5.19, and of what was maintained then in 5.18.16 alone.
+_ICE_SHARES_SINCE = (5, 18, 16)
+# The same of Intel's own driver, which is built for whatever kernel. Its
+# versions are of numbers alone; those of distributions' drivers are not.
+_INTELS_ICE_SHARES_SINCE = (1, 6, 7)
+_INTELS = re.compile(r'(\d+)\.(\d+)\.(\d+)[\d.]*(_probes)?')
+# RHEL and what is made of it: old by the number, with drivers of newer ones.
+_BACKPORTS = re.compile(r'\.el\d')
 # The name that a port has on its switch, and that of the port of a VF
 # (net/devlink/port.c, __devlink_port_phys_port_name_get).
 _PORT = 'phys_port_name'
 _REPRESENTOR = re.compile(r'(c\d+)?pf\d+vf\d+')
+_TRY = ('Live migrate a test server both ways, and look at what "show" says '
+        'of it.')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +106,14 @@ class Sysfs:
         """What a link says of itself; empty if its driver says nothing."""
         try:
             return (self._root / 'class' / 'net' / link / name
+                    ).read_text().strip()
+        except OSError:
+            return ''
+
+    def module_version(self, name: str) -> str:
+        """What a loaded module calls its version; empty without one."""
+        try:
+            return (self._root / 'module' / name / 'version'
                     ).read_text().strip()
         except OSError:
             return ''
@@ -192,24 +209,45 @@ def _check_pf(vfs: list[VirtualFunction], standby: standbys.Standby,
             subject, 'It is in switchdev mode: its ports are left to Nova.',
             f'For a swap: devlink dev eswitch set pci/{first.parent} mode '
             'legacy.')
-    yield from _check_driver(subject, first.driver)
+    if first.driver == 'ice':
+        yield _check_ice(subject, sysfs.module_version('ice'))
+    else:
+        yield _check_driver(subject, first.driver)
     yield from _check_isolation(subject, vfs)
 
 
-def _check_driver(subject: str, driver: str) -> Iterator[findings.Finding]:
-    if driver == 'ice' and _kernel() < _ICE_SHARES_SINCE:
-        yield findings.broken(
-            subject, f'ice of Linux {platform.release()} gives a MAC to one '
-            'function only: a failback could not attach the VF.',
-            'Use Linux 5.19 or newer, or the out-of-tree driver of that age.')
-    elif driver not in _READ:
-        yield findings.doubtful(
-            subject, f'Nobody has read what {driver or "its driver"} does '
-            'with one MAC on the PF and on a VF.',
-            'Live migrate a test server both ways, and look at what "show" '
-            'says of it.')
+def _check_driver(subject: str, driver: str) -> findings.Finding:
+    if driver in _READ:
+        return findings.good(subject, f'Its driver {driver} is known.')
+    return findings.doubtful(
+        subject, f'Nobody has read what {driver or "its driver"} does '
+        'with one MAC on the PF and on a VF.', _TRY)
+
+
+def _check_ice(subject: str, version: str) -> findings.Finding:
+    """The one driver of which it depends on its age.
+
+    :param version: of the module; the one of a newer Linux has none
+    """
+    release = platform.release()
+    intels = _INTELS.fullmatch(version)
+    if intels:
+        name = f"Intel's own ice {version}"
+        shares = _numbers(intels) >= _INTELS_ICE_SHARES_SINCE
     else:
-        yield findings.good(subject, f'Its driver {driver} is known.')
+        name = f'ice of Linux {release}'
+        shares = _kernel() >= _ICE_SHARES_SINCE
+    if shares:
+        return findings.good(subject, 'Its driver ice is known.')
+    if not intels and _BACKPORTS.search(release):
+        return findings.doubtful(
+            subject, f'{name} may give a MAC to one function only, so that a '
+            'failback could not attach the VF: that depends on what its '
+            'distribution has taken over from Linux 5.19.', _TRY)
+    return findings.broken(
+        subject, f'{name} gives a MAC to one function only: a failback could '
+        'not attach the VF.',
+        "Use Linux 5.19 or newer, or Intel's own driver from 1.6.7 on.")
 
 
 def _check_isolation(subject: str, vfs: list[VirtualFunction],
@@ -253,9 +291,14 @@ def _vif(vf: VirtualFunction) -> dict[str, typing.Any]:
             'details': {}}
 
 
-def _kernel() -> tuple[int, int]:
-    numbers = re.match(r'(\d+)\.(\d+)', platform.release())
-    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
+def _kernel() -> tuple[int, ...]:
+    numbers = re.match(r'(\d+)\.(\d+)(?:\.(\d+))?', platform.release())
+    return _numbers(numbers) if numbers else (0,)
+
+
+def _numbers(version: re.Match[str]) -> tuple[int, ...]:
+    """The first three groups; one that is not there is zero."""
+    return tuple(int(number or 0) for number in version.groups()[:3])
 
 
 def _capital(sentence: str) -> str:

@@ -310,13 +310,44 @@ class HardwareTestCase(CheckTestCase):
 
         self.assertEqual((OK, []), self.check())
 
-    def test_ice_before_it_could_share(self):
-        self.useFixture(fixtures.MockPatch(
-            'platform.release', return_value='5.15.0-91-generic'))
-        self.load_modules()
+    @ddt.data(('5.15.0-91-generic', None, '5.15.0-91-generic'),
+              ('5.18.15', None, '5.18.15'),
+              # The driver of Linux had a version of its own once.
+              ('5.4.0-80-generic', '0.8.2-k', '5.4.0-80-generic'),
+              ('6.8.0-40-generic', '1.6.4', "Intel's own ice 1.6.4"))
+    @ddt.unpack
+    def test_ice_before_it_could_share(self, release, version, named):
+        self.run_kernel(release, version)
 
-        self.assertOnly(ERROR, 'PF alphapf0', '5.15.0-91-generic',
-                        'Use Linux 5.19')
+        self.assertOnly(ERROR, 'PF alphapf0', named, 'Use Linux 5.19')
+
+    @ddt.data(('5.18.16', None), ('5.19.0', None), ('6.1.0-18-amd64', None),
+              ('5.15.0-91-generic', '1.9.11'), ('5.4.0', '1.10.1.2.2'),
+              ('4.18.0-305.el8.x86_64', '1.6.7'))
+    @ddt.unpack
+    def test_ice_that_can_share(self, release, version):
+        self.run_kernel(release, version)
+
+        self.assertEqual((OK, []), self.check())
+
+    @ddt.data(('4.18.0-372.9.1.el8.x86_64', None),
+              ('5.14.0-70.13.1.el9_0.x86_64', '5.14.0-70.13.1.el9_0.x86_64'))
+    @ddt.unpack
+    def test_ice_of_a_kernel_with_what_is_newer(self, release, version):
+        self.run_kernel(release, version)
+
+        self.assertOnly(WARNING, 'PF alphapf0', release, 'may give',
+                        'test server')
+
+    def run_kernel(self, release, version):
+        """Have this host run a kernel, with an ice of this version."""
+        self.useFixture(fixtures.MockPatch(
+            'platform.release', return_value=release))
+        self.load_modules()
+        ice = self.root / 'sys' / 'module' / 'ice'
+        ice.mkdir(parents=True)
+        if version:
+            (ice / 'version').write_text(f'{version}\n')
 
     def test_driver_that_nobody_has_read(self):
         self.set_driver('qede')
