@@ -31,6 +31,9 @@ from nova_vf_failover import privileges
 # multicast group", see include/uapi/linux/if.h.
 _IFF_UP = 0x1
 _IFF_ALLMULTI = 0x200
+# The protocol of a VLAN that is not within one of a provider (802.1ad), see
+# include/uapi/linux/if_ether.h.
+_ETH_P_8021Q = 0x8100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +46,8 @@ class Link:
     :ivar uppers: names of the links that lie on top of it
     :ivar kind: ``vlan``, ``macvtap`` …; hardware has none
     :ivar lower: name of the link that it lies on
-    :ivar vlan: the VLAN of a link of kind ``vlan``
+    :ivar vlan: the VLAN of a link of kind ``vlan``; None if that is one of a
+        provider (802.1ad)
     """
 
     name: str
@@ -111,7 +115,9 @@ class HostLinks:
         """The link that is a VLAN of another one, whoever has made it.
 
         Each has one at most (net/8021q/vlan.c, ``vlan_check_real_dev``). One
-        that :meth:`add_vlan` was making is none: it goes first.
+        of 802.1ad, which there may be besides, has other frames than a port
+        of this VLAN. One that :meth:`add_vlan` was making is none: it goes
+        first.
         """
         for link in self.of_kind('vlan'):
             if ((link.lower, link.vlan) == (lower, vlan)
@@ -201,8 +207,15 @@ def _link(message: typing.Any, messages: dict[int, typing.Any]) -> Link:
             and other.get_attr('IFLA_LINK_NETNSID') is None),
         kind=message.get_nested('IFLA_LINKINFO', 'IFLA_INFO_KIND'),
         lower=_lower(message, messages),
-        vlan=message.get_nested(
-            'IFLA_LINKINFO', 'IFLA_INFO_DATA', 'IFLA_VLAN_ID'))
+        vlan=_vlan(message))
+
+
+def _vlan(message: typing.Any) -> int | None:
+    data = 'IFLA_LINKINFO', 'IFLA_INFO_DATA'
+    if message.get_nested(*data, 'IFLA_VLAN_PROTOCOL') != _ETH_P_8021Q:
+        return None
+    vlan: int | None = message.get_nested(*data, 'IFLA_VLAN_ID')
+    return vlan
 
 
 def _lower(message: typing.Any, messages: dict[int, typing.Any]) -> str | None:

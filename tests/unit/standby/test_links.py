@@ -23,6 +23,7 @@ from oslotest import base
 import pyroute2
 from pyroute2 import netlink as protocol
 from pyroute2.netlink import exceptions
+from pyroute2.netlink.rtnl import ifinfmsg
 
 from nova_vf_failover.standby import links
 from tests.unit import green
@@ -266,6 +267,57 @@ class HostLinksTestCase(base.BaseTestCase):
         self.links.remove('pf0')
         self.links.remove('pf0')
         self.assertIsNone(self.links.find('pf0'))
+
+
+class PaperRoute:
+    """A netlink socket that tells of links of a kernel with VLANs."""
+
+    def __init__(self, *messages):
+        self.messages = messages
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def get_links(self):
+        return self.messages
+
+
+def message(index, name, *attributes):
+    """What the kernel says of a link, as pyroute2 reads it."""
+    written = ifinfmsg.ifinfmsg()
+    written['index'] = index
+    written['attrs'] = [
+        ('IFLA_IFNAME', name), ('IFLA_MTU', 1500), *attributes]
+    written.encode()
+    read = ifinfmsg.ifinfmsg(written.data)
+    read.decode()
+    return read
+
+
+def vlan_device(index, name, vlan, *protocols):
+    data = [('IFLA_VLAN_ID', vlan),
+            *(('IFLA_VLAN_PROTOCOL', each) for each in protocols)]
+    return message(
+        index, name, ('IFLA_LINK', 1), ('IFLA_LINKINFO', {'attrs': [
+            ('IFLA_INFO_KIND', 'vlan'), ('IFLA_INFO_DATA', {'attrs': data})]}))
+
+
+class VlanTestCase(base.BaseTestCase):
+
+    def test_a_vlan_of_a_provider_is_none_of_a_port(self):
+        pf = message(1, 'pf0')
+        provider = vlan_device(2, 'pf0.42', 42, 0x88a8)
+        port = vlan_device(3, 'vlan42', 42, 0x8100)
+
+        both = links.HostLinks(lambda: PaperRoute(pf, provider, port))
+        one = links.HostLinks(lambda: PaperRoute(pf, provider))
+
+        self.assertEqual('vlan42', both.vlan_of('pf0', 42).name)
+        self.assertIsNone(one.vlan_of('pf0', 42))
+        self.assertEqual('vlan', one.find('pf0.42').kind)
 
 
 class GreenThreadsTestCase(base.BaseTestCase):
