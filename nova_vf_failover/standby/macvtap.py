@@ -146,7 +146,12 @@ class MacvtapStandby(base.Standby):
         # (drivers/net/tap.c, tap_handle_frame), but as soon as libvirt has it
         # up it says with the guest's MAC which groups it joins, asks for
         # routers, and for others with the guest's link-local address.
-        self._links.keep_host_off(device)
+        try:
+            self._links.keep_host_off(device)
+        except OSError as error:
+            # /proc/sys is read-only. The guest is none the worse for it.
+            LOG.warning('The host stays on macvtap %(device)s: %(error)s',
+                        {'device': device, 'error': error})
 
     def release(self, standby: base.VIF) -> None:
         details = standby['details']

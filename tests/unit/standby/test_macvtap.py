@@ -14,6 +14,7 @@ import nova.tests.functional  # noqa: F401 isort: skip
 
 import contextlib
 import dataclasses
+import errno
 
 import ddt
 import fixtures
@@ -288,6 +289,18 @@ class MacvtapTestCase(base.BaseTestCase):
             mtu=1500, kind='macvtap', lower=lower, **keywords)
         host_links.known[lower] = dataclasses.replace(
             host_links.known[lower], uppers=(name,))
+
+    def test_a_host_whose_sysctls_cannot_be_written(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links)
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+        self.useFixture(fixtures.MockPatchObject(
+            host_links, 'keep_host_off',
+            side_effect=OSError(errno.EROFS, 'Read-only file system')))
+
+        driver.attached('macvtap0')
+
+        self.assertEqual(macvtap.MARK, host_links.known['macvtap0'].alias)
 
     def test_macvtaps_without_a_domain_are_swept_at_the_second_look(self):
         host_links = PaperLinks(PF)
