@@ -112,6 +112,24 @@ class ServerClaims:
             f'this host has not allocated to server {self._instance.uuid}.',
             'Hard reboot the server to have its VF plugged anew.')
 
+    def confirm(self, vif: VIF) -> None:
+        """See that the VFs of a port are still those that Nova has read.
+
+        Which one it frees after a detach Nova reads before it asks the driver
+        for it (nova/compute/manager.py, ``_detach_interface``).
+
+        :raises exception.Busy: the port has been given another VF since
+        """
+        request = self._request(vif)
+        held = {device.address for device in self._held()}
+        exchanged = [device.address for device in self._instance.pci_devices
+                     if request and device.request_id == request.request_id
+                     and device.address not in held]
+        if exchanged:
+            raise exception.Busy(
+                f'Port {vif["id"]} has been given another VF in place of '
+                f'{", ".join(exchanged)} meanwhile. Try again.')
+
     def reclaim(self, vif: VIF, spoiled: str = '') -> VIF:
         """The port with a VF of this host that can be used.
 

@@ -254,8 +254,8 @@ class FailoverLibvirtDriver(
             return swapped.ledger.on_standby(vif['id'])
         with self._operations.begin(instance.uuid):
             # Recovery may have brought it back while it was waited for.
-            self._bench.swap(context, instance).forget(
-                self._bench.port(vif))
+            self._bench.claims.of(context, instance).confirm(vif)
+            self._bench.swap(context, instance).forget(self._bench.port(vif))
         return False
 
     def suspend(self, context: Context, instance: objects.Instance) -> None:

@@ -21,9 +21,11 @@ import ddt
 import fixtures
 from nova import objects
 from nova.objects import fields
+from nova.tests.functional.api import client
 
 from tests.functional import crashes
 from tests.simulation import errors
+from tests.simulation import guest_agent
 
 _OTHER_DOMAIN = """
 <domain type='kvm'>
@@ -183,7 +185,8 @@ class OtherVFTestCase(ReclaimTestCase):
              self._get_allocations_by_server_uuid(
                  self.server['id']).items()})
 
-    def test_vf_that_cannot_be_attached_twice(self):
+    def arrive_without_vf(self):
+        """Migrate to beta, where a VF is claimed that cannot be attached."""
         plane = self.plane('beta')
         assign_vf = plane.assign_vf
         self.hold_the_copy(self.server)
@@ -199,11 +202,58 @@ class OtherVFTestCase(ReclaimTestCase):
         self.finish(self.server)
         self.assertWorld(self.server, 'beta', base.STANDBY)
         self.assertEqual(first, self.bound)
+        return first
+
+    def test_vf_that_cannot_be_attached_twice(self):
+        first = self.arrive_without_vf()
 
         self.recover('beta')
 
         self.assertWorld(self.server, 'beta')
         self.assertNotEqual(first, self.bound)
+
+    def test_vf_is_exchanged_while_its_port_is_detached(self):
+        """Nova has read by then which VF it is going to free."""
+        first = self.arrive_without_vf()
+        reached, go_on = threading.Event(), threading.Event()
+
+        def dawdle(argv, given):
+            reached.set()
+            go_on.wait(60)
+            return self.agent.start(argv, given)
+
+        self.hosts.world.guest_agents[self.server['id']] = (
+            guest_agent.QemuGuestAgent(dawdle))
+        driver = self.computes['beta'].driver
+        driver._recovery.look()
+        self.assertTrue(reached.wait(60))
+        # In the harness the answer of the API waits for nova-compute.
+        detaching = threading.Thread(target=self.fail_to_detach)
+        detaching.start()
+        self.until(lambda: driver._operations._running[
+            self.server['id']].cancelled.is_set())
+
+        go_on.set()
+
+        detaching.join(60)
+        driver._recovery.settle(60)
+        self.assertIn(f'another VF in place of {first} meanwhile',
+                      self.stdlog.logger.output)
+        self.assertEqual([self.bound], self.vfs('beta', 'allocated'))
+        self.assertNotEqual(first, self.bound)
+        self._detach_interface(self.server, self.ports[0]['id'])
+        self.assertEqual([], self.vfs('beta', 'allocated'))
+        self.assertEqual([], self.domain('beta', self.server).nics())
+        self.assertEqual([], self.entries('beta', self.server))
+        instance = objects.Instance.get_by_uuid(
+            self.ctxt, self.server['id'], expected_attrs=['pci_requests'])
+        self.assertEqual([], instance.pci_requests.requests)
+
+    def fail_to_detach(self):
+        error = self.assertRaises(
+            client.OpenStackApiException, self.api.detach_interface,
+            self.server['id'], self.ports[0]['id'])
+        self.assertIn('InterfaceDetachFailed', str(error))
 
     @ddt.data(
         'nova.network.neutron.API.setup_instance_network_on_host',
