@@ -62,6 +62,10 @@ class Aftermath:
         self._settled: set[str] = set()
         # Servers about which Placement could not be asked.
         self._passed_over: set[str] = set()
+        # Migrations that the last look has found abandoned, and of these the
+        # ones that the look before had found as well.
+        self._seen: set[str] = set()
+        self._certain: set[str] = set()
 
     def abandoned(self, context: typing.Any) -> set[str]:
         """The servers with VFs that a live migration has left at rest here.
@@ -73,10 +77,15 @@ class Aftermath:
         migrations = objects.MigrationList.get_by_filters(context, {
             'host': self._host, 'status': list(_ENDLESS),
             'migration_type': fields.MigrationType.LIVE_MIGRATION})
-        found = {migration.instance_uuid for migration in migrations
+        found = {migration.uuid: migration.instance_uuid
+                 for migration in migrations
                  if self._holds(context, migration)}
-        return {server for server in found | self._passed_over
-                if self._rests_here(context, server)}
+        resting = {server for server in self._passed_over.union(found.values())
+                   if self._rests_here(context, server)}
+        seen = {migration for migration, server in found.items()
+                if server in resting}
+        self._certain, self._seen = seen & self._seen, seen
+        return resting
 
     def _rests_here(self, context: typing.Any, server: str) -> bool:
         try:
@@ -106,17 +115,20 @@ class Aftermath:
         Such a one still holds an allocation, which is given back last:
         whoever dies before that does all of it once more.
 
-        :param abandoned: whether :meth:`abandoned` has found it, so that one
-            of which Nova says that it goes on does not
+        A new one may have been asked for meanwhile. It is left alone, and so
+        is what it may take over of the last one.
+
+        :param abandoned: whether :meth:`abandoned` has found it, twice, so
+            that one of which Nova says that it goes on does not
         :raises nova.exception.PortBindingDeletionFailed: Neutron refuses
         :raises nova.exception.PortBindingActivationFailed: as well
         :raises nova.exception.AllocationMoveFailed: Placement does
         :raises nova.exception.AllocationDeleteFailed: as well
         """
         migration = _last(context, instance)
-        ended = _OVER + _ENDLESS if abandoned else _OVER
-        if (migration is None or migration.status not in ended
-                or not self._may_hold(context, instance, migration)):
+        if (migration is None or not self._is_over(migration, abandoned)
+                or not self._may_hold(context, instance, migration)
+                or _has_task(context, instance)):
             return
         LOG.info('Clearing what live migration %s has left', migration.uuid,
                  instance=instance)
@@ -124,6 +136,11 @@ class Aftermath:
             self._undo(context, instance, migration)
         else:
             self._finish(context, instance, migration)
+
+    def _is_over(self, migration: objects.Migration, abandoned: bool) -> bool:
+        return migration.status in _OVER or (
+            abandoned and migration.status in _ENDLESS
+            and migration.uuid in self._certain)
 
     def _may_hold(self, context: typing.Any, instance: objects.Instance,
                   migration: objects.Migration) -> bool:
@@ -184,6 +201,15 @@ class Aftermath:
 def _end(migration: objects.Migration, status: str) -> None:
     migration.status = status
     migration.save()
+
+
+def _has_task(context: typing.Any, instance: objects.Instance) -> bool:
+    """Whether Nova has begun something with a server since it was read.
+
+    The API gives it the task before the conductor makes a migration.
+    """
+    now = objects.Instance.get_by_uuid(context, instance.uuid)
+    return now.task_state is not None
 
 
 def _last(context: typing.Any,

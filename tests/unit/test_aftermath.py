@@ -23,7 +23,16 @@ from oslotest import base
 from nova_vf_failover import aftermath
 
 
-class PlacementTestCase(base.BaseTestCase):
+class AftermathTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.now = mock.Mock(task_state=None)
+        self.useFixture(fixtures.MockPatch(
+            'nova.objects.Instance.get_by_uuid', return_value=self.now))
+
+
+class PlacementTestCase(AftermathTestCase):
 
     def test_an_allocation_that_is_not_moved_is_an_error(self):
         compute = mock.Mock()
@@ -82,3 +91,80 @@ class PlacementTestCase(base.BaseTestCase):
             'allocations': {}}
         clear('failed')
         self.assertEqual(set(), abandoned())
+
+
+class AbandonedTestCase(AftermathTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.compute = mock.Mock()
+        self.compute.reportclient.get_allocs_for_consumer.return_value = {
+            'allocations': {'alpha': {'resources': {'VCPU': 1}}}}
+        self.aftermath = aftermath.Aftermath(self.compute, 'alpha')
+        self.migrations = []
+        self.useFixture(fixtures.MockPatch(
+            'nova.objects.MigrationList.get_by_filters',
+            side_effect=lambda context, filters: list(self.migrations)))
+        self.useFixture(fixtures.MockPatchObject(
+            self.aftermath, '_rests_here', return_value=True))
+
+    def add(self, status):
+        number = len(self.migrations) + 1
+        migration = mock.Mock(
+            id=number, uuid=f'migration-{number}', status=status,
+            instance_uuid='server', source_compute='alpha')
+        self.migrations.append(migration)
+        return migration
+
+    def look(self):
+        self.assertEqual({'server'}, self.aftermath.abandoned(mock.Mock()))
+
+    def clear(self):
+        self.aftermath.clear(mock.Mock(), mock.Mock(uuid='server'),
+                             abandoned=True)
+
+    def assertUntouched(self, migration, status):
+        self.assertEqual(status, migration.status)
+        self.assertEqual([], self.compute.network_api.mock_calls)
+        self.compute.reportclient.move_allocations.assert_not_called()
+
+    def test_one_that_was_found_twice_is_cleared(self):
+        migration = self.add('running')
+        self.look()
+        self.look()
+
+        self.clear()
+
+        self.assertEqual('failed', migration.status)
+        self.compute.reportclient.move_allocations.assert_called_once_with(
+            mock.ANY, 'migration-1', 'server')
+
+    def test_a_new_one_is_left_alone(self):
+        self.add('error')
+        self.look()
+        self.look()
+        new = self.add('accepted')
+
+        self.clear()
+
+        self.assertUntouched(new, 'accepted')
+
+    def test_a_new_one_that_one_look_has_found_is_left_alone(self):
+        self.add('error')
+        self.look()
+        new = self.add('accepted')
+        self.look()
+
+        self.clear()
+
+        self.assertUntouched(new, 'accepted')
+
+    def test_the_last_one_is_left_to_a_new_one_that_is_being_made(self):
+        last = self.add('error')
+        self.look()
+        self.look()
+        self.now.task_state = 'migrating'
+
+        self.clear()
+
+        self.assertUntouched(last, 'error')
