@@ -55,7 +55,7 @@ def nova_fault() -> str | None:
 
 
 def signature_fault() -> str | None:
-    """A libvirt driver of Nova's that has become another one."""
+    """A Nova of which something that this package extends has changed."""
     # Not at the top: a host on which the plugin is off must not depend on any
     # of this.
     from nova.virt.libvirt import driver as libvirt_driver
@@ -63,13 +63,18 @@ def signature_fault() -> str | None:
     from nova_vf_failover import driver
     from nova_vf_failover import signatures
 
+    version = nova.version.version_string()
     strangers = signatures.changed(driver.FailoverLibvirtDriver,
                                    libvirt_driver.LibvirtDriver)
-    if not strangers:
-        return None
-    return (f'Nova {nova.version.version_string()} has changed '
-            f'{", ".join(strangers)} of its libvirt driver, which this plugin '
-            'overrides; set [vf_failover] enabled = false.')
+    if strangers:
+        return (f'Nova {version} has changed {", ".join(strangers)} of its '
+                'libvirt driver, which this plugin overrides; set '
+                '[vf_failover] enabled = false.')
+    strangers = signatures.unknown()
+    if strangers:
+        return (f'Nova {version} has changed {", ".join(strangers)}, which '
+                'this plugin calls; set [vf_failover] enabled = false.')
+    return None
 
 
 def driver_fault() -> str | None:

@@ -19,6 +19,8 @@ from unittest import mock
 import fixtures
 import nova.tests.functional  # noqa: F401 isort: skip
 
+from nova.compute import manager as compute_manager
+from nova.compute import resource_tracker
 from nova.virt import libvirt
 from nova.virt.libvirt import driver as nova_driver
 from oslo_config import cfg
@@ -28,6 +30,7 @@ from oslotest import base
 from nova_vf_failover import conf
 from nova_vf_failover import driver
 from nova_vf_failover import plugin
+from nova_vf_failover import prerequisites
 
 CONF = cfg.CONF
 
@@ -97,6 +100,35 @@ class PluginTestCase(base.BaseTestCase):
         with mock.patch.object(nova_driver.LibvirtDriver, 'live_migration',
                                live_migration):
             self.assertRefused('changed live_migration ')
+
+    def test_a_changed_method_of_nova_that_is_called_is_named(self):
+        for novas, name, now in (
+                (compute_manager.ComputeManager,
+                 '_claim_pci_for_instance_vifs', self.one_more),
+                (compute_manager.ComputeManager,
+                 '_update_migrate_vifs_profile_with_pci', None),
+                (resource_tracker.ResourceTracker, 'unclaim_pci_devices',
+                 self.other_order),
+                (nova_driver.LibvirtDriver, '_detach_with_retry', None)):
+            with mock.patch.object(novas, name, now):
+                self.assertRefused(
+                    f'changed {novas.__name__}.{name}, which .* calls')
+
+    @staticmethod
+    def one_more(self, ctxt, instance, migration):
+        """Nova's method, if it needed to know the migration."""
+
+    @staticmethod
+    def other_order(self, context, instance, pci_device):
+        """Nova's method, if what it takes were turned round."""
+
+    def test_a_method_of_nova_that_takes_more_than_it_needs_is_known(self):
+        def claim(self, ctxt, instance, migration=None, **others):
+            """Nova's method, if somebody could name the migration."""
+
+        with mock.patch.object(compute_manager.ComputeManager,
+                               '_claim_pci_for_instance_vifs', claim):
+            self.assertIsNone(prerequisites.signature_fault())
 
     def test_another_compute_driver_is_named(self):
         self.config.config(compute_driver='fake.SmallFakeDriver')
