@@ -236,7 +236,14 @@ def _load(uuid: str) -> objects.Instance:
 
 
 def _write(uuid: str, wanted: dict[str, str]) -> None:
-    """Store these items and no other of ours, unless they are stored."""
+    """Store these items and no other of ours, unless they are stored.
+
+    Nova stores all items of an instance at once and deletes those that it
+    is not given (nova/db/main/api.py,
+    ``_instance_metadata_update_in_place``); to nova-compute it offers no other
+    way to add one. What the owner changes between the load and the save is
+    lost, and nobody knows of it, so nothing is done between them.
+    """
     instance = _load(uuid)
     if items.ours(instance.metadata) == wanted:
         return
@@ -258,8 +265,12 @@ def _write_again(uuid: str, wanted: dict[str, str]) -> None:
 
 
 def _remove(uuid: str) -> None:
+    """Take our items away, one by one: the others are the owner's."""
     try:
-        _write(uuid, {})
+        instance = _load(uuid)
+        with _nova_errors():
+            for name in items.ours(instance.metadata):
+                instance.delete_metadata_key(name)
     except exception.ChannelError as error:
         # They are harmless, and the next intent takes their place.
         LOG.warning('Metadata items of an intent are left: %s', error)

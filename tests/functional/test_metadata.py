@@ -251,6 +251,25 @@ class MetadataChannelTestCase(base.FailoverTestCase):
         now[0] += 3600
         self.assertEqual({'owner': 'me'}, self.look())
 
+    def test_an_item_that_comes_while_they_are_removed_stays(self):
+        server = self.start()
+        metadata._write(server['id'], items.build(self.intent(40)))
+        load = metadata._load
+
+        def load_before_it_comes(uuid):
+            instance = load(uuid)
+            self.api.api_post(f'/servers/{uuid}/metadata',
+                              {'metadata': {'colour': 'red'}})
+            return instance
+
+        with fixtures.MonkeyPatch(
+                'nova_vf_failover.channels.metadata._load',
+                load_before_it_comes):
+            metadata._remove(server['id'])
+
+        self.assertEqual({'owner': 'me', 'colour': 'red'},
+                         self.stored(server))
+
     def test_a_stale_copy_of_the_instance_does_not_overwrite_it(self):
         server = self.start()
         stale = objects.Instance.get_by_uuid(
