@@ -180,8 +180,9 @@ def _prepare(arguments: list[str]) -> None:
     CONF.set_override('log_dir', None)
     CONF.set_override('use_stderr', True)
     if not CONF.debug:
-        CONF.set_override('default_log_levels', ['nova=ERROR', 'os_vif=ERROR',
-                                                 'nova_vf_failover=ERROR'])
+        CONF.set_override('default_log_levels', [
+            f'{name}=ERROR' for name in (
+                'nova', 'nova_vf_failover', 'os_vif', 'oslo_service')])
     logging.setup(CONF, 'nova')
 
 
