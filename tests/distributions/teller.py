@@ -30,6 +30,8 @@ def listening(image: images.Image, variant: variants.Variant, program: str,
     """Tell a story, or a part of it, in a process of its own.
 
     Making a network namespace forks, which a process with threads must not.
+    A process that has died is told as a last step that went wrong: what it
+    had told until then says nothing of the rest.
     """
     spawning = multiprocessing.get_context('spawn')
     ours, theirs = spawning.Pipe(duplex=False)
@@ -43,6 +45,11 @@ def listening(image: images.Image, variant: variants.Variant, program: str,
         with contextlib.suppress(EOFError):
             while True:
                 yield ours.recv()
+        teller.join()
+        if teller.exitcode:
+            yield story.Step('the end', problem=(
+                'The test itself has failed: its process has ended with exit '
+                f'code {teller.exitcode}'))
 
     try:
         yield told()
