@@ -21,7 +21,6 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from rich import table as tables
 from tests.distributions import story
 from tests.distributions import teller
 from tests.distributions import variants
+from tests import interruption
 from tests.lab import errors
 from tests.lab import image as images
 from tests.lab import machine
@@ -50,10 +50,9 @@ Result = dict[str, typing.Any]
 
 
 def main() -> int:
-    """The exit code: 0, 1 (a step went wrong) or 2 (it cannot be run)."""
+    """The exit code: 0, 1 (a step went wrong), 2 (it cannot be run) or 130."""
     arguments = _arguments()
-    # What is told to end cleans up as well.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    interruption.raise_once()
     console = consoles.Console()
     try:
         _check()
@@ -63,6 +62,9 @@ def main() -> int:
     except errors.LabError as error:
         console.print(markup.escape(str(error)))
         return 2
+    except KeyboardInterrupt:
+        console.print('Interrupted; what was there is removed.')
+        return 130
     console.print(_table(results))
     if arguments.json:
         with open(arguments.json, 'w') as target:

@@ -62,6 +62,8 @@ def listening(image: images.Image, variant: variants.Variant, program: str,
 def _tell_story(image: images.Image, variant: variants.Variant,
                 program: str, first: str, last: str,
                 there: connection.Connection) -> None:
+    # Ctrl-C comes to all at once; who has started this one says when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     story.Story(image, variant, program, there.send, first, last).run()
     there.close()

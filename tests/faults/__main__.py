@@ -15,7 +15,6 @@
 import argparse
 import json
 import os
-import signal
 import sys
 import typing
 
@@ -25,6 +24,7 @@ from tests import bar
 from tests.faults import campaign
 from tests.faults import crew
 from tests.faults import table
+from tests import interruption
 
 
 def main() -> int:
@@ -52,7 +52,7 @@ def main() -> int:
         runs = campaign.Campaign(
             workers, arguments.vfs, arguments.only, told, arguments.reduced,
             earlier)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        interruption.raise_once()
         try:
             runs.run()
         except KeyboardInterrupt:

@@ -15,14 +15,13 @@
 import argparse
 from collections.abc import Callable
 from collections.abc import Sequence
-import os
-import signal
 import sys
 import time
 import traceback
 
 from rich import console as consoles
 
+from tests import interruption
 from tests.lab.compare import traffic
 from tests.lab import conversation
 from tests.lab import errors
@@ -47,7 +46,7 @@ def run(work: Callable[[consoles.Console, Say], None],
     """
     console = consoles.Console(
         width=None if sys.stdout.isatty() else _WIDTH)
-    interrupt_when_ended()
+    interruption.raise_once()
     start = time.monotonic()
 
     def say(what: str) -> None:
@@ -68,19 +67,6 @@ def run(work: Callable[[consoles.Console, Say], None],
         return 130
     say('done')
     return 0
-
-
-def interrupt_when_ended() -> None:
-    """Have whatever is open closed with SIGTERM as with Ctrl-C."""
-    own = os.getpid()
-
-    def end(*_unused: object) -> None:
-        if os.getpid() != own:
-            # pyroute2 forks, and ends the child with this signal.
-            os._exit(128 + signal.SIGTERM)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
 
 
 def parser(program: str, description: str,
@@ -123,13 +109,18 @@ def positive(text: str) -> int:
 def build(recipe: images.Recipe, cache: str) -> int:
     """Build an image, if it is not there.
 
-    :returns: the exit code: 0, or 2 (it cannot be built)
+    :returns: the exit code: 0, 2 (it cannot be built) or 130 (it was
+        interrupted)
     """
+    interruption.raise_once()
     try:
         image = images.get(recipe, cache, print)
     except errors.LabError as error:
         print(error)
         return 2
+    except KeyboardInterrupt:
+        print('Interrupted; what was there is removed.')
+        return 130
     print(f'{image.folder} is ready; the versions of its '
           f'{len(image.versions)} packages are in "packages" there.')
     return 0

@@ -103,9 +103,12 @@ def _stopped_by_signals(running: list[Job]) -> Iterator[list[int]]:
     heard: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
+        # One does not come alone (see interruption.py), and a second one
+        # would keep a job from telling what there is.
+        if not heard:
+            for job in running:
+                job.stop()
         heard.append(number)
-        for job in running:
-            job.stop()
 
     before = {number: signal.signal(number, stop)
               for number in (signal.SIGINT, signal.SIGTERM)}
@@ -114,6 +117,9 @@ def _stopped_by_signals(running: list[Job]) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if heard:
+            # What there is so far is still to be written.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _do(work: Work, share: outcomes.Share,

@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 
-from tests.lab import command
+from tests import interruption
 from tests.lab.compare import recipe as compare
 from tests.lab import errors
 from tests.lab import image as images
@@ -35,7 +35,7 @@ from tests.simulation.fabric import namespace
 
 def main() -> int:
     """The exit code: that of the tests, 2 (it cannot be run here) or 130."""
-    command.interrupt_when_ended()
+    interruption.raise_once()
     try:
         pair.check()
         image = images.get(recipe.RECIPE, compare.CACHE, print)

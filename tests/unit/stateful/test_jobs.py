@@ -13,11 +13,17 @@
 import os
 import signal
 import threading
+import time
 
+import fixtures
 from oslotest import base
 
 from tests.stateful import jobs
 from tests.stateful import results as outcomes
+
+
+# The name of a pipe.
+_MAY_END = 'TEST_JOBS_MAY_END'
 
 
 def _two_steps(share, told):
@@ -47,6 +53,18 @@ def _endless(share, told):
         return outcomes.Outcome(3)
 
 
+def _slow_end(share, told):
+    try:
+        told('boot')
+        while True:
+            time.sleep(0.1)
+    except KeyboardInterrupt:
+        told('end')
+        with open(os.environ[_MAY_END]) as pipe:
+            pipe.read(1)
+        return outcomes.Outcome(3)
+
+
 class SharesTestCase(base.BaseTestCase):
 
     def test_all_sequences_are_shared_out(self):
@@ -71,6 +89,8 @@ class JobsTestCase(base.BaseTestCase):
             5, sequences=4, steps=2, shrink=False, jobs=2))
         self.told = []
         self.ended = []
+        self.addCleanup(
+            signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
 
     def run_jobs(self, work):
         return jobs.run(self.results, work, lambda: self.told.append(1),
@@ -114,3 +134,24 @@ class JobsTestCase(base.BaseTestCase):
         self.assertEqual(6, self.results.sequences)
         self.assertEqual([], self.results.violations)
         self.assertIs(before, signal.getsignal(signal.SIGTERM))
+
+    def test_a_second_interrupt_loses_nothing_either(self):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'pipe')
+        os.mkfifo(path)
+        self.useFixture(fixtures.EnvironmentVariable(_MAY_END, path))
+        pipe = os.open(path, os.O_RDWR)
+        self.addCleanup(os.close, pipe)
+
+        def interrupt():
+            self.told.append(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            if len(self.told) == 2:
+                os.write(pipe, b'1')
+        results = outcomes.Results(outcomes.shares(
+            5, sequences=4, steps=2, shrink=False, jobs=1))
+
+        self.assertTrue(jobs.run(
+            results, _slow_end, interrupt, self.ended.append))
+
+        self.assertEqual(3, results.sequences)
+        self.assertEqual(signal.SIG_IGN, signal.getsignal(signal.SIGINT))
