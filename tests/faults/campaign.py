@@ -169,7 +169,8 @@ class Campaign:
             for vfs in self._vfs for point in self.results.recorded[vfs]
             for fault in point.faults()]
         if self._reduced:
-            pairs = reduced(self.results.recorded)
+            pairs = reduced({vfs: self.results.recorded[vfs]
+                             for vfs in self._vfs})
         return [{'vfs': vfs, 'plugin': True, 'point': str(point),
                  'fault': fault.value}
                 for vfs, point, fault in pairs if self._chosen(point)
@@ -186,8 +187,12 @@ class Campaign:
                 raise RuntimeError('A migration without a fault fails')
             self.results.recorded[piece['vfs']] = [
                 points.Point.parse(name) for name in answer['points']]
-        self._workers.work([{'vfs': vfs, 'plugin': True}
-                            for vfs in self._vfs], note)
+        # Violations of an earlier campaign are compared as well, with
+        # whatever number of VFs it was told.
+        earlier = {outcome.trial.vfs for outcome in self.results.violated}
+        self._workers.work([
+            {'vfs': vfs, 'plugin': True} for vfs in [
+                *self._vfs, *sorted(earlier - set(self._vfs))]], note)
 
     def _note(self, piece: Document, answer: Document | None,
               planned: int) -> None:
@@ -283,6 +288,9 @@ def equivalent(
     if trial.point in plain:
         return trial.vfs, str(trial.point), trial.fault.value
     if not trial.fault.kills or trial.point.kind == faults.AGENT:
+        return None
+    if trial.point not in recorded:
+        # It depends on how long something takes, or on an earlier code.
         return None
     for point in recorded[recorded.index(trial.point):]:
         if point.role == trial.point.role and point in plain:

@@ -101,9 +101,9 @@ class EquivalentTestCase(base.BaseTestCase):
 
     RECORDED = [point(name) for name in (ATTACH, READ, MIGRATE)]
 
-    def equivalent(self, fault, plain):
+    def equivalent(self, fault, plain, recorded=RECORDED):
         return campaign.equivalent(
-            trials.Trial(1, point(ATTACH), fault), self.RECORDED,
+            trials.Trial(1, point(ATTACH), fault), recorded,
             {point(name) for name in plain})
 
     def test_the_same_call(self):
@@ -113,6 +113,10 @@ class EquivalentTestCase(base.BaseTestCase):
     def test_the_next_call_of_one_that_is_killed(self):
         self.assertEqual((1, MIGRATE, 'killed-before'), self.equivalent(
             Fault.KILLED_AFTER, [MIGRATE]))
+
+    def test_a_call_that_is_no_longer_recorded(self):
+        self.assertIsNone(self.equivalent(
+            Fault.KILLED_AFTER, [MIGRATE], self.RECORDED[1:]))
 
     def test_an_error_of_ours_is_ours(self):
         self.assertIsNone(self.equivalent(Fault.ERROR, [MIGRATE]))
@@ -178,9 +182,9 @@ class Workers:
 
 class ResumeTestCase(base.BaseTestCase):
 
-    def run_campaign(self, workers, results=None):
+    def run_campaign(self, workers, results=None, vfs=1):
         return campaign.Campaign(
-            workers, [1], [], lambda results, planned: None,
+            workers, [vfs], [], lambda results, planned: None,
             results=results).run()
 
     def test_goes_on_where_it_was_ended(self):
@@ -199,6 +203,20 @@ class ResumeTestCase(base.BaseTestCase):
         self.assertEqual([(True, READ, 'hang')], second.asked)
         self.assertEqual(first.document(), again.document())
         self.assertEqual(1, len(again.nova))
+
+    def test_goes_on_with_another_number_of_vfs(self):
+        nova = outcome(READ, Fault.ERROR, ERROR)
+        ours = outcome(READ, Fault.ERROR, NETWORK, vfs=3)
+        first = self.run_campaign(Workers([READ], [nova]))
+        second = Workers([READ], [ours])
+
+        again = self.run_campaign(
+            second, campaign.Results.of(first.document()), vfs=3)
+
+        self.assertEqual([nova, ours], again.nova)
+        self.assertEqual([1, 3], sorted(again.recorded))
+        self.assertEqual([(True, READ, 'error'), (True, READ, 'hang'),
+                          (False, READ, 'error')], second.asked)
 
     def test_results_without_runs_are_refused(self):
         self.assertRaises(KeyError, campaign.Results.of, {'runs': 480})
