@@ -37,6 +37,7 @@ from tests.lab import errors
 TOOLS = ('mmdebstrap', 'mke2fs')
 # More than a tree, its image and the packages need while it is built.
 _ROOM = 4 * 2 ** 30
+_LIST = 'mirror+file:'
 
 Progress = Callable[[str], None]
 
@@ -224,13 +225,30 @@ def _mirror() -> tuple[str, list[str]]:
     :raises errors.LabError: this is no Debian
     """
     for source in _sources():
-        uri = source.get('URIs', '').split()
-        if uri and re.search(r'/debian/?$', uri[0]) and (
-                'main' in source.get('Components', '').split()):
-            return uri[0], source.get('Signed-By', '').split()
+        if 'main' not in source.get('Components', '').split():
+            continue
+        for uri in _addresses(source.get('URIs', '')):
+            if re.search(r'/debian/?$', uri):
+                return uri, source.get('Signed-By', '').split()
     raise errors.LabError(
         'apt has no source of Debian packages (an address that ends in '
         '/debian) to build an image from.')
+
+
+def _addresses(uris: str) -> Iterable[str]:
+    """Those that a source has, itself or in a list of mirrors.
+
+    Debian's images for clouds have such a list: apt-transport-mirror(1).
+    """
+    for uri in uris.split():
+        if not uri.startswith(_LIST):
+            yield uri
+            continue
+        with contextlib.suppress(FileNotFoundError), open(
+                uri[len(_LIST):]) as file:
+            # An address may be followed by its properties.
+            for line in file:
+                yield from line.split('#')[0].split()[:1]
 
 
 def _sources() -> Iterable[dict[str, str]]:
