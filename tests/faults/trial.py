@@ -120,6 +120,9 @@ class Stage:
         """The points of a migration, as two migrations have them both.
 
         What depends on how long something takes is not among them.
+
+        :raises RuntimeError: one has not worked; there would be few points,
+            or none, and nothing wrong at them
         """
         first, second = [self._record() for _migration in range(2)]
         again = set(second)
@@ -192,8 +195,17 @@ class Stage:
     def _record(self) -> list[points.Point]:
         cloud = self._ready()
         script = self._script(Trial(self._vfs))
-        self._migrate(script, self._other(
-            cloud.invariants.where(self._server)))
+        destination = self._other(cloud.invariants.where(self._server))
+        over = self._migrate(script, destination)
+        # Plain Nova knows nothing of ports that are to be on VFs again.
+        degraded = cloud.invariants.degraded(self._server)
+        ended = self._ended(destination, degraded)
+        wrong = self._recover() if self._plugin else []
+        if not over or ended != PRIMARY or wrong:
+            raise RuntimeError(
+                'A migration without a fault is '
+                f'{"" if over else "not "}over and has ended: {ended}; '
+                + '; '.join(map(str, wrong)))
         return script.recorded
 
     def _script(self, trial: Trial) -> points.Script:

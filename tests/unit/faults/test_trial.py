@@ -1,0 +1,85 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""What is made of a recorded migration; the cloud is another one's."""
+
+# Before any other module of Nova: it chooses the concurrency mode.
+from tests.faults import trial as trials  # isort: skip
+
+from unittest import mock
+
+from oslotest import base
+
+from tests.faults import cloud as clouds
+from tests.faults import invariants
+
+
+class RecordTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.asks = mock.Mock(spec=invariants.Invariants)
+        self.asks.where.side_effect = ['alpha', 'beta'] * 2
+        self.asks.degraded.return_value = set()
+        self.asks.at_rest.return_value = []
+
+    def record(self, plugin=True, over=True):
+        stage = trials.Stage(1, plugin)
+        stage._cloud = mock.Mock(spec=clouds.FaultyCloud,
+                                 invariants=self.asks, look=mock.Mock())
+        stage._server = invariants.Server('its-uuid', {})
+        with mock.patch.multiple(
+                stage, _migrate=mock.Mock(return_value=over),
+                _script=mock.Mock(return_value=mock.Mock(
+                    recorded=['a point']))):
+            return stage.record()
+
+    def test_migrations_that_have_worked(self):
+        self.assertEqual(['a point'], self.record())
+
+    def test_one_that_is_not_over(self):
+        self.assertRaisesRegex(RuntimeError, 'not over', self.record,
+                               over=False)
+
+    def test_one_that_goes_nowhere(self):
+        self.asks.where.side_effect = ['alpha', 'alpha']
+
+        error = self.assertRaises(RuntimeError, self.record)
+
+        self.assertIn(trials.UNDONE, str(error))
+
+    def test_one_of_plain_nova_that_goes_nowhere(self):
+        self.asks.where.side_effect = ['alpha', 'alpha']
+
+        self.assertRaises(RuntimeError, self.record, plugin=False)
+
+    def test_one_that_stays_degraded(self):
+        self.asks.degraded.return_value = {'port'}
+
+        error = self.assertRaises(RuntimeError, self.record)
+
+        self.assertIn(trials.STANDBY, str(error))
+
+    def test_one_after_which_something_is_wrong(self):
+        self.asks.at_rest.return_value = [invariants.Violation(
+            invariants.LEAKS, 'alpha', 'its VFs are nobody\'s')]
+
+        error = self.assertRaises(RuntimeError, self.record)
+
+        self.assertIn('its VFs are nobody\'s', str(error))
+
+    def test_nobody_asks_that_of_plain_nova(self):
+        self.asks.at_rest.return_value = [invariants.Violation(
+            invariants.LEAKS, 'alpha', 'its VFs are nobody\'s')]
+
+        self.assertEqual(['a point'], self.record(plugin=False))
