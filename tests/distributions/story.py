@@ -111,6 +111,8 @@ class Story:
         self._pulses: dict[int, pulse.Pulse] = {}
         self._before: guests.Configuration = {}
         self.steps: list[Step] = []
+        # Until when the echoes are counted.
+        self._counted = time.monotonic()
 
     def run(self) -> list[Step]:
         """Tell it, up to the first step that goes wrong."""
@@ -250,10 +252,12 @@ class Story:
             step.problem = f'{error}'
         end = time.monotonic()
         step.seconds = end - start
-        # What was sent last may still be answered.
-        time.sleep(0.5)
+        # What was sent last may still be answered. What is sent meanwhile
+        # belongs to the next step.
+        time.sleep(pulse.PATIENCE)
+        since, self._counted = self._counted, end
         for version, its in self._pulses.items():
-            lost = its.lost(start, end)
+            lost = its.lost(since, end)
             setattr(step, f'lost_v{version}', lost)
             if name in LOSSLESS and lost and not step.problem:
                 step.problem = f'{lost} echoes of IPv{version} lost'
