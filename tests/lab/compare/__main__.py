@@ -74,7 +74,7 @@ def _show(console: consoles.Console, rounds: comparison.Rounds,
     document = comparison.document(rounds)
     console.print(table.interruptions(rounds))
     console.print(table.traffic(document))
-    console.print(table.quiet(rounds))
+    console.print(table.quiet(rounds, schemes.QUIET))
     console.print(f'A gap is longer than {gaps.THRESHOLD * 1000:.0f} ms.',
                   highlight=False)
     if arguments.json:

@@ -25,8 +25,8 @@ from tests.lab.compare import traffic
 from tests.lab import image as images
 
 VF, STANDBY = guests.VF, guests.STANDBY
-# Seconds in which nothing is done, before a move and after it.
-_QUIET, _REST = 2.0, 1.0
+#: seconds in which nothing is done, before a move and after it
+QUIET, _REST = 2.0, 1.0
 _BOOT = 300.0
 # A guest that has lost its network for so long does not get it back.
 _PATIENCE = 90.0
@@ -109,7 +109,7 @@ class Scheme(abc.ABC):
         try:
             flow.await_flow(_PATIENCE)
             quiet = time.monotonic()
-            time.sleep(_QUIET)
+            time.sleep(QUIET)
             timeline = Timeline()
             self.move(timeline)
             flow.await_flow(_PATIENCE)

@@ -62,10 +62,14 @@ def traffic(document: comparison.Document) -> tables.Table:
     return table
 
 
-def quiet(rounds: comparison.Rounds) -> tables.Table:
-    """What the threshold is held against."""
-    table = empty('Longest pause in the two seconds before a move, ms', [
-        'scheme', 'to the guest', 'from the guest', 'TCP'])
+def quiet(rounds: comparison.Rounds, seconds: float) -> tables.Table:
+    """What the threshold is held against.
+
+    :param seconds: for which nothing was done before a move
+    """
+    table = empty(
+        f'Longest pause in the {seconds:.0f} seconds before a move, ms',
+        ['scheme', 'to the guest', 'from the guest', 'TCP'])
     for name, done in rounds.items():
         table.add_row(TITLES[name], *(
             spread([1000 * pause for pause in pauses]) for pauses

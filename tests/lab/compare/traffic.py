@@ -126,14 +126,17 @@ class Traffic:
 
 def measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
             phases: gaps.Phases, quiet: float,
-            threshold: float = gaps.THRESHOLD) -> gaps.Round:
+            threshold: float = gaps.THRESHOLD,
+            rest: float = 0.0) -> gaps.Round:
     """Read a round from what both ends have told.
 
     :param quiet: from when on nothing was done, until the first phase
     :param threshold: the shortest gap, in seconds
+    :param rest: seconds after the last phase that were left to it: a gap that
+        it has begun ends there
     """
     start = min(begin for begin, _ in phases.values())
-    end = max(finish for _, finish in phases.values())
+    end = max(finish for _, finish in phases.values()) + rest
     numbers = array.array('I', base64.b64decode(guest['received'])).tolist()
     arrivals = list(zip(map(int, peer['received'][::2]),
                         peer['received'][1::2]))

@@ -14,6 +14,7 @@
 
 import dataclasses
 import time
+import typing
 
 from tests.lab.compare import gaps
 from tests.lab.compare import traffic
@@ -121,9 +122,7 @@ class Trial:
             flow.close()
         # After an error it goes with its host.
         guest.end()
-        return read(traffic.measure(
-            *told, phases, min(start for start, _ in phases.values()),
-            schemes.THRESHOLD), pinned)
+        return read(_measure(*told, phases), pinned)
 
 
 def _take_through(guest: guests.Guest, watch: pinning.Pinning,
@@ -144,6 +143,13 @@ def _take_through(guest: guests.Guest, watch: pinning.Pinning,
         pinned[name] = watch.take()
     time.sleep(_REST)
     return phases, pinned
+
+
+def _measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
+             phases: gaps.Phases) -> gaps.Round:
+    return traffic.measure(
+        peer, guest, phases, min(start for start, _ in phases.values()),
+        schemes.THRESHOLD, _REST)
 
 
 def read(its: gaps.Round, pinned: dict[str, float]) -> dict[str, Step]:

@@ -96,7 +96,7 @@ def _write(rounds: comparison.Rounds, arguments: typing.Any) -> None:
 def _show(console: consoles.Console, rounds: comparison.Rounds) -> None:
     console.print(table.interruptions(rounds))
     console.print(table.traffic(comparison.document(rounds)))
-    console.print(table.quiet(rounds))
+    console.print(table.quiet(rounds, schemes.QUIET))
     console.print(f'A gap is longer than {schemes.THRESHOLD * 1000:.0f} ms.',
                   highlight=False)
 

@@ -26,8 +26,8 @@ from tests.lab.sriov import host as hosts
 
 #: seconds from one datagram to the next, and the shortest gap
 INTERVAL, THRESHOLD = 0.02, 0.2
-# Seconds in which nothing is done, before a move and after it.
-_QUIET, _REST = 4.0, 2.0
+#: seconds in which nothing is done, before a move and after it
+QUIET, _REST = 4.0, 2.0
 # A guest that has lost its network for so long does not get it back.
 _PATIENCE = 180.0
 # In a guest: where its vf-failover-agent is spoken with.
@@ -87,7 +87,7 @@ class Scheme(abc.ABC):
         try:
             flow.await_flow(_PATIENCE)
             quiet = time.monotonic()
-            time.sleep(_QUIET)
+            time.sleep(QUIET)
             timeline = compare.Timeline()
             self.move(timeline)
             flow.await_flow(_PATIENCE)

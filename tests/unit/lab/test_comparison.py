@@ -18,6 +18,9 @@ import json
 from oslotest import base
 
 from tests.lab.compare import comparison
+from tests.lab.compare import schemes as compare
+from tests.lab.compare import table
+from tests.lab.sriov import schemes as sriov
 from tests.unit.lab import test_gaps
 
 KEYS = {'in_ms', 'out_ms', 'gaps_ms', 'lost', 'duplicated', 'duplicated_in',
@@ -76,6 +79,16 @@ class DocumentTestCase(base.BaseTestCase):
         alone = comparison.document({'native': [test_gaps.round_of(1, 1)]})
 
         self.assertNotIn('ratio_to_virtio', alone['schemes']['native'])
+
+
+class QuietTestCase(base.BaseTestCase):
+
+    def test_it_lasts_as_long_as_that_of_the_lab(self):
+        rounds = {'native': [test_gaps.round_of(1, 1)]}
+
+        for schemes, seconds in ((compare, '2'), (sriov, '4')):
+            title = table.quiet(rounds, schemes.QUIET).title
+            self.assertIn(f'in the {seconds} seconds before', title)
 
 
 class TurnsTestCase(base.BaseTestCase):

@@ -12,6 +12,8 @@
 
 """The lab of large memory, as far as it goes without booting anything."""
 
+import array
+import base64
 from unittest import mock
 
 from lxml import etree
@@ -173,6 +175,25 @@ class StepsTestCase(base.BaseTestCase):
         self.assertAlmostEqual(0.3, done['quiet'].outwards)
         self.assertAlmostEqual(0.5, done['quiet'].stall)
         self.assertEqual(0.0, done['detach'].outwards)
+
+    def test_a_gap_that_outlasts_the_last_step_is_one(self):
+        sent = [number * 0.1 for number in range(100)]
+        through = [number for number, at in enumerate(sent)
+                   if not 4.5 < at < 5.5]
+        arrivals = [part for number in through
+                    for part in (number, sent[number])]
+        peer = {'sent': sent, 'received': arrivals, 'stream': [
+            part for number in through
+            for part in (sent[number], float(number), 0.0)]}
+        guest = {'sent': sent, 'received': base64.b64encode(
+            array.array('I', through).tobytes()).decode()}
+        phases = {'attach': (1.0, 2.0), 'detach': (4.0, 5.0)}
+
+        its = trial._measure(peer, guest, phases)
+        detach = trial.read(its, dict.fromkeys(phases, 0.0))['detach']
+
+        for seconds in (detach.inwards, detach.outwards, detach.stall):
+            self.assertAlmostEqual(0.5, seconds)
 
 
 class ResultTestCase(base.BaseTestCase):
