@@ -106,9 +106,16 @@ class SoakCloud(base.FailoverTestCase):
             list(pool.map(self._ask, servers))
         self._await(goals, told)
         self._check(goals)
-        return timing.moves(
+        moves = timing.moves(
             self.notifier.versioned_notifications[heard:],
             self.labour.take())
+        unheard = goals.keys() - {move.server for move in moves}
+        if unheard:
+            # A failback that leaves a server on its standby tells of no end.
+            raise SoakError('these have arrived, and nobody has heard of '
+                            f'both halves: {sorted(unheard)}\n'
+                            + self._errors())
+        return moves
 
     def _other(self, server: invariants.Server) -> str:
         return {'alpha': 'beta', 'beta': 'alpha'}[
@@ -138,6 +145,12 @@ class SoakCloud(base.FailoverTestCase):
                    and self.invariants.where(server) != goals[server.uuid]]
         if strayed:
             raise SoakError(f'not where they should be: {strayed}\n'
+                            + self._errors())
+        degraded = [server.uuid for server in self.servers
+                    if server.uuid in goals
+                    and self.invariants.degraded(server)]
+        if degraded:
+            raise SoakError(f'not on their VFs again: {degraded}\n'
                             + self._errors())
 
     def _errors(self) -> str:
