@@ -20,6 +20,7 @@ broken the connection.
 
 import bisect
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -73,6 +74,24 @@ class Stream:
             its = sum(size for _, size in self._arrivals[first:last])
             worst = max(worst, 1 - its / mean)
         return worst
+
+    def stall(self, moments: typing.Iterable[float]) -> float:
+        """The longest pause of what arrives, of those within half a second
+        of a moment.
+
+        TCP makes up for one, so that the goodput of a second hides it.
+        """
+        times = [at for at, _ in self._arrivals]
+        longest = 0.0
+        for moment in moments:
+            first = bisect.bisect_left(times, moment - 0.5)
+            last = bisect.bisect_left(times, moment + 0.5)
+            # What is at an edge has begun, or ends, outside.
+            near = times[max(0, first - 1):last + 1]
+            longest = max(longest, *(
+                later - sooner for sooner, later
+                in itertools.pairwise(near)), 0.0)
+        return longest
 
 
 def _connect(guest: str, peer: str,
