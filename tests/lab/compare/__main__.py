@@ -51,8 +51,18 @@ def main() -> int:
     def work(console: consoles.Console, say: command.Say) -> None:
         _check(len(kinds))
         image = images.get(recipe.RECIPE, recipe.CACHE, say)
-        rounds = comparison.run(image, kinds, arguments.rounds, say)
-        _show(console, rounds, arguments)
+        versions = comparison.versions(image)
+        last: list[tuple[comparison.Rounds, comparison.Document]] = []
+
+        def told(rounds: comparison.Rounds,
+                 discarded: comparison.Discarded) -> None:
+            last[:] = [(rounds, {
+                **comparison.document(rounds, discarded),
+                'versions': versions})]
+            _write(*last[0], arguments)
+
+        comparison.run(image, kinds, arguments.rounds, say, told)
+        _show(console, *last[0])
 
     return command.run(work)
 
@@ -70,13 +80,20 @@ def _check(guests: int) -> None:
 
 
 def _show(console: consoles.Console, rounds: comparison.Rounds,
-          arguments: typing.Any) -> None:
-    document = comparison.document(rounds)
+          document: comparison.Document) -> None:
     console.print(table.interruptions(rounds))
     console.print(table.traffic(document))
     console.print(table.quiet(rounds, schemes.QUIET))
     console.print(f'A gap is longer than {gaps.THRESHOLD * 1000:.0f} ms.',
                   highlight=False)
+    for name, figures in document['schemes'].items():
+        if figures['discarded']:
+            console.print(f'{name}: {figures["discarded"]} more do not count',
+                          highlight=False)
+
+
+def _write(rounds: comparison.Rounds, document: comparison.Document,
+           arguments: typing.Any) -> None:
     if arguments.json:
         with open(arguments.json, 'w') as target:
             json.dump(document, target, indent=2)

@@ -13,10 +13,13 @@
 
 """The same rounds with each scheme, one beside the other."""
 
+import collections
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 import contextlib
+import subprocess
 import typing
 
 from tests.lab.compare import fabric
@@ -25,20 +28,26 @@ from tests.lab.compare import schemes
 from tests.lab.compare import traffic
 from tests.lab import conversation
 from tests.lab import image as images
+from tests.lab import machine
 from tests.simulation.fabric import namespace
 
 FLOOR = schemes.Virtio.name
 _FRESH_GUESTS = 3
 
 Rounds = dict[str, list[gaps.Round]]
+#: moves that do not count, by the name of the scheme
+Discarded = collections.Counter[str]
 Document = dict[str, typing.Any]
 
 
 def run(image: images.Image, kinds: Sequence[type[schemes.Scheme]],
-        count: int, say: Callable[[str], None]) -> Rounds:
+        count: int, say: Callable[[str], None],
+        told: Callable[[Rounds, Discarded], None]) -> None:
     """Boot a guest for each scheme, and move them in turn.
 
     :param say: is told how far it is
+    :param told: is given what there is after each round of all schemes, for a
+        later one may fail
     """
     namespace.sweep()
     with contextlib.ExitStack() as stack:
@@ -50,27 +59,32 @@ def run(image: images.Image, kinds: Sequence[type[schemes.Scheme]],
             stack.callback(scheme.close)
             scheme.boot()
             ready.append(scheme)
+        discarded: Discarded = collections.Counter()
         done: Rounds = {scheme.name: [] for scheme in ready}
         for number, scheme in turns(ready, count):
             say(f'Round {number} of {count}: {scheme.name}')
-            done[scheme.name].append(_move(scheme, say))
-    return done
+            done[scheme.name].append(_move(scheme, say, discarded))
+            if all(len(its) == number for its in done.values()):
+                told(done, discarded)
 
 
-def _move(scheme: schemes.Scheme, say: Callable[[str], None]) -> gaps.Round:
+def _move(scheme: schemes.Scheme, say: Callable[[str], None],
+          discarded: Discarded) -> gaps.Round:
     """Move its guest, once more with a fresh one if its kernel has died.
 
     Twice in some forty moves that was seen right after the copy, with QEMU 7.2
     without KVM: once a red-black tree of the timers was broken. No way to
-    migrate can help that, and nothing that such a guest does is measured.
+    migrate can help that, and nothing that such a guest does is measured. A
+    kernel that dies while NICs come and go is another thing.
     """
     for _ in range(_FRESH_GUESTS):
         try:
             return scheme.run()
         except (AssertionError, OSError, conversation.Refusal,
                 traffic.NoTraffic):
-            if not scheme.guest.panicked:
+            if not scheme.guest.panicked or scheme.timeline.phase != 'copy':
                 raise
+        discarded[scheme.name] += 1
         say(f'The kernel of the guest of {scheme.name} has died in the move, '
             'which does not count. Starting a fresh guest')
         scheme.start_anew()
@@ -86,11 +100,21 @@ def turns(ready: Sequence[schemes.Scheme],
             yield number + 1, scheme
 
 
-def document(rounds: Rounds) -> Document:
+def versions(image: images.Image) -> dict[str, str]:
+    """What has migrated the guests, and what they run."""
+    said = subprocess.run([machine.PROGRAM, '--version'], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+    return {'qemu': said.splitlines()[0],
+            'kernel': image.versions['linux-image-amd64']}
+
+
+def document(rounds: Rounds,
+             discarded: Mapping[str, int] | None = None) -> Document:
     """The figures of all rounds; times are milliseconds."""
     return {
         'rounds': min(map(len, rounds.values())),
-        'schemes': {name: _scheme(done, rounds.get(FLOOR))
+        'schemes': {name: {**_scheme(done, rounds.get(FLOOR)),
+                           'discarded': (discarded or {}).get(name, 0)}
                     for name, done in rounds.items()}}
 
 

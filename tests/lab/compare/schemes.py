@@ -42,6 +42,11 @@ class Timeline:
         """:param at: when that was, if it was not now"""
         self._entered.append((phase, time.monotonic() if at is None else at))
 
+    @property
+    def phase(self) -> str:
+        """The one that goes on; none if none has begun."""
+        return self._entered[-1][0] if self._entered else ''
+
     def end(self) -> gaps.Phases:
         borders = [at for _, at in self._entered[1:]] + [time.monotonic()]
         return {phase: (start, end) for (phase, start), end
@@ -69,6 +74,8 @@ class Scheme(abc.ABC):
         self._net = net
         self._image = image
         self._seed = seed
+        #: of the last move
+        self.timeline = Timeline()
         self.guest = self._make()
 
     def _make(self) -> guests.Guest:
@@ -103,6 +110,7 @@ class Scheme(abc.ABC):
 
         :raises traffic.NoTraffic: nothing gets through any more
         """
+        timeline = self.timeline = Timeline()
         self.guest.go_on()
         self.guest.prepare_target(self.target)
         flow = traffic.Traffic(self._net.peer, self.guest.machine.guest)
@@ -110,7 +118,6 @@ class Scheme(abc.ABC):
             flow.await_flow(_PATIENCE)
             quiet = time.monotonic()
             time.sleep(QUIET)
-            timeline = Timeline()
             self.move(timeline)
             flow.await_flow(_PATIENCE)
             time.sleep(_REST)

@@ -14,17 +14,24 @@
 """The figures of a comparison as others read them, and who comes first."""
 
 import json
+from unittest import mock
 
+import fixtures
 from oslotest import base
 
 from tests.lab.compare import comparison
+from tests.lab.compare import fabric
 from tests.lab.compare import schemes as compare
 from tests.lab.compare import table
+from tests.lab.compare import traffic
+from tests.lab import image as images
 from tests.lab.sriov import schemes as sriov
+from tests.simulation.fabric import namespace
 from tests.unit.lab import test_gaps
 
 KEYS = {'in_ms', 'out_ms', 'gaps_ms', 'lost', 'duplicated', 'duplicated_in',
-        'tcp_stall_ms', 'tcp_retransmissions', 'ratio_to_virtio'}
+        'tcp_stall_ms', 'tcp_retransmissions', 'ratio_to_virtio',
+        'discarded'}
 BY_PHASE = ('gaps_ms', 'duplicated_in')
 
 
@@ -38,7 +45,8 @@ class DocumentTestCase(base.BaseTestCase):
                              test_gaps.round_of(250, 250)],
                   'native': [test_gaps.round_of(1000, 1000, phases),
                              test_gaps.round_of(2000, 1000, phases)]}
-        self.document = json.loads(json.dumps(comparison.document(rounds)))
+        self.document = json.loads(json.dumps(comparison.document(
+            rounds, {'native': 2})))
 
     def test_its_shape(self):
         self.assertEqual({'rounds', 'schemes'}, set(self.document))
@@ -54,7 +62,7 @@ class DocumentTestCase(base.BaseTestCase):
                     *(values for key in BY_PHASE
                       for values in figures[key].values()),
                     *(figures[key] for key in KEYS
-                      - {*BY_PHASE, 'ratio_to_virtio'})]:
+                      - {*BY_PHASE, 'ratio_to_virtio', 'discarded'})]:
                 self.assertEqual(2, len(values))
 
     def test_its_figures(self):
@@ -70,6 +78,11 @@ class DocumentTestCase(base.BaseTestCase):
             round(native['ratio_to_virtio'][key], 6)
             for key in ('min', 'max')))
 
+    def test_moves_that_do_not_count_are_told(self):
+        self.assertEqual([0, 2], [
+            figures['discarded']
+            for figures in self.document['schemes'].values()])
+
     def test_the_floor_is_its_own_measure(self):
         ratio = self.document['schemes']['virtio']['ratio_to_virtio']
 
@@ -79,6 +92,67 @@ class DocumentTestCase(base.BaseTestCase):
         alone = comparison.document({'native': [test_gaps.round_of(1, 1)]})
 
         self.assertNotIn('ratio_to_virtio', alone['schemes']['native'])
+
+
+class RunTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        for module, name in ((namespace, 'sweep'), (fabric, 'Fabric')):
+            self.useFixture(fixtures.MockPatchObject(module, name))
+        self.told = []
+
+    def scheme(self, name, *outcomes):
+        """:param outcomes: a round, or the phase in which its kernel dies"""
+        made = mock.Mock(spec=compare.Scheme, guest=mock.Mock(panicked=True),
+                         timeline=compare.Timeline())
+        made.name = name
+
+        def run(left=iter(outcomes)):
+            its = next(left)
+            if isinstance(its, str):
+                made.timeline.enter(its)
+                raise traffic.NoTraffic(its)
+            return its
+        made.run.side_effect = run
+        kind = mock.Mock(return_value=made)
+        kind.name = name
+        return kind
+
+    def run_rounds(self, count, *kinds):
+        comparison.run(None, kinds, count, lambda said: None,
+                       lambda rounds, discarded: self.told.append((
+                           {name: list(its) for name, its in rounds.items()},
+                           dict(discarded))))
+
+    def test_it_is_told_after_each_whole_round(self):
+        self.run_rounds(2, self.scheme('virtio', 1, 2),
+                        self.scheme('native', 3, 4))
+
+        self.assertEqual([({'virtio': [1], 'native': [3]}, {}),
+                          ({'virtio': [1, 2], 'native': [3, 4]}, {})],
+                         self.told)
+
+    def test_a_kernel_that_dies_of_the_copy_does_not_count(self):
+        self.run_rounds(1, self.scheme('native', 'copy', 'copy', 3))
+
+        self.assertEqual([({'native': [3]}, {'native': 2})], self.told)
+
+    def test_one_that_dies_of_something_else_does(self):
+        self.assertRaises(traffic.NoTraffic, self.run_rounds, 1,
+                          self.scheme('native', 'failback', 3))
+
+
+class VersionsTestCase(base.BaseTestCase):
+
+    def test_of_qemu_and_of_the_kernel(self):
+        image = mock.Mock(spec=images.Image,
+                          versions={'linux-image-amd64': '6.1.1'})
+        with mock.patch.object(
+                comparison.subprocess, 'run', autospec=True,
+                return_value=mock.Mock(stdout='QEMU 7.2\nCopyright\n')):
+            self.assertEqual({'qemu': 'QEMU 7.2', 'kernel': '6.1.1'},
+                             comparison.versions(image))
 
 
 class QuietTestCase(base.BaseTestCase):
