@@ -18,6 +18,7 @@ from tests.stateful import campaign  # isort: skip
 import fixtures
 from oslotest import base
 
+from tests.simulation import paper_agent
 from tests.stateful import machine
 from tests.stateful import results
 
@@ -59,3 +60,45 @@ class LifeTestCase(base.BaseTestCase):
         self.assertEqual(1, outcome.sequences)
         self.assertIn('After no step:', outcome.violation)
         self.assertIn('Violated: the cloud is slow', outcome.violation)
+
+
+class DegradedTestCase(base.BaseTestCase):
+    """Somebody is degraded whose agent works again, and nobody has looked."""
+
+    def setUp(self):
+        super().setUp()
+        self.life = machine.Life()
+        self.addCleanup(self.life._end.close)
+        self.life.first(['42'])
+        self.server, = self.life.model.servers
+        self.life.agent_fails(0, paper_agent.Mood.STUCK)
+        self.life.live_migrate(0)
+        self.life.pause(0)
+        self.life.agent_works(0)
+        self.assertTrue(self.life.cloud.degraded(self.server))
+
+    def break_recovery(self):
+        self.useFixture(fixtures.MockPatch(
+            'tests.stateful.cloud.StatefulCloud.recover'))
+
+    def test_recovery_mends_it_when_it_runs_again(self):
+        self.life.unpause(0)
+
+        self.assertFalse(self.life.cloud.degraded(self.server))
+
+    def test_what_stays_degraded_when_it_runs_again_is_wrong(self):
+        self.break_recovery()
+
+        error = self.assertRaises(machine.Violated, self.life.unpause, 0)
+
+        self.assertIn('recovery leaves', str(error))
+
+    def test_what_is_degraded_at_the_end_is_wrong(self):
+        self.break_recovery()
+        # However that has come.
+        self.life._operate(0, 'unpause', self.life.cloud.unpause, 'ACTIVE',
+                           see=False)
+
+        error = self.assertRaises(machine.Violated, self.life.teardown)
+
+        self.assertIn('recovery leaves', str(error))

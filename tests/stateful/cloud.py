@@ -247,6 +247,14 @@ class StatefulCloud(cloud.FaultyCloud):
             self.clock.forward(_LONG)
             self.look()
 
+    def left_away(self, servers: list[model.Server]) -> list[str]:
+        """Who of these is degraded even when recovery has had its time."""
+        if any(map(self.degraded, servers)):
+            self.wait_long()
+        return [f'its agent works, and recovery leaves {away} of {server} '
+                'on standbys' for server in servers
+                if (away := self.degraded(server))]
+
     # -- what is there --------------------------------------------------------
 
     def host(self, server: model.Server) -> str | None:

@@ -62,6 +62,7 @@ class Life(stateful.RuleBasedStateMachine):
         try:
             # What was wrong before is not to be hidden by what follows.
             if sys.exc_info()[0] is None:
+                self._let_recover()
                 for server in list(self.model.servers):
                     self._delete(server)
                 self._see('everything was deleted')
@@ -212,7 +213,11 @@ class Life(stateful.RuleBasedStateMachine):
 
     @stateful.rule(number=_any)
     def unpause(self, number: int) -> None:
-        self._operate(number, 'unpause', self.cloud.unpause, model.ACTIVE)
+        if self._operate(number, 'unpause', self.cloud.unpause, model.ACTIVE,
+                         see=False):
+            # Its agent may work again, and nobody has looked since.
+            self._let_recover()
+            self._see('unpause')
 
     @stateful.rule(number=_any, vlan=_vlans)
     def attach(self, number: int, vlan: str | None) -> None:
@@ -314,13 +319,13 @@ class Life(stateful.RuleBasedStateMachine):
         if server is None or server.well:
             return
         self._set_mood(server, paper_agent.Mood.GOOD)
-        if server.status == model.ACTIVE:
-            self.cloud.wait_long()
-            away = self.cloud.degraded(server)
-            if away:
-                raise Violated(f'its agent works, and recovery leaves {away} '
-                               f'of {server} on standbys')
+        self._let_recover()
         self._see('agent good')
+
+    def _let_recover(self) -> None:
+        left = self.cloud.left_away(self.model.mendable())
+        if left:
+            raise Violated('\n'.join(left))
 
     def _set_mood(self, server: model.Server,
                   mood: paper_agent.Mood) -> None:

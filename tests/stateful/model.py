@@ -81,6 +81,15 @@ class Model:
             len(server.ports) for server in self.servers
             if server.host == host)
 
+    def mendable(self) -> list[Server]:
+        """Servers that are not to stay degraded: their guests run and work.
+
+        Where a host has lost more VFs than it had to spare somebody has to.
+        """
+        return [server for server in self.servers
+                if server.well and server.status == ACTIVE
+                and self.free(str(server.host)) >= 0]
+
     def roomy(self, wanted: int) -> list[str]:
         """The hosts with so many free VFs."""
         return [host for host in HOSTS if self.free(host) >= wanted]
