@@ -181,13 +181,15 @@ class Life(stateful.RuleBasedStateMachine):
             return
         goal = model.other(server.host)
         certain = self._may_leave(server)
-        ended = 'refused'
-        with contextlib.suppress(cloud.Refused):
+        ended, why = 'refused', ''
+        try:
             self.cloud.act(server, lambda it: self._note(
                 self.cloud.live_migrate(it, meanwhile)))
             ended = self._ended
+        except cloud.Refused as refusal:
+            why = f': {refusal}'
         if certain and ended != ('cancelled' if stays else 'completed'):
-            raise Violated(f'{step} of {server}: it is {ended}')
+            raise Violated(f'{step} of {server}: it is {ended}{why}')
         if ended == 'completed':
             server.host = goal
         self._see(step if ended in ('completed', 'cancelled')
