@@ -69,13 +69,26 @@ class Domain(fakelibvirt.Domain):
             self._transient = False
 
     def createWithFlags(self, flags: int) -> None:
-        self.verify_hostdevs_interface_are_vfs()
         with self._lock:
+            # Nova's own keeps what it was defined with, whatever has come
+            # and gone since.
+            self._def = self._parse_definition(
+                etree.tostring(self._config, encoding='unicode'))
+            self._need_devices()
+            self.verify_hostdevs_interface_are_vfs()
             self._live = domain_xml.make_live(self._config)
             self._pending.clear()
             for element in self._interfaces():
                 self._plug(element)
         super().createWithFlags(flags)
+
+    def _need_devices(self) -> None:
+        for nic in self._def['devices'].get('nics', []):
+            if nic['type'] == 'hostdev' and (
+                    nic['source'] not in self._connection.pci_info.devices):
+                # As Nova's fake has it, pci_0000_81_00_1.
+                raise errors.no_device('{1}:{2}:{3}.{4}'.format(
+                    *nic['source'].split('_')))
 
     def destroy(self) -> None:
         self._end()

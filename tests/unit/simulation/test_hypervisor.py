@@ -130,6 +130,28 @@ class NicTestCase(HypervisorTestCase):
 
         self.assertEqual((None, None, None), (vf.mac, vf.vlan, vf.owner))
 
+    def test_a_domain_starts_with_what_it_has_now(self):
+        """And not with what it was defined with."""
+        domain = self.define(contract.domain(HOSTDEV))
+        domain.detachDeviceFlags(HOSTDEV, contract.CONFIG)
+        del self.world.connections['alpha'].pci_info.devices[
+            'pci_0000_81_00_1']
+
+        domain.createWithFlags(0)
+
+        self.assertEqual(1, domain.isActive())
+
+    def test_a_domain_does_not_start_with_a_vf_that_has_gone(self):
+        domain = self.define(contract.domain(HOSTDEV))
+        del self.world.connections['alpha'].pci_info.devices[
+            'pci_0000_81_00_1']
+
+        error = self.assertRaises(fakelibvirt.libvirtError,
+                                  domain.createWithFlags, 0)
+
+        self.assertIn('Device 0000:81:00.1 not found', str(error))
+        self.assertEqual(0, domain.isActive())
+
     def test_vf_and_macvtap_of_one_mac(self):
         domain = self.start(HOSTDEV)
 
