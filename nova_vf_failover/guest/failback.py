@@ -310,6 +310,7 @@ class Failback:
                 nic.name for nic in primaries))
 
     def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
-        outfit.put_routes(self._kernel, [
-            (nic, self._kept.outfits[nic.mac]) for nic in primaries
-            if nic.mac in self._kept.outfits], self._routers)
+        dressed = [(nic, self._kept.outfits[nic.mac]) for nic in primaries
+                   if nic.mac in self._kept.outfits]
+        outfit.put_routes(self._kernel, dressed, self._routers)
+        outfit.put_rules(self._kernel, dressed)

@@ -64,7 +64,7 @@ class Inspection:
     def _worn(self, ports: Ports) -> typing.Dict[str, switch.Away]:
         primaries = [nic for nic in (
             self._nics.primary(port.mac) for port in ports) if nic]
-        return {nic.mac: switch.Away(worn, nic.index, nic)
+        return {nic.mac: switch.Away(worn, nic.index, nic, True)
                 for nic, worn in zip(primaries, outfit.take(
                     self._kernel, primaries))}
 

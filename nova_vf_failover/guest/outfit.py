@@ -14,10 +14,11 @@
 
 An outfit is taken from a primary before anything is changed. It is a JSON
 document, for it has to survive the agent; addresses, neighbours, routes,
-nexthop objects and queueing disciplines are in it as the kernel has printed
-them, see :func:`nova_vf_failover.guest.netlink.to_text`.
+rules, nexthop objects and queueing disciplines are in it as the kernel has
+printed them, see :func:`nova_vf_failover.guest.netlink.to_text`.
 """
 
+import errno
 import logging
 import socket
 import time
@@ -34,6 +35,7 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
 
@@ -51,11 +53,12 @@ def take(kernel: netlink.Netlink,
     """The outfits of NICs as they are now."""
     hops = nexthops.Nexthops(kernel)
     every = routes.Routes(kernel, hops)
-    return [_take(kernel, nic, hops, every) for nic in nics]
+    owners = switch.owners_rules(kernel)
+    return [_take(kernel, nic, hops, every, owners) for nic in nics]
 
 
 def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
-          every: routes.Routes) -> Document:
+          every: routes.Routes, owners: typing.List[rules.Rule]) -> Document:
     sysctls = sysctl.snapshot(nic.name)
     leading, others = every.over(nic.index)
     known = neighbours.of(kernel, nic.index)
@@ -70,8 +73,15 @@ def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
         'nexthops': netlink.to_text(hops.over(nic.index)),
         'leading': netlink.to_text(leading),
         'routes': netlink.to_text(others),
+        'rules': netlink.to_text(_rules(nic, leading + others, owners)),
         'qdiscs': netlink.to_text(qdiscs.of(kernel, nic.index)),
     }
+
+
+def _rules(nic: links.Nic, every: typing.List[bytes],
+           owners: typing.List[rules.Rule]) -> typing.List[bytes]:
+    tables = {(body[0], routes.table(body)) for body in every}
+    return [rule.body for rule in rules.concerning(owners, tables, nic.name)]
 
 
 def forget_ways(worn: Document, index: int) -> None:
@@ -183,6 +193,26 @@ def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
                    nic.index, time.time() - worn['taken'])
                + neighbours.put(known, nic.index))
     _put_qdiscs(kernel, nic, worn)
+
+
+def stayed(nic: links.Nic, worn: Document) -> bool:
+    """Whether a primary is as it was left: there, and never down."""
+    return (nic.index == worn['index'] and nic.up and nic.carrier
+            and not worn.get('replicated'))
+
+
+def put_rules(kernel: netlink.Netlink,
+              dressed: typing.List[typing.Tuple[links.Nic, Document]]) -> None:
+    """Put the rules of these outfits that are there no more.
+
+    Who has removed them with a NIC has put them again already, if it was
+    quick enough: a kernel before 4.2 would have them twice.
+    """
+    kept = dict.fromkeys(
+        body for _, worn in dressed
+        for body in netlink.from_text(worn.get('rules', '')))
+    kernel.ask(rules.put(rules.missing(kept, switch.owners_rules(kernel))),
+               (errno.EEXIST,))
 
 
 def put_doubtful(nic: links.Nic, worn: Document) -> None:

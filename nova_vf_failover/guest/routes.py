@@ -30,6 +30,8 @@ DST, OIF, GATEWAY, PRIORITY, PREFSRC, MULTIPATH, CACHEINFO = (
     1, 4, 5, 6, 7, 9, 12)
 TABLE, VIA, ENCAP_TYPE, ENCAP, EXPIRES, NH_ID = 15, 18, 21, 22, 23, 30
 MAIN_TABLE, LOCAL_TABLE = 254, 255
+#: those to which a rule leads in every guest: "default", "main", "local"
+COMMON_TABLES = (253, MAIN_TABLE, LOCAL_TABLE)
 _PROTO_KERNEL = 2
 # struct rta_cacheinfo: users, last use, expiry in hundredths of a second
 _EXPIRY = struct.Struct('=IIi')

@@ -88,6 +88,42 @@ def of(kernel: netlink.Netlink) -> typing.List[Rule]:
     return found
 
 
+def concerning(rules: typing.Iterable[Rule],
+               tables: typing.Container[routes.Table],
+               name: str) -> typing.List[Rule]:
+    """Those that are there for a NIC: they name it, or lead to its tables.
+
+    :param tables: with routes over it; those that every NIC has do not count
+    """
+    return [rule for rule in rules
+            if name in rule.names or rule.table is not None
+            and rule.table not in routes.COMMON_TABLES
+            and (rule.family, rule.table) in tables]
+
+
+def missing(kept: typing.Iterable[bytes],
+            present: typing.Iterable[Rule]) -> typing.List[Rule]:
+    """The rules that were there once, and are there no more.
+
+    One that has come back may have another priority, for the kernel chooses
+    it where nobody says one.
+    """
+    found = {_content(rule) for rule in present}
+    return [rule for rule in map(Rule, kept) if _content(rule) not in found]
+
+
+def together(present: typing.Iterable[Rule],
+             more: typing.Iterable[Rule]) -> typing.List[Rule]:
+    """All of them in the order in which they are looked at."""
+    return sorted(itertools.chain(present, more),
+                  key=lambda rule: (rule.family, rule.priority))
+
+
+def put(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
+    return [netlink.Message(NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
+                            _cleaned(rule)) for rule in rules]
+
+
 def twins(rules: typing.Iterable[Rule],
           copies: typing.Dict[routes.Table, int], names: Names,
           marks: Marks) -> typing.List[netlink.Message]:
@@ -146,6 +182,10 @@ def undone(message: netlink.Message) -> netlink.Message:
 
 def remove(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
     return [netlink.Message(DELRULE, 0, _cleaned(rule)) for rule in rules]
+
+
+def _content(rule: Rule) -> bytes:
+    return _cleaned(rule, (_PRIORITY, _PROTOCOL))
 
 
 def _concerned(rule: Rule, copies: typing.Dict[routes.Table, int],

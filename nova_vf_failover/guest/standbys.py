@@ -58,9 +58,10 @@ class Standbys:
         for mac in sorted(self._kept.away):
             primary, standby = self._nics.pair(mac)
             if mac not in but and standby:
+                worn = self._kept.outfits[mac]
                 away.append(switch.Away(
-                    self._kept.outfits[mac],
-                    primary.index if primary else None, standby))
+                    worn, primary.index if primary else None, standby,
+                    primary is not None and outfit.stayed(primary, worn)))
         return away
 
     def tidy(self) -> None:

@@ -53,10 +53,11 @@ _HAS_GONE = frozenset([errno.ENOENT, errno.ESRCH])
 Document = typing.Dict[str, typing.Any]
 
 #: a port whose traffic is to go over its standby: the outfit of its primary,
-#: the index that the primary has now, if it is there, and the standby
+#: the index that the primary has now, if it is there, the standby, and whether
+#: the primary has stayed as it was: what is removed then does not go with it
 Away = typing.NamedTuple('Away', [
     ('worn', Document), ('primary', typing.Optional[int]),
-    ('standby', links.Nic)])
+    ('standby', links.Nic), ('stayed', bool)])
 
 #: all that is left to do: routes that need the addresses, rules to add and
 #: rules to remove
@@ -125,7 +126,7 @@ class Switch:
         hops = nexthops.Nexthops(self._kernel)
         present = routes.Routes(self._kernel, hops)
         self._clear(spare, present, hops)
-        owners = [rule for rule in found if not _is_own(rule)]
+        owners = _with_lost(_without_own(found), away)
         copies = _numbers(away, owners, SETS[spare])
         add = rules.twins(owners, copies, {
             port.worn['name']: port.standby.name for port in away},
@@ -154,8 +155,7 @@ class Switch:
 
         :raises intents.Refused: as :meth:`prepare`
         """
-        owners = [rule for rule in rules.of(self._kernel)
-                  if not _is_own(rule)]
+        owners = owners_rules(self._kernel)
         return len(rules.twins(owners, _numbers(away, owners, SETS[0]), {
             port.worn['name']: port.standby.name for port in away}, SETS[0]))
 
@@ -223,6 +223,11 @@ def ways_looked_up(
     return {way[:3] + (_OBJECTS,) for way in ways}
 
 
+def owners_rules(kernel: netlink.Netlink) -> typing.List[rules.Rule]:
+    """All rules but those of the agent."""
+    return _without_own(rules.of(kernel))
+
+
 @contextlib.contextmanager
 def looking_up(nics: typing.Iterable[links.Nic],
                kernel: netlink.Netlink) -> typing.Iterator[None]:
@@ -246,6 +251,31 @@ def _is_twin(rule: rules.Rule) -> bool:
 
 def _is_own(rule: rules.Rule) -> bool:
     return _is_twin(rule) or rule.table == _OBJECTS
+
+
+def _without_own(found: typing.Iterable[rules.Rule]) -> typing.List[
+        rules.Rule]:
+    return [rule for rule in found if not _is_own(rule)]
+
+
+def _with_lost(owners: typing.List[rules.Rule],
+               away: typing.List[Away]) -> typing.List[rules.Rule]:
+    """Also the rules that somebody has removed with a NIC.
+
+    A network manager does so when the NIC loses its carrier; their twins have
+    to stay, as the copies of the routes do that go with it.
+    """
+    for port in away:
+        lost = rules.missing(netlink.from_text(port.worn.get('rules', '')),
+                             owners)
+        if port.stayed:
+            rest = [rule.body for rule in lost]
+            port.worn['rules'] = netlink.to_text(
+                body for body in netlink.from_text(port.worn.get('rules', ''))
+                if body not in rest)
+        else:
+            owners = rules.together(owners, lost)
+    return owners
 
 
 def _spare(found: typing.Iterable[rules.Rule]) -> int:

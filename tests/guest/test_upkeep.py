@@ -18,6 +18,7 @@ import time
 
 from tests.guest import base
 from tests.guest import test_move
+from tests.simulation.fabric import nic as nics
 
 
 class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
@@ -101,6 +102,79 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
             self.assertLess(time.monotonic(), until)
         self.assertIn('dev eth1', self.way('198.51.100.1', 'mark', '7'))
 
+    def add_steered(self):
+        """As a network manager does: a rule with a table of the VF's own."""
+        self.guest.run('ip', 'route', 'add', 'default', 'via', '192.168.1.1',
+                       'dev', 'eth0', 'table', '77')
+        self.guest.run('ip', 'rule', 'add', 'from', self.own, 'lookup', '77',
+                       'priority', '99')
+        self.guest.run('ip', 'route', 'add', '198.51.100.0/24', 'dev', 'old')
+
+    @property
+    def own(self):
+        return str(self.ports[0].v4.ip)
+
+    def await_twins(self, change):
+        """Until the copies have been made anew after a change."""
+        def table():
+            return re.search(r'dev (\S+) table (\d+)', self.way(
+                '198.51.100.1', 'from', self.own)).groups()
+
+        before = table()
+        change()
+        until = time.monotonic() + 10
+        while table() == before:
+            self.assertLess(time.monotonic(), until, self.way(
+                '198.51.100.1', 'from', self.own))
+        return table()[0]
+
+    def delete_rule(self):
+        self.guest.run('ip', 'rule', 'delete', 'priority', '99')
+
+    def test_a_rule_that_goes_with_the_vf(self):
+        self.add_steered()
+        before = self.guest.run('ip', 'rule')
+        self.fail_over()
+
+        self.assertEqual('eth1', self.await_twins(self.delete_rule))
+
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+        self.assertEqual(before, self.guest.run('ip', 'rule'))
+        self.assertIn('dev eth0', self.way('198.51.100.1', 'from', self.own))
+
+    def test_a_rule_that_goes_with_a_vf_that_is_down(self):
+        self.add_steered()
+        self.attach_standby('alpha', self.ports[0])
+        self.done(self.intent('standby'))
+
+        self.assertEqual('eth1', self.await_twins(self.delete_rule))
+
+    def test_a_rule_that_goes_before_an_agent_comes(self):
+        self.add_steered()
+        self.fail_over()
+        self.agent.kill()
+
+        def start():
+            self.delete_rule()
+            self.agent.start()
+
+        self.assertEqual('eth1', self.await_twins(start))
+
+    def test_a_rule_that_comes_back_before_its_vf(self):
+        self.add_steered()
+        self.fail_over()
+        self.await_twins(self.delete_rule)
+        self.await_twins(lambda: self.guest.run(
+            'ip', 'rule', 'add', 'from', self.own, 'lookup', '77'))
+        after = self.guest.run('ip', 'rule', 'list', 'lookup', '77')
+
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+
+        self.assertEqual(
+            after, self.guest.run('ip', 'rule', 'list', 'lookup', '77'))
+
     def test_several_ways_of_ipv6(self):
         """The kernel takes only the VF's from the route, not the route."""
         self.add_bridge('six', 'fd18::1/64', 6)
@@ -178,3 +252,30 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
         # Once for what came with the NIC a little later; it would be ten
         # times.
         self.assertLess(len(tables), 4, tables)
+
+
+class ExclusiveNicTestCase(base.GuestTestCase):
+    """A VF that the host takes the traffic from is left up."""
+
+    MODE = nics.EXCLUSIVE
+
+    def test_a_rule_that_its_owner_deletes_is_gone(self):
+        before = self.guest.run('ip', 'rule')
+        port, = self.ports
+        self.guest.run('ip', 'route', 'add', 'default', 'via', '192.168.1.1',
+                       'dev', 'eth0', 'table', '77')
+        self.guest.run('ip', 'rule', 'add', 'from', str(port.v4.ip),
+                       'lookup', '77', 'priority', '99')
+        self.attach_standby('alpha', port)
+        self.done(self.intent('standby'))
+        self.assertIn('98:', self.guest.run('ip', 'rule'))
+
+        self.guest.run('ip', 'rule', 'delete', 'priority', '99')
+
+        until = time.monotonic() + 10
+        while '98:' in self.guest.run('ip', 'rule'):
+            self.assertLess(time.monotonic(), until)
+        self.detach_vf('alpha', port, 1)
+        self.carry_standby(port)
+        self.fail_back()
+        self.assertEqual(before, self.guest.run('ip', 'rule'))
