@@ -30,6 +30,8 @@ FAMILIES = (socket.AF_INET,) + (
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 # struct ifaddrmsg: family, prefix length, flags, scope, index
 _HEADER = struct.Struct('=BBBBI')
+# include/uapi/linux/rtnetlink.h, RT_SCOPE_...
+_GLOBAL, _LINK, _HOST = 0, 253, 254
 # include/uapi/linux/if_addr.h
 _ADDRESS, _LOCAL, _LABEL, _CACHEINFO, _FLAGS, _TARGET_NETNSID = (
     1, 2, 3, 6, 8, 10)
@@ -83,6 +85,29 @@ def put(bodies: typing.Iterable[bytes], index: int,
             body, index, _flags(body) & _SETTABLE, preferred,
             max(valid, TIME_TO_RENEW)))
     return messages
+
+
+def voices(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
+    """One address a family, for what is said about the NIC itself.
+
+    Preferred is one that the NIC has for itself: that of its link, and of IPv4
+    one of a network, before those that a service may have on several hosts.
+    """
+    found: typing.Dict[int, bytes] = {}
+    for body in sorted(bodies, key=_shared):
+        if _scope(body) < _HOST:
+            found.setdefault(body[0], body)
+    return [found[family] for family in FAMILIES if family in found]
+
+
+def _shared(body: bytes) -> typing.Tuple[bool, bool]:
+    wanted = _LINK if body[0] == socket.AF_INET6 else _GLOBAL
+    return _scope(body) != wanted, body[1] == 8 * len(destination(body))
+
+
+def _scope(body: bytes) -> int:
+    scope: int = _HEADER.unpack_from(body)[3]
+    return scope
 
 
 def in_use(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:

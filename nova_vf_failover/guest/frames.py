@@ -49,7 +49,7 @@ def question(family: int, mac: str, own: str, asked: str) -> bytes:
 
 
 def announcement(family: int, mac: str, own: str) -> bytes:
-    """Tell everybody, switches included, where an address of ours is."""
+    """Tell everybody, switches above all, where our MAC is."""
     if family == socket.AF_INET:
         return _arp(mac, own, own)
     source = socket.inet_pton(family, own)

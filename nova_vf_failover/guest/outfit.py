@@ -283,10 +283,15 @@ def _drop_unwanted_routes(
 
 # -- both -----------------------------------------------------------------
 
-def known_addresses(worn: Document) -> typing.List[typing.Tuple[int, str]]:
-    """Those that others may be told of."""
-    return [addresses.plain(body) for body in addresses.in_use(
-        netlink.from_text(worn['addresses']))]
+def voices(worn: Document) -> typing.List[typing.Tuple[int, str]]:
+    """The address of each family that others are told of.
+
+    One is enough for switches to learn the way to the MAC, and neighbours have
+    that already. What is said of another one would draw it to this guest:
+    several hosts may have it, and hide it from ARP.
+    """
+    return [addresses.plain(body) for body in addresses.voices(
+        addresses.in_use(netlink.from_text(worn['addresses'])))]
 
 
 def _asked(known: typing.List[bytes],

@@ -186,9 +186,9 @@ class Overlap:
             LOG.warning('%s keeps its MAC: %s', standby.name, error)
 
     def addresses(self, mac: str) -> typing.List[wire.Address]:
-        """The addresses of a port that were on its primary."""
+        """One of each family that was on the primary of a port."""
         worn = self._kept.outfits.get(mac)
-        return outfit.known_addresses(worn) if worn else []
+        return outfit.voices(worn) if worn else []
 
     def _asked(self, mac: str) -> typing.List[wire.Address]:
         """Neighbours to ask: the gateways first."""

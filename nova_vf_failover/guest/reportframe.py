@@ -38,7 +38,7 @@ def build(mac: str, own: typing.List[typing.Tuple[int, str]],
           report: intents.Report) -> bytes:
     """The frame of one port.
 
-    :param own: the port's addresses; without one of IPv4 the ARP is about
+    :param own: an address in each family; without one of IPv4 the ARP is about
         nobody's
     """
     addresses = [address for family, address in own

@@ -161,7 +161,7 @@ def prove(tried: Wire, other: typing.Optional[Wire], own: typing.List[Address],
     NIC has asked. Returns as soon as enough was seen, and when the tries are
     used up.
 
-    :param own: our addresses, to ask from
+    :param own: an address of ours in each family, to ask from
     :param asked: neighbours that were known
     :param patience: seconds until each try is given up
     """
@@ -217,18 +217,16 @@ def _ask(tried: Wire, listening: typing.List[socket.socket],
 
 def _questions(mac: bytes, own: typing.List[Address],
                asked: typing.List[Address]) -> typing.List[bytes]:
-    sources: typing.Dict[int, str] = {}
-    for family, address in own:
-        # A link-local source reaches every neighbour of IPv6.
-        if family not in sources or address.startswith('fe80:'):
-            sources[family] = address
+    sources = dict(own)
     text = ':'.join('%02x' % part for part in mac)
     return [frames.question(family, text, sources[family], address)
             for family, address in asked if family in sources]
 
 
 def announce(mouth: Mouth, mac: str, own: typing.List[Address]) -> None:
-    """Say where our addresses are, at once and again in the background.
+    """Say where our MAC is, at once and again in the background.
+
+    :param own: an address of ours in each family
 
     :param mouth: it is closed after the last time
     """

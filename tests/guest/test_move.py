@@ -71,6 +71,14 @@ class Lossless:
         self.assertEqual(before, self.configuration())
 
 
+def link_local(mac):
+    """The address that a kernel makes of a MAC (RFC 4291, appendix A)."""
+    parts = bytearray.fromhex(mac.replace(':', ''))
+    parts[0] ^= 2
+    return socket.inet_ntop(socket.AF_INET6, b''.join((
+        b'\xfe\x80', bytes(6), parts[:3], b'\xff\xfe', parts[3:])))
+
+
 class OnePortTestCase(Lossless, base.GuestTestCase):
 
     # Not what the kernel calls a NIC that appears.
@@ -118,17 +126,53 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
             self.assertAnnounced(heard)
 
     def assertAnnounced(self, heard):
-        """Everybody has been told where both addresses are."""
+        """Everybody has been told where the MAC is, in both families."""
         port, = self.ports
         heard.settimeout(3)
-        wanted = [frames.announcement(family, port.mac, str(address.ip))
-                  for family, address in ((socket.AF_INET, port.v4),
-                                          (socket.AF_INET6, port.v6))]
+        wanted = [frames.announcement(family, port.mac, address)
+                  for family, address in (
+                      (socket.AF_INET, str(port.v4.ip)),
+                      (socket.AF_INET6, link_local(port.mac)))]
         while wanted:
             # A frame that does not come ends this with a TimeoutError.
             frame = heard.recv(2048)
             wanted = [missing for missing in wanted
                       if not frame.startswith(missing)]
+
+    def test_what_is_shared_with_others_is_not_announced(self):
+        """As the address of a service on all its real servers is."""
+        self.guest.run('ip', 'address', 'add', '192.168.1.99/32', 'dev',
+                       'lan0')
+        self.guest.run('ip', 'address', 'add', 'fd00:1::99/128', 'dev',
+                       'lan0', 'nodad')
+        with self.net.hosts['alpha'].nic.listen('alphapf0') as heard:
+            self.fail_over()
+            self.assertOneOfEach(heard)
+        self.carry_standby(self.ports[0])
+
+        with self.net.hosts['beta'].nic.listen('0000:91:00.4') as heard:
+            self.fail_back()
+            self.assertOneOfEach(heard)
+
+    def assertOneOfEach(self, heard):
+        """One address of each family has been announced, and no other one."""
+        port, = self.ports
+        known = {address: frames.announcement(family, port.mac, address)
+                 for family, address in (
+                     (socket.AF_INET, str(port.v4.ip)),
+                     (socket.AF_INET, '192.168.1.99'),
+                     (socket.AF_INET6, str(port.v6.ip)),
+                     (socket.AF_INET6, 'fd00:1::99'),
+                     (socket.AF_INET6, link_local(port.mac)))}
+        said = set()
+        while True:
+            try:
+                frame = heard.recv(2048, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                break
+            said.update(address for address, wanted in known.items()
+                        if frame.startswith(wanted))
+        self.assertEqual({str(port.v4.ip), link_local(port.mac)}, said)
 
     def test_half_a_switch_is_undone(self):
         before = self.configuration()
