@@ -151,6 +151,11 @@ def remove(kernel: netlink.Netlink, index: int) -> None:
                tolerated=(errno.EADDRNOTAVAIL,))
 
 
+def network(body: bytes) -> typing.Any:
+    """That which an address is of."""
+    return ipaddress.ip_network((destination(body), body[1]), strict=False)
+
+
 def plain(body: bytes) -> typing.Tuple[int, str]:
     """The family and the address itself."""
     return body[0], str(ipaddress.ip_address(destination(body)))

@@ -148,6 +148,7 @@ class Failback:
         :raises overlap.Failed: the traffic stays where it is
         """
         try:
+            self._standbys.forget_withdrawn()
             for port in intent.ports:
                 self._adopt(port.mac)
             configured = self._await_configurators(intent, report, arrived)

@@ -21,6 +21,7 @@ from nova_vf_failover.guest import attachments
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import obstacles
 from nova_vf_failover.guest import outfit
@@ -105,8 +106,9 @@ class Inspection:
             document.update(
                 primary=away.standby.name, driver=away.standby.driver,
                 rules=self._twins(away), **_counts(away.worn))
-            document['warnings'] = _tentative(away) + attachments.of(
-                self._kernel, away.standby) + firewall.Firewall().warnings(
+            document['warnings'] = _tentative(away) + _virtual(
+                away) + attachments.of(
+                    self._kernel, away.standby) + firewall.Firewall().warnings(
                     away.standby, standby)
         return document
 
@@ -133,6 +135,15 @@ def _counts(worn: Document) -> Document:
         'routes': {'total': sum(tables.values()), 'tables': dict(tables)},
         'neighbours': len(netlink.from_text(worn['neighbours'])),
         'groups': len(worn['groups'])}
+
+
+def _virtual(away: switch.Away) -> typing.List[str]:
+    """A program that loses its NIC tells nobody to give its addresses up."""
+    if multicast.VRRP.isdisjoint(away.worn['groups']):
+        return []
+    return ['A program speaks VRRP on %s: its virtual addresses go along to '
+            'the standby and the program does not, so that another router may '
+            'take them over meanwhile.' % away.standby.name]
 
 
 def _tentative(away: switch.Away) -> typing.List[str]:

@@ -37,6 +37,8 @@ _IPV6_JOIN_GROUP = 20
 # A socket can be a member of that many groups of IPv4, if nobody has changed
 # net.ipv4.igmp_max_memberships.
 _MOST = 20
+#: RFC 9568, 5.1.1.2 and 5.1.2.2
+VRRP = frozenset(['224.0.0.18', 'ff02::12'])
 # Those that the kernel joins by itself: all nodes, all routers, and those of
 # neighbour discovery.
 _KERNELS = frozenset(['224.0.0.1', 'ff01::1', 'ff02::1', 'ff01::2', 'ff02::2',

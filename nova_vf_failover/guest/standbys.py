@@ -24,6 +24,7 @@ from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import udev
+from nova_vf_failover.guest import withdrawn
 
 LOG = logging.getLogger(__name__)
 
@@ -64,6 +65,14 @@ class Standbys:
                     primary is not None and outfit.stayed(primary, worn)))
         return away
 
+    def forget_withdrawn(self) -> None:
+        """Forget addresses that the guest has taken from standbys in use."""
+        for mac in self._kept.away:
+            standby = self._nics.standby(mac)
+            if standby and standby.mac == mac:
+                withdrawn.forget(self._kernel, standby,
+                                 self._kept.outfits[mac])
+
     def tidy(self) -> None:
         """Park what is not in use, and forget what is over."""
         self._forget_those_that_left()
@@ -83,6 +92,7 @@ class Standbys:
         self._remember_those_alone()
         for mac in self._kept.macs - self._kept.away:
             self._tidy(mac)
+        self.forget_withdrawn()
         for mac in self._kept.away:
             self._revive(mac)
         for mac in self._nics.doubled() - self._kept.macs:

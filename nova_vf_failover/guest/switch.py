@@ -223,6 +223,11 @@ def ways_looked_up(
     return {way[:3] + (_OBJECTS,) for way in ways}
 
 
+def is_copy(table: int) -> bool:
+    """Whether a table is one of the agent's own."""
+    return table in _TABLES
+
+
 def owners_rules(kernel: netlink.Netlink) -> typing.List[rules.Rule]:
     """All rules but those of the agent."""
     return _without_own(rules.of(kernel))

@@ -96,6 +96,7 @@ class Upkeep:
 
     def _renew(self) -> bool:
         """:returns: whether that is to be tried no more"""
+        self._standbys.forget_withdrawn()
         away = self._standbys.all_away()
         if not away:
             # Whatever brings a standby back makes its copies.

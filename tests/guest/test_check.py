@@ -164,6 +164,13 @@ class CheckTestCase(base.GuestTestCase):
             self.assertTrue(any(words in warning
                                 for warning in port['warnings']), words)
 
+    def test_virtual_addresses(self):
+        self.join('224.0.0.18')
+
+        warning, = self.check()['ports'][0]['warnings']
+
+        self.assertIn('VRRP on eth0', warning)
+
     def test_an_xdp_program(self):
         if platform.machine() != 'x86_64':
             self.skipTest('the number of bpf(2) is another one')

@@ -1,0 +1,93 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Addresses that a guest takes from a standby, as it would from its VF.
+
+The owner of a virtual address (keepalived, Pacemaker) lets go of it when
+another host has it. It must not come back with the VF.
+"""
+
+import ipaddress
+import socket
+import typing
+
+from nova_vf_failover.guest import addresses
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nexthops
+from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import switch
+
+Document = typing.Dict[str, typing.Any]
+
+
+def forget(kernel: netlink.Netlink, nic: links.Nic, worn: Document) -> None:
+    """Leave out of an outfit what its standby, which is in use, has no more.
+
+    The kernel itself takes addresses from a NIC that is set down, or has no
+    IPv6 any more; but then it takes all of a family, or all routes over the
+    NIC as well.
+    """
+    if not nic.up:
+        return
+    present = {addresses.plain(body)
+               for body in addresses.of(kernel, nic.index)}
+    every = netlink.from_text(worn['addresses'])
+    lost = [body for body in addresses.in_use(every)
+            if addresses.plain(body) not in present]
+    if not lost:
+        return
+    intact = {family for family, _ in present} & _led(kernel, nic)
+    gone = [body for body in lost if body[0] in intact]
+    kept = [body for body in every if body not in gone]
+    worn['addresses'] = netlink.to_text(kept)
+    sources = set(map(addresses.destination, gone))
+    networks = (set(map(addresses.network, gone))
+                - set(map(addresses.network, kept)))
+    for key in ('leading', 'routes'):
+        worn[key] = netlink.to_text(
+            left for left in (_left(body, sources)
+                              for body in netlink.from_text(worn[key])
+                              if not _made_for(body, networks))
+            if left)
+
+
+def _led(kernel: netlink.Netlink, nic: links.Nic) -> typing.Set[int]:
+    """The families of which the agent's own routes lead over a NIC."""
+    leading, others = routes.Routes(
+        kernel, nexthops.Nexthops(kernel)).over(nic.index)
+    return {body[0] for body in leading + others
+            if switch.is_copy(routes.table(body))}
+
+
+def _made_for(body: bytes, networks: typing.Container[typing.Any]) -> bool:
+    """Whether the kernel has put a route for one of these networks."""
+    place = dict(netlink.attributes(body, routes.HEADER.size)).get(routes.DST)
+    return (routes.of_the_kernel(body) and place is not None
+            and ipaddress.ip_network((place, body[1])) in networks)
+
+
+def _left(body: bytes, sources: typing.Set[bytes]) -> bytes:
+    """What a kernel leaves of a route when its source goes, if anything.
+
+    IPv4 removes it (net/ipv4/fib_semantics.c, fib_sync_down_addr), IPv6
+    chooses another source (net/ipv6/route.c, rt6_remove_prefsrc).
+    """
+    its = list(netlink.attributes(body, routes.HEADER.size))
+    kept = [(kind, value) for kind, value in its
+            if kind != routes.PREFSRC or value not in sources]
+    if len(kept) == len(its):
+        return body
+    if body[0] == socket.AF_INET:
+        return b''
+    return body[:routes.HEADER.size] + b''.join(
+        netlink.attribute(kind, value) for kind, value in kept)
