@@ -16,9 +16,11 @@ A VF hears from the moment it is up, and has to be up to be dressed; as long
 as its standby hears too, everything would come in twice. A chain of nftables
 in its family "netdev" keeps what is sent to the VF alone from the guest. What
 is sent to many passes: a network manager that configures the VF waits for a
-router to speak. Raw sockets, which DHCP clients have, see the frames before
-the chain does (net/core/dev.c, __netif_receive_skb_core), so the NIC can be
-proven all the same. The kernel removes a chain with its NIC.
+router to speak. So does what a router or a DHCP server may send to it alone,
+for without that a network manager waits for its time to run out. Raw sockets,
+which DHCP clients have, see the frames before the chain does (net/core/dev.c,
+__netif_receive_skb_core), so the NIC can be proven all the same. The kernel
+removes a chain with its NIC.
 
 Linux before 4.2, and one that is built without nftables, has no such chains:
 there frames come in twice for as long as it takes to dress the VF.
@@ -30,6 +32,7 @@ import socket
 import struct
 import typing
 
+from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 
@@ -56,9 +59,18 @@ _META_TO, _META_KEY, _CMP_OF, _CMP_HOW, _CMP_WITH = 1, 2, 1, 2, 3
 _IMMEDIATE_TO, _IMMEDIATE_DATA = 1, 2
 _VALUE, _VERDICT, _VERDICT_CODE = 1, 2, 1
 _REGISTER, _VERDICT_REGISTER = 1, 0
-_PACKET_TYPE, _EQUAL, _DROP = 19, 0, 0
+_PROTOCOL, _PACKET_TYPE, _EQUAL, _DROP, _ACCEPT = 1, 19, 0, 0, 1
+_LOAD_TO, _LOAD_BASE, _LOAD_OFFSET, _LOAD_LENGTH, _NETWORK = 1, 2, 3, 4, 1
 # include/uapi/linux/if_packet.h, PACKET_HOST
 _FOR_US = b'\0'
+# What a NIC has to hear to be configured: the protocol of a frame, and which
+# bytes have to be where behind its Ethernet header. Advertisements of routers
+# (radvd answers one host alone if it is told to), and answers of DHCP servers,
+# to the ports 546 and 68.
+_ANSWERS = (
+    (frames.ETH_P_IPV6, ((6, b'\x3a'), (40, b'\x86'))),
+    (frames.ETH_P_IPV6, ((6, b'\x11'), (42, b'\x02\x22'))),
+    (frames.ETH_P_IP, ((0, b'\x45'), (9, b'\x11'), (22, b'\x00\x44'))))
 # Before the chains of others.
 _PRIORITY = -1000
 
@@ -85,12 +97,19 @@ class Ingress:
 
     def shut(self, nic: links.Nic) -> None:
         """From now on drop what is sent to a NIC alone, if this kernel can.
+
+        As nft(8) would write it: the answers, then meta pkttype host drop.
         """
+        passed = [(_meta(_PROTOCOL, struct.pack('!H', protocol))
+                   + b''.join(_bytes(*its) for its in where), _ACCEPT)
+                  for protocol, where in _ANSWERS]
+        dropped = _meta(_PACKET_TYPE, _FOR_US), _DROP
         try:
             self._change([
                 _message(_NEWTABLE, netlink.textual(_TABLE_NAME, _TABLE)),
-                _message(_NEWCHAIN, _chain(nic)),
-                _message(_NEWRULE, _rule(nic))])
+                _message(_NEWCHAIN, _chain(nic))] + [
+                    _message(_NEWRULE, _rule(nic, *its))
+                    for its in passed + [dropped]])
         except OSError as error:
             LOG.info('Frames will come in twice while %s is dressed: %s',
                      nic.name, error)
@@ -126,7 +145,9 @@ class Ingress:
 
 
 def _message(kind: int, attributes: bytes) -> netlink.Message:
-    return netlink.Message(kind, netlink.CREATE if kind != _DELTABLE else 0,
+    # Each rule behind those that are there.
+    flags = {_DELTABLE: 0, _NEWRULE: netlink.CREATE | netlink.APPEND}
+    return netlink.Message(kind, flags.get(kind, netlink.CREATE),
                            _HEADER.pack(_NETDEV, 0, 0) + attributes)
 
 
@@ -144,21 +165,33 @@ def _chain_name(nic: links.Nic) -> str:
     return 'nic%d' % nic.index
 
 
-def _rule(nic: links.Nic) -> bytes:
-    """As nft(8) would write it: meta pkttype host drop."""
+def _rule(nic: links.Nic, conditions: bytes, verdict: int) -> bytes:
     return (netlink.textual(_RULE_TABLE, _TABLE)
             + netlink.textual(_RULE_CHAIN, _chain_name(nic))
-            + _nested(_RULE_EXPRESSIONS, b''.join([
-                _expression('meta', _number(_META_TO, _REGISTER)
-                            + _number(_META_KEY, _PACKET_TYPE)),
-                _expression('cmp', _number(_CMP_OF, _REGISTER)
-                            + _number(_CMP_HOW, _EQUAL)
-                            + _nested(_CMP_WITH, netlink.attribute(
-                                _VALUE, _FOR_US))),
-                _expression(
-                    'immediate', _number(_IMMEDIATE_TO, _VERDICT_REGISTER)
-                    + _nested(_IMMEDIATE_DATA, _nested(
-                        _VERDICT, _number(_VERDICT_CODE, _DROP))))])))
+            + _nested(_RULE_EXPRESSIONS, conditions + _expression(
+                'immediate', _number(_IMMEDIATE_TO, _VERDICT_REGISTER)
+                + _nested(_IMMEDIATE_DATA, _nested(
+                    _VERDICT, _number(_VERDICT_CODE, verdict))))))
+
+
+def _meta(key: int, value: bytes) -> bytes:
+    """That what the kernel knows of a frame is this."""
+    return _expression('meta', _number(_META_TO, _REGISTER)
+                       + _number(_META_KEY, key)) + _compared(value)
+
+
+def _bytes(offset: int, value: bytes) -> bytes:
+    """That a frame has these bytes, behind its Ethernet header."""
+    return _expression('payload', _number(_LOAD_TO, _REGISTER)
+                       + _number(_LOAD_BASE, _NETWORK)
+                       + _number(_LOAD_OFFSET, offset)
+                       + _number(_LOAD_LENGTH, len(value))) + _compared(value)
+
+
+def _compared(value: bytes) -> bytes:
+    return _expression('cmp', _number(_CMP_OF, _REGISTER)
+                       + _number(_CMP_HOW, _EQUAL)
+                       + _nested(_CMP_WITH, netlink.attribute(_VALUE, value)))
 
 
 def _expression(name: str, data: bytes) -> bytes:

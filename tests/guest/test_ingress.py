@@ -172,13 +172,11 @@ class OtherNicTestCase(DressingTestCase):
         self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
 
 
-class SentToManyTestCase(base.GuestTestCase):
+@ddt.ddt
+class NeverDroppedTestCase(base.GuestTestCase):
 
     def test_it_comes_in_on_a_nic_that_is_shut(self):
-        kernel = self.guest.inside(netlink.Netlink)
-        self.addCleanup(kernel.close)
-        self.guest.inside(lambda: ingress.Ingress().shut(
-            links.Links(kernel, frozenset()).named('eth0')))
+        self.shut()
         self.assertFalse(self.net.reaches(self.ports[0], 6))
 
         with self.guest.inside(self.open_socket) as hearing, (
@@ -192,6 +190,65 @@ class SentToManyTestCase(base.GuestTestCase):
 
             self.assertEqual(b'to all', hearing.recv(16))
 
+    def shut(self):
+        kernel = self.guest.inside(netlink.Netlink)
+        self.addCleanup(kernel.close)
+        self.guest.inside(lambda: ingress.Ingress().shut(
+            links.Links(kernel, frozenset()).named('eth0')))
+
+    def test_answers_of_routers_come_in_on_a_nic_that_is_shut(self):
+        """One that a router sends to a host that has asked."""
+        own = str(self.ports[0].v6.ip)
+        self.shut()
+
+        with self.guest.inside(self.open_raw_socket) as hearing, (
+                self.net.peer.inside(self.open_raw_socket)) as sending:
+            hearing.settimeout(5)
+            # Echo replies, before and behind a router advertisement.
+            for kind in (129, 134, 129):
+                sending.sendto(bytes([kind]) + bytes(15), (own, 0))
+            heard = self.hear(hearing, 134)
+            hearing.setblocking(False)
+
+            self.assertNotIn(129, heard)
+            self.assertRaises(BlockingIOError, self.hear, hearing, 129)
+
+    @staticmethod
+    def hear(hearing, kind):
+        """The kinds of what comes in, until it is this one."""
+        heard = []
+        while kind not in heard:
+            heard.append(hearing.recv(2048)[0])
+        return heard
+
+    @ddt.data((socket.AF_INET6, 546), (socket.AF_INET, 68))
+    @ddt.unpack
+    def test_leases_come_in_on_a_nic_that_is_shut(self, family, number):
+        port, = self.ports
+        own = str((port.v6 if family == socket.AF_INET6 else port.v4).ip)
+
+        def open_socket():
+            return socket.socket(family, socket.SOCK_DGRAM)
+
+        with self.guest.inside(open_socket) as hearing, (
+                self.guest.inside(open_socket)) as other, (
+                self.net.peer.inside(open_socket)) as sending:
+            hearing.bind((own, number))
+            hearing.settimeout(5)
+            other.bind((own, 0))
+            other.setblocking(False)
+            self.shut()
+            sending.sendto(b'other', other.getsockname()[:2])
+            sending.sendto(b'lease', (own, number))
+
+            self.assertEqual(b'lease', hearing.recv(16))
+            self.assertRaises(BlockingIOError, other.recv, 16)
+
     @staticmethod
     def open_socket():
         return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+
+    @staticmethod
+    def open_raw_socket():
+        return socket.socket(socket.AF_INET6, socket.SOCK_RAW,
+                             socket.IPPROTO_ICMPV6)
