@@ -33,6 +33,7 @@ NEWRULE, DELRULE, _GETRULE = 32, 33, 34
 _HEADER = struct.Struct('=BBBBBxxBI')
 # include/uapi/linux/fib_rules.h
 _IIFNAME, _GOTO, _PRIORITY, _TABLE, _OIFNAME, _PROTOCOL = 3, 4, 6, 15, 17, 21
+_L3MDEV = 19
 _TO_TABLE, _GO_TO = 1, 2
 _INVERT = 0x2
 _COMPAT_TABLE = 252
@@ -47,6 +48,7 @@ class Rule:
 
     :ivar table: that it leads to, or None
     :ivar names: the NICs that it names
+    :ivar of_vrfs: whether each VRF has its own table by it
     """
 
     def __init__(self, body: bytes) -> None:
@@ -61,6 +63,7 @@ class Rule:
         self.table: typing.Optional[int] = None
         if action == _TO_TABLE:
             self.table = netlink.number(found.get(_TABLE)) or table
+        self.of_vrfs = any(found.get(_L3MDEV, b''))
         self.names = {netlink.text(found[kind])
                       for kind in (_IIFNAME, _OIFNAME) if kind in found}
 
@@ -162,6 +165,25 @@ def twins(rules: typing.Iterable[Rule],
                 'with the NIC that is to be left; its way would lead past '
                 'the standby.' % (rule.priority, rule.goto or 0))
     return made
+
+
+def refuse_vrfs(rules: typing.Iterable[Rule],
+                tables: typing.Iterable[routes.Table]) -> None:
+    """No twin leads what is in a VRF to the copy of its table.
+
+    :param tables: that have routes over a NIC
+    :raises intents.Refused: one of them is a VRF's, as far as rules tell
+    """
+    rules = list(rules)
+    families = {rule.family for rule in rules if rule.of_vrfs}
+    led = {(rule.family, rule.table) for rule in rules}
+    for family, number in tables:
+        if (family in families and number not in routes.COMMON_TABLES
+                and (family, number) not in led):
+            raise intents.Refused(
+                'The routing table %d has routes over the NIC and seems to be '
+                'that of a VRF, for no policy rule leads to it; they are not '
+                'moved.' % number)
 
 
 def by_device(family: int, name: str, table: int,

@@ -156,7 +156,9 @@ class Switch:
         :raises intents.Refused: as :meth:`prepare`
         """
         owners = owners_rules(self._kernel)
-        return len(rules.twins(owners, _numbers(away, owners, SETS[0]), {
+        copies = _numbers(away, owners, SETS[0])
+        rules.refuse_vrfs(owners, copies)
+        return len(rules.twins(owners, copies, {
             port.worn['name']: port.standby.name for port in away}, SETS[0]))
 
     def _copy(self, away: typing.List[Away],
