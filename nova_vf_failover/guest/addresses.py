@@ -41,6 +41,9 @@ _FOREVER = 0xffffffff
 # Seconds, more than what asks for a lease waits before it asks again.
 TIME_TO_RENEW = 120
 _NODAD, _MANAGETEMPADDR, _NOPREFIXROUTE = 0x02, 0x100, 0x200
+_TEMPORARY = 0x01
+# IFAPROT_KERNEL_RA, since Linux 5.18
+_PROTO, _ADVERTISED = 11, b'\x02'
 # The first Linux that heeds the latter, in each family.
 _HEEDED: typing.Dict[int, typing.Tuple[int, int]] = {
     socket.AF_INET: (4, 18), socket.AF_INET6: (3, 14)}
@@ -85,6 +88,23 @@ def put(bodies: typing.Iterable[bytes], index: int,
             body, index, _flags(body) & _SETTABLE, preferred,
             max(valid, TIME_TO_RENEW)))
     return messages
+
+
+def leased(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
+    """Those that end unless a program asks for more of their lives.
+
+    The kernel itself renews those that it makes of an advertised prefix.
+    Before Linux 3.14 they are like others; then all of IPv6 are left out.
+    """
+    return [body for body in bodies if _lives(body)[1] != _FOREVER and (
+        body[0] == socket.AF_INET or not _of_the_kernel(body))]
+
+
+def _of_the_kernel(body: bytes) -> bool:
+    found = dict(netlink.attributes(body, _HEADER.size))
+    return (release.before(3, 14)
+            or bool(_flags(body) & (_TEMPORARY | _MANAGETEMPADDR))
+            or found.get(_PROTO) == _ADVERTISED)
 
 
 def voices(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:

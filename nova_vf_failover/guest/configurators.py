@@ -36,6 +36,7 @@ _ACTIVE = '/run/systemd/units/invocation:%s'
 _NETWORKD = '/run/systemd/netif/links/%d'
 _NETWORKD_UNIT = 'systemd-networkd.service'
 _NETWORK_MANAGER_UNIT = 'NetworkManager.service'
+_IFUP_UNIT = 'ifup@%s.service'
 _RESOLVED_UNIT = 'systemd-resolved.service'
 _NETWORK_MANAGER = '/run/NetworkManager/devices/%d'
 _IFUPDOWN = '/run/network/ifstate'
@@ -49,7 +50,7 @@ def busy(nic: links.Nic) -> typing.Optional[str]:
     for unit, finished in (
             (_NETWORKD_UNIT, _networkd_finished),
             (_NETWORK_MANAGER_UNIT, _network_manager_finished),
-            ('ifup@%s.service' % nic.name, _ifupdown_finished)):
+            (_IFUP_UNIT % nic.name, _ifupdown_finished)):
         if os.path.islink(_ACTIVE % unit) and not finished(nic):
             return unit
     return None
@@ -75,6 +76,12 @@ def configured(nic: links.Nic) -> bool:
     return manages(nic) or (
         udev.present() and os.path.islink(_ACTIVE % _NETWORKD_UNIT)
         and _networkd_state(nic) not in (None, 'unmanaged'))
+
+
+def renews(nic: links.Nic) -> bool:
+    """Whether one of them asks for the leases of a NIC that has come anew."""
+    return configured(nic) or (udev.present() and os.path.islink(
+        _ACTIVE % (_IFUP_UNIT % nic.name)))
 
 
 def resolves() -> bool:

@@ -18,6 +18,7 @@ import typing
 
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import attachments
+from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -107,7 +108,7 @@ class Inspection:
                 primary=away.standby.name, driver=away.standby.driver,
                 rules=self._twins(away), **_counts(away.worn))
             document['warnings'] = _tentative(away) + _virtual(
-                away) + attachments.of(
+                away) + _leases(away) + attachments.of(
                     self._kernel, away.standby) + firewall.Firewall().warnings(
                     away.standby, standby)
         return document
@@ -135,6 +136,16 @@ def _counts(worn: Document) -> Document:
         'routes': {'total': sum(tables.values()), 'tables': dict(tables)},
         'neighbours': len(netlink.from_text(worn['neighbours'])),
         'groups': len(worn['groups'])}
+
+
+def _leases(away: switch.Away) -> typing.List[str]:
+    """A program that is bound to the old index knows nothing of a new VF."""
+    if configurators.renews(away.standby):
+        return []
+    return ['Nobody is known to renew %s of %s after a move; it ends with its '
+            'lease.' % (addresses.plain(body)[1], away.standby.name)
+            for body in addresses.leased(
+                netlink.from_text(away.worn['addresses']))]
 
 
 def _virtual(away: switch.Away) -> typing.List[str]:

@@ -110,6 +110,10 @@ class AdvertisementTestCase(Advertised):
         self.await_kernels_default()
         self.assertEqual(before, self.configuration())
 
+    def test_what_the_kernel_renews_is_no_lease(self):
+        self.assertEqual([], self.ask(self.intent('standby'), 'check')[
+            'ports'][0]['warnings'])
+
     def test_the_route_is_there_until_the_router_speaks(self):
         kernels, = self.defaults()
 
@@ -173,6 +177,10 @@ class TemporaryAddressTestCase(Advertised):
         found, = json.loads(self.guest.run(
             'ip', '-json', '-6', 'route', 'get', '2001:db8:9::1'))
         return found['prefsrc']
+
+    def test_it_is_no_lease(self):
+        self.assertEqual([], self.ask(self.intent('standby'), 'check')[
+            'ports'][0]['warnings'])
 
     def test_a_standby_gets_no_address_of_its_own(self):
         self.assertEqual(self.temporary['local'], self.source())

@@ -20,6 +20,8 @@ import platform
 import socket
 import struct
 
+import ddt
+
 from nova_vf_failover.guest import netlink
 from tests.guest import base
 from tests import schemas
@@ -90,6 +92,7 @@ class ReportTestCase(base.GuestTestCase):
             self.assertEqual((1, 'none'), (code, report['state']))
 
 
+@ddt.ddt
 class CheckTestCase(base.GuestTestCase):
 
     def check(self, *arguments):
@@ -170,6 +173,15 @@ class CheckTestCase(base.GuestTestCase):
         warning, = self.check()['ports'][0]['warnings']
 
         self.assertIn('VRRP on eth0', warning)
+
+    @ddt.data('198.51.100.7/24', '2001:db8:9::7/128')
+    def test_a_lease_that_nobody_renews(self, address):
+        self.run_all(f'ip address add {address} dev eth0 valid_lft 600 '
+                     'preferred_lft 300')
+
+        warning, = self.check()['ports'][0]['warnings']
+
+        self.assertIn(f'renew {address.split("/")[0]}', warning)
 
     def test_an_xdp_program(self):
         if platform.machine() != 'x86_64':

@@ -29,7 +29,7 @@ NIC = links.Nic(
     txqlen=1000, group=0, alias='')
 
 
-class BusyTestCase(base.BaseTestCase):
+class ConfiguratorTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
@@ -50,6 +50,9 @@ class BusyTestCase(base.BaseTestCase):
         path = configurators._ACTIVE % unit
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink('79edf92df9bf409cbdaee8c2c5e1d9ba', path)
+
+
+class BusyTestCase(ConfiguratorTestCase):
 
     def test_none_of_them_runs(self):
         self.write(configurators._NETWORKD % 5, 'ADMIN_STATE=configuring\n')
@@ -97,3 +100,38 @@ class BusyTestCase(base.BaseTestCase):
         with mock.patch.object(configurators.udev, 'present',
                                autospec=True, return_value=False):
             self.assertIsNone(configurators.busy(NIC))
+
+
+class RenewsTestCase(ConfiguratorTestCase):
+    """Whether somebody takes up a NIC that has come, lease and all."""
+
+    def test_none_of_them_runs(self):
+        self.assertFalse(configurators.renews(NIC))
+
+    def test_networkd(self):
+        self.start('systemd-networkd.service')
+        for state, expected in (('unmanaged', False), ('configured', True)):
+            self.write(configurators._NETWORKD % 5, f'ADMIN_STATE={state}\n')
+
+            self.assertIs(expected, configurators.renews(NIC))
+
+    def test_network_manager(self):
+        self.start('NetworkManager.service')
+        for text, expected in (('false', False), ('true', True)):
+            self.write(configurators._NETWORK_MANAGER % 5, f'managed={text}\n')
+
+            self.assertIs(expected, configurators.renews(NIC))
+
+    def test_ifupdown(self):
+        self.start('ifup@enp2s0.service')
+        self.assertFalse(configurators.renews(NIC))
+
+        self.start('ifup@enp1s0.service')
+
+        self.assertTrue(configurators.renews(NIC))
+
+    def test_another_network_namespace(self):
+        self.start('ifup@enp1s0.service')
+        with mock.patch.object(configurators.udev, 'present',
+                               lambda: False):
+            self.assertFalse(configurators.renews(NIC))
