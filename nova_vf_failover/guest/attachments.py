@@ -12,6 +12,7 @@
 
 """What programs have tied to a NIC that does not go along with its traffic."""
 
+import os
 import struct
 import typing
 
@@ -23,6 +24,8 @@ from nova_vf_failover.guest import netlink
 _GETLINK = 18
 _LINK = struct.Struct('=BxHiII')
 _XDP, _XDP_ATTACHED, _PROP_LIST, _ALT_IFNAME = 43, 2, 52, 53
+
+_SYSFS = '/sys/class/net'
 
 # linux/netfilter/nf_tables.h: the chains of all families. The first byte of
 # a message is the family.
@@ -46,8 +49,8 @@ _OFFLOAD = struct.Struct('=i')
 
 def of(kernel: netlink.Netlink, nic: links.Nic) -> typing.List[str]:
     """Sentences that name the NIC."""
-    return (_of_the_link(kernel, nic) + _sources(nic) + _chains(nic)
-            + _states(nic) + _policies(nic))
+    return (_of_the_link(kernel, nic) + _rdma(nic) + _sources(nic)
+            + _chains(nic) + _states(nic) + _policies(nic))
 
 
 def _of_the_link(kernel: netlink.Netlink,
@@ -66,6 +69,13 @@ def _of_the_link(kernel: netlink.Netlink,
             for kind, value in netlink.attributes(
                 its.get(_PROP_LIST, b''), 0) if kind == _ALT_IFNAME]
     return found
+
+
+def _rdma(nic: links.Nic) -> typing.List[str]:
+    if not os.path.isdir(os.path.join(
+            _SYSFS, nic.name, 'device', 'infiniband')):
+        return []
+    return ['%s has an RDMA device, which does not go along.' % nic.name]
 
 
 def _sources(nic: links.Nic) -> typing.List[str]:

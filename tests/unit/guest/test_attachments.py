@@ -12,6 +12,7 @@
 
 """What is tied to a NIC, as a kernel prints it that can do such a thing."""
 
+import os
 import struct
 from unittest import mock
 
@@ -61,6 +62,18 @@ class AttachmentTestCase(base.BaseTestCase):
 
         self.assertEqual(['eth0 has an XDP program, which is not moved.']
                          * count, found)
+
+    @ddt.data('eth0', 'eth1')
+    def test_a_device_of_rdma(self, name):
+        folder = self.useFixture(fixtures.TempDir()).path
+        os.makedirs(os.path.join(folder, name, 'device', 'infiniband',
+                                 'mlx5_2'))
+        self.useFixture(fixtures.MockPatchObject(
+            attachments, '_SYSFS', folder))
+
+        self.assertEqual(
+            ['eth0 has an RDMA device, which does not go along.']
+            if name == 'eth0' else [], self.found())
 
     def test_other_names(self):
         found = self.found(link=_nested(
