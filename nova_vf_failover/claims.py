@@ -122,8 +122,12 @@ class ServerClaims:
         """
         request = self._request(vif)
         held = {device.address for device in self._held()}
+        # Nova leaves out those of other hosts, too: one that was evacuated
+        # has its VF there until that host works again.
+        ours = self._resource_tracker.pci_tracker.node_id
         exchanged = [device.address for device in self._instance.pci_devices
                      if request and device.request_id == request.request_id
+                     and device.compute_node_id == ours
                      and device.address not in held]
         if exchanged:
             raise exception.Busy(

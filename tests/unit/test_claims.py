@@ -34,7 +34,8 @@ class Tracker:
 
     def __init__(self, did, *devices):
         self.did = did
-        self.pci_tracker = types.SimpleNamespace(pci_devs=list(devices))
+        self.pci_tracker = types.SimpleNamespace(
+            pci_devs=list(devices), node_id=1)
 
     def claim_pci_devices(self, context, requests, topology):
         for device in self.pci_tracker.pci_devs:
@@ -110,6 +111,30 @@ class ReclaimTestCase(base.BaseTestCase):
     def reclaim(self, *devices, **keywords):
         return self.claims(*devices).reclaim(
             vif('port', FIRST), **keywords)['profile']['pci_slot']
+
+    def confirm(self, read, *devices):
+        claimed = self.claims(*devices)
+        claimed._instance.pci_devices.objects.append(read)
+        claimed.confirm(vif('port', FIRST))
+
+    def test_a_vf_that_has_been_exchanged(self):
+        error = self.assertRaises(
+            exception.Busy, self.confirm, self.device(FIRST, 'allocated'),
+            self.device(SECOND, 'allocated'))
+
+        self.assertIn(f'in place of {FIRST}', str(error))
+
+    def test_a_vf_that_is_still_the_one(self):
+        device = self.device(FIRST, 'allocated')
+
+        self.confirm(device, device)
+
+    def test_a_vf_of_a_host_that_was_evacuated(self):
+        """It is the server's until that host works again."""
+        other = self.device(SECOND, 'allocated')
+        other.compute_node_id = 2
+
+        self.confirm(other, self.device(FIRST, 'allocated'))
 
     def test_another_port_that_holds_two_stays_bound_to_its_own(self):
         # Its nova-compute has died before the first was given back.
