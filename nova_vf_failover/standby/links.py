@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import os
 import pathlib
 import typing
 
@@ -172,6 +173,10 @@ class HostLinks:
     def receive_all_groups(self, name: str) -> None:
         """Have a link take in every multicast group."""
         _receive_all_groups(name)
+
+    def can_keep_host_off(self) -> bool:
+        """Whether sysctls can be written; in containers often not."""
+        return not os.statvfs(_SYSCTLS).f_flag & os.ST_RDONLY
 
     def keep_host_off(self, name: str) -> None:
         """Keep this host's own IP stack off a link.

@@ -94,6 +94,12 @@ class MacvtapStandby(base.Standby):
                 vif['id'], f'Link {source} is not VLAN {vlan} of PF {pf}, and '
                 'the macvtap needs one of this name.',
                 f'Give {source} another name.')
+        elif not self._links.can_keep_host_off():
+            raise exception.CannotSwap(
+                vif['id'], f'nova-compute may not write to /proc/sys here, so '
+                f'this host would hear and answer on VLAN {vlan} of PF {pf}.',
+                'Have its container be privileged, or make the link '
+                f'{source} yourself.')
 
     def describe(self, vif: base.VIF) -> base.VIF:
         pf = self._uplink(vif)
@@ -125,14 +131,22 @@ class MacvtapStandby(base.Standby):
             self._plugging.add(awaited)
         try:
             with self._making:
-                if source != lower and self._links.find(source) is None:
-                    self._links.add_vlan(
-                        lower, source, int(details[model.VIF_DETAILS_VLAN]),
-                        MARK)
+                if source != lower:
+                    self._provide(lower, source, int(
+                        details[model.VIF_DETAILS_VLAN]))
             yield
         finally:
             with self._making:
                 self._plugging.remove(awaited)
+
+    def _provide(self, lower: str, source: str, vlan: int) -> None:
+        """Have a VLAN device of our own, unless an operator has one."""
+        link = self._links.find(source)
+        if link is None:
+            self._links.add_vlan(lower, source, vlan, MARK)
+        elif link.alias == MARK:
+            # An older release may have made it.
+            self._links.keep_host_off(source)
 
     def attached(self, device: str) -> None:
         # A macvtap drops groups that it was not told of (drivers/net/
@@ -164,12 +178,21 @@ class MacvtapStandby(base.Standby):
 
     def sweep(self, used: Callable[[], Collection[str]],
               arriving: Callable[[], bool]) -> None:
+        if not self._sweeping.acquire(blocking=False):
+            # What another sweep has been told is as good.
+            return
+        try:
+            self._sweep(used, arriving)
+        finally:
+            self._sweeping.release()
+
+    def _sweep(self, used: Callable[[], Collection[str]],
+               arriving: Callable[[], bool]) -> None:
         with self._making:
             given_up = self._awaited - self._plugging
         if arriving():
             return
-        with self._sweeping:
-            self._sweep_macvtaps(used)
+        self._sweep_macvtaps(used)
         with self._making:
             self._awaited -= given_up - self._plugging
             for link in self._links.marked(MARK):

@@ -67,6 +67,9 @@ class PaperLinks(links.HostLinks):
         if name in self._plane.macvtaps:
             self._plane.macvtaps[name].all_groups = True
 
+    def can_keep_host_off(self) -> bool:
+        return True
+
     def keep_host_off(self, name: str) -> None:
         """Hosts on paper have no IP stack."""
 

@@ -15,6 +15,7 @@ import nova.tests.functional  # noqa: F401 isort: skip
 import contextlib
 import dataclasses
 import errno
+from unittest import mock
 
 import ddt
 import fixtures
@@ -68,6 +69,9 @@ class PaperLinks(links.HostLinks):
 
     def receive_all_groups(self, name):
         """Every link here does."""
+
+    def can_keep_host_off(self):
+        return True
 
     def keep_host_off(self, name):
         """No host is on any link here."""
@@ -315,6 +319,60 @@ class MacvtapTestCase(base.BaseTestCase):
         driver.sweep(set, nobody)
 
         self.assertEqual({'ens1f0'}, set(host_links.known))
+
+    def test_one_sweep_at_a_time(self):
+        host_links = PaperLinks(PF)
+        driver, standby = self.plugged(host_links)
+        driver.release(standby)
+        self.macvtap(host_links, 'macvtap0', 'ens1f0', alias=macvtap.MARK)
+        asked = []
+
+        def sweep_again():
+            if len(asked) < 9:
+                asked.append(1)
+                driver.sweep(sweep_again, nobody)
+            return set()
+
+        driver.sweep(sweep_again, nobody)
+
+        self.assertEqual([1], asked)
+        self.assertIn('macvtap0', host_links.known)
+
+    def test_a_vlan_device_of_an_older_release(self):
+        host_links = PaperLinks(PF)
+        self.plugged(host_links)
+
+        with self.shut_off(host_links) as shut:
+            self.plugged(host_links)
+
+        shut.assert_called_once_with('ens1f0.42')
+
+    def test_a_vlan_device_of_an_operator_stays_as_it_is(self):
+        host_links = PaperLinks(PF)
+        self.plugged(host_links)
+        host_links.known['ens1f0.42'] = dataclasses.replace(
+            host_links.known['ens1f0.42'], alias=None)
+
+        with self.shut_off(host_links) as shut:
+            self.plugged(host_links)
+
+        shut.assert_not_called()
+
+    def shut_off(self, host_links):
+        return mock.patch.object(host_links, 'keep_host_off', autospec=True)
+
+    def test_a_host_that_cannot_be_kept_off_a_vlan(self):
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+        self.useFixture(fixtures.MockPatchObject(
+            host_links, 'can_keep_host_off', return_value=False))
+
+        error = self.assertRaises(exception.CannotSwap, driver.check,
+                                  self.vif('42'))
+        driver.check(self.vif())
+
+        self.assertIn('VLAN 42 of PF ens1f0', str(error))
+        self.assertIn('/proc/sys', str(error))
 
     @ddt.data('42', None)
     def test_macvtaps_that_are_just_being_plugged_stay(self, vlan):
