@@ -47,7 +47,7 @@ _BACKPORTS = re.compile(r'\.el\d')
 # The name that a port has on its switch, and that of the port of a VF
 # (net/devlink/port.c, __devlink_port_phys_port_name_get).
 _PORT = 'phys_port_name'
-_REPRESENTOR = re.compile(r'(c\d+)?pf\d+vf\d+')
+_REPRESENTOR = re.compile(r'([cp]\d+)?pf\d+vf\d+')
 _TRY = ('Live migrate a test server both ways, and look at what "show" says '
         'of it.')
 

@@ -115,8 +115,10 @@ def _outcome(server: servers.Server) -> tuple[str, int]:
         return (f'{called} is {server.state}. It was asked for, and nobody '
                 'will try: [vf_failover] has enabled = '
                 f'{CONF.vf_failover.enabled} and recovery_interval = '
-                f'{CONF.vf_failover.recovery_interval}. Set both and start '
-                'nova-compute anew. The request stands.', NOT_DONE)
+                f'{CONF.vf_failover.recovery_interval} in '
+                f'{", ".join(CONF.config_file) or "no file"}. Set both and '
+                'start nova-compute anew; or if it reads other files, name '
+                'them with "--config-file". The request stands.', NOT_DONE)
     if CONF.command.wait:
         return (f'{called} is {server.state}, and nova-compute has not tried '
                 f'within {CONF.command.timeout:g} s: see that it runs with '

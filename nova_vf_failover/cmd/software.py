@@ -37,13 +37,13 @@ GROUP = 'vf_failover'
 
 
 def nova_versions() -> Iterator[findings.Finding]:
-    """The installed Nova, and the methods of it that are overridden."""
+    """The installed Nova, and those of its methods that matter here."""
     yield _asked('Nova', prerequisites.nova_fault,
                  f'{nova.version.version_string()} is one of '
                  f'{prerequisites.OLDEST_NOVA} to '
                  f'{prerequisites.NEWEST_NOVA}.')
-    yield _asked("Nova's libvirt driver", prerequisites.signature_fault,
-                 'Every method that is overridden is as it is known.')
+    yield _asked("Nova's methods", prerequisites.signature_fault,
+                 'All that are overridden or called are as they are known.')
 
 
 def options() -> Iterator[findings.Finding]:

@@ -64,7 +64,7 @@ class GoodHostTestCase(CheckTestCase):
         self.assertEqual((OK, ''), (code, err))
         lines = out.splitlines()
         self.assertEqual({'OK'}, {line.split()[0] for line in lines})
-        for words in ('Nova ', "Nova's libvirt driver ", 'Options ',
+        for words in ('Nova ', "Nova's methods ", 'Options ',
                       'Drivers ', 'Compute driver ', 'libvirt ', 'QEMU ',
                       'Privileges ', 'PF alphapf0 ', 'vfio-pci ',
                       'vhost-net ',
@@ -121,7 +121,7 @@ class FilesTestCase(CheckTestCase):
 
         code, out, _ = self.run_with('check')
 
-        self.assertIn(f'OK       Compute driver         {driver}.', out)
+        self.assertIn(f'OK       Compute driver  {driver}.', out)
         self.assertIn(f'failover_timout in {late} is no option', out)
         self.assertEqual(WARNING, code, out)
 
@@ -151,7 +151,7 @@ class SoftwareTestCase(CheckTestCase):
             nova_driver.LibvirtDriver, 'live_migration',
             new=lambda self, context: None))
 
-        self.assertOnly(ERROR, "Nova's libvirt driver",
+        self.assertOnly(ERROR, "Nova's methods",
                         'has changed live_migration')
 
     def test_wrong_value(self):
