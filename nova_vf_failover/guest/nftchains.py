@@ -17,6 +17,7 @@ firewalld keeps the chains of a zone that has no NIC any more, and lets one NIC
 of a zone forward to another in a guest that forwards nothing.
 """
 
+import re
 import struct
 import typing
 
@@ -32,8 +33,8 @@ HEAD = struct.Struct('=BBH')
 _GETCHAIN = 10 << 8 | 4
 _TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
 _HOOK_NUMBER = 1
-# NFTA_VERDICT_CHAIN of a jump.
-_VERDICT_CHAIN = 2
+# NFTA_VERDICT_CHAIN of a jump, wherever it is in a rule.
+_NAMED = re.compile(struct.pack('=H', 2) + b'([^\0]+)\0')
 # NFTA_EXPR_...
 _KIND, _DATA = 1, 2
 # NFTA_LOOKUP_DREG and NFT_REG_VERDICT: it looks for verdicts.
@@ -57,39 +58,52 @@ class Ways:
 
     def __init__(self, rules: typing.Dict[
             Chain, typing.List[bytes]]) -> None:
-        self._expressions = {
-            chain: b''.join(bodies) for chain, bodies in rules.items()}
-        # What a map has is not read: it may lead to any chain of its table.
-        self._anywhere = {chain for chain, bodies in rules.items()
-                          if any(map(_goes_by_map, bodies))}
         self._bases = dict(_bases())
-        self._forwards = sysctl.forwards()
+        forwards = sysctl.forwards()
+        self._reached = _reached(rules, [
+            chain for chain, base in self._bases.items()
+            if forwards or base.hook != _FORWARD
+            or chain.family not in _ROUTED])
 
     def lead_to(self, chain: Chain) -> bool:
         """Whether any packet of this guest may come to a chain."""
-        return any(
-            self._forwards or base.hook != _FORWARD
-            or chain.family not in _ROUTED for base in self._entries(chain))
+        return chain in self._reached
 
     def policy(self, chain: Chain) -> typing.List[bytes]:
         """The code of what happens at the end, if it is not to go back."""
         base = self._bases.get(chain)
         return [base.policy] if base and base.policy else []
 
-    def _entries(self, chain: Chain) -> typing.Iterator[_Base]:
-        """Where the kernel comes into the chains that lead to one."""
-        reached, waiting = {chain}, [chain]
-        while waiting:
-            target = waiting.pop()
-            if target in self._bases:
-                yield self._bases[target]
-            jump = netlink.textual(_VERDICT_CHAIN, target.name)
-            found = [
-                other for other, expressions in self._expressions.items()
-                if other not in reached and other[:2] == target[:2]
-                and (jump in expressions or other in self._anywhere)]
-            reached.update(found)
-            waiting += found
+
+def _reached(rules: typing.Dict[Chain, typing.List[bytes]],
+             begin: typing.Iterable[Chain]) -> typing.Set[Chain]:
+    """The chains that these ones lead to, and they themselves.
+
+    A guest may have thousands of them: each is looked at once.
+    """
+    reached = set(begin)
+    waiting = list(reached)
+    anywhere: typing.Set[typing.Tuple[int, str]] = set()
+    while waiting:
+        chain = waiting.pop()
+        bodies = rules.get(chain, [])
+        found = {chain._replace(name=name) for name in _jumps(bodies)}
+        if chain[:2] not in anywhere and any(map(_goes_by_map, bodies)):
+            # What a map has is not read.
+            anywhere.add(chain[:2])
+            found.update(other for other in rules if other[:2] == chain[:2])
+        new = [other for other in found
+               if other in rules and other not in reached]
+        reached.update(new)
+        waiting += new
+    return reached
+
+
+def _jumps(bodies: typing.List[bytes]) -> typing.Iterator[str]:
+    """The names of chains, and other texts that look like such."""
+    for body in bodies:
+        for its in _NAMED.finditer(body):
+            yield netlink.text(its.group(1))
 
 
 def _goes_by_map(body: bytes) -> bool:

@@ -301,6 +301,19 @@ class WaysTestCase(base.BaseTestCase):
 
         self.assertTrue(ways.lead_to(self.key('zone')))
 
+    def test_each_chain_is_looked_at_once(self):
+        """As of a guest with thousands of services (kube-proxy)."""
+        rules = {f'service{its}': [looked_up(1, number(3, 0))]
+                 for its in range(50)}
+        rules['telling'] = [END]
+        with mock.patch.object(nftchains, '_goes_by_map', autospec=True,
+                               side_effect=nftchains._goes_by_map) as asked:
+            ways = self.ways([chain('input', INPUT)],
+                             {'input': [self.jump('service7')], **rules})
+
+        self.assertTrue(ways.lead_to(self.key('telling')))
+        self.assertLessEqual(asked.call_count, len(rules) + 1)
+
     def test_a_map_to_something_else(self):
         """The beginning of a header looks the same as where a verdict goes.
         """
