@@ -152,6 +152,8 @@ class Failback:
             for port in intent.ports:
                 self._adopt(port.mac)
             configured = self._await_configurators(intent, report, arrived)
+            # That may have taken long.
+            self._standbys.forget_withdrawn()
             with overlap.urgently():
                 with report.step('dress'):
                     primaries = [self._dress_primary(port, report, configured)

@@ -28,6 +28,8 @@ from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import switch
 
 Document = typing.Dict[str, typing.Any]
+#: the first address of each network of a NIC
+Heirs = typing.Dict[typing.Any, bytes]
 
 
 def forget(kernel: netlink.Netlink, nic: links.Nic, worn: Document) -> None:
@@ -51,11 +53,13 @@ def forget(kernel: netlink.Netlink, nic: links.Nic, worn: Document) -> None:
     kept = [body for body in every if body not in gone]
     worn['addresses'] = netlink.to_text(kept)
     sources = set(map(addresses.destination, gone))
-    networks = (set(map(addresses.network, gone))
-                - set(map(addresses.network, kept)))
+    heirs: Heirs = {}
+    for body in kept:
+        heirs.setdefault(addresses.network(body), addresses.destination(body))
+    networks = set(map(addresses.network, gone)) - set(heirs)
     for key in ('leading', 'routes'):
         worn[key] = netlink.to_text(
-            left for left in (_left(body, sources)
+            left for left in (_left(body, sources, heirs)
                               for body in netlink.from_text(worn[key])
                               if not _made_for(body, networks))
             if left)
@@ -71,16 +75,24 @@ def _led(kernel: netlink.Netlink, nic: links.Nic) -> typing.Set[int]:
 
 def _made_for(body: bytes, networks: typing.Container[typing.Any]) -> bool:
     """Whether the kernel has put a route for one of these networks."""
+    return _network(body) in networks
+
+
+def _network(body: bytes) -> typing.Any:
+    """That of whose addresses the kernel has put a route, if it has."""
     place = dict(netlink.attributes(body, routes.HEADER.size)).get(routes.DST)
-    return (routes.of_the_kernel(body) and place is not None
-            and ipaddress.ip_network((place, body[1])) in networks)
+    if not routes.of_the_kernel(body) or place is None:
+        return None
+    return ipaddress.ip_network((place, body[1]))
 
 
-def _left(body: bytes, sources: typing.Set[bytes]) -> bytes:
+def _left(body: bytes, sources: typing.Set[bytes], heirs: Heirs) -> bytes:
     """What a kernel leaves of a route when its source goes, if anything.
 
-    IPv4 removes it (net/ipv4/fib_semantics.c, fib_sync_down_addr), IPv6
-    chooses another source (net/ipv6/route.c, rt6_remove_prefsrc).
+    IPv4 removes it (net/ipv4/fib_semantics.c, fib_sync_down_addr), but that
+    of a network that has other addresses is made anew for the first of them
+    (net/ipv4/devinet.c, promote_secondaries); IPv6 chooses another source
+    (net/ipv6/route.c, rt6_remove_prefsrc).
     """
     its = list(netlink.attributes(body, routes.HEADER.size))
     kept = [(kind, value) for kind, value in its
@@ -88,6 +100,9 @@ def _left(body: bytes, sources: typing.Set[bytes]) -> bytes:
     if len(kept) == len(its):
         return body
     if body[0] == socket.AF_INET:
-        return b''
+        heir = heirs.get(_network(body))
+        if heir is None:
+            return b''
+        kept.append((routes.PREFSRC, heir))
     return body[:routes.HEADER.size] + b''.join(
         netlink.attribute(kind, value) for kind, value in kept)

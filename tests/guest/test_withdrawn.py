@@ -12,6 +12,7 @@
 
 """Addresses that a guest takes from its standby."""
 
+import json
 import time
 
 import ddt
@@ -42,6 +43,29 @@ class WithdrawnTestCase(base.GuestTestCase):
         self.assertReachable()
         self.fail_back()
         self.assertEqual(before, self.configuration())
+        self.assertReachable()
+
+    def test_the_network_goes_on_to_the_next_address(self):
+        """As the kernel does, if it is to promote secondaries."""
+        own = str(self.ports[0].v4)
+        for name in ('all', 'default', 'eth0'):
+            self.guest.run('sysctl', '-qw',
+                           f'net.ipv4.conf.{name}.promote_secondaries=1')
+        self.guest.run('ip', 'address', 'delete', own, 'dev', 'eth0')
+        self.add('192.168.1.99/24')
+        self.add(own)
+        self.guest.run('ip', 'route', 'replace', 'default', 'via',
+                       '192.168.1.1')
+        self.fail_over()
+        self.delete('192.168.1.99/24')
+
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+
+        route, = json.loads(self.guest.run(
+            'ip', '-json', 'route', 'list', '192.168.1.0/24'))
+        self.assertEqual(('eth0', own.split('/')[0]),
+                         (route['dev'], route['prefsrc']))
         self.assertReachable()
 
     def test_a_standby_that_was_set_down_has_lost_others(self):
