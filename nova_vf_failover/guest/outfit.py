@@ -62,26 +62,30 @@ def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
     sysctls = sysctl.snapshot(nic.name)
     leading, others = every.over(nic.index)
     known = neighbours.of(kernel, nic.index)
+    own = addresses.of(kernel, nic.index)
     return {
         'name': nic.name, 'index': nic.index,
         'link': links.appearance(nic), 'taken': time.time(),
         'sysctls': sysctls, 'unusual': sysctl.unusual(sysctls),
         'groups': multicast.groups(nic.name),
-        'addresses': netlink.to_text(addresses.of(kernel, nic.index)),
+        'addresses': netlink.to_text(own),
         'neighbours': netlink.to_text(known),
         'asked': _asked(known, leading + others),
         'nexthops': netlink.to_text(hops.over(nic.index)),
         'leading': netlink.to_text(leading),
         'routes': netlink.to_text(others),
-        'rules': netlink.to_text(_rules(nic, leading + others, owners)),
+        'rules': netlink.to_text(
+            _rules(nic, leading + others, own, owners)),
         'qdiscs': netlink.to_text(qdiscs.of(kernel, nic.index)),
     }
 
 
 def _rules(nic: links.Nic, every: typing.List[bytes],
+           own: typing.List[bytes],
            owners: typing.List[rules.Rule]) -> typing.List[bytes]:
     tables = {(body[0], routes.table(body)) for body in every}
-    return [rule.body for rule in rules.concerning(owners, tables, nic.name)]
+    return [rule.body for rule in rules.concerning(
+        owners, tables, nic.name, set(map(addresses.destination, own)))]
 
 
 def forget_ways(worn: Document, index: int) -> None:

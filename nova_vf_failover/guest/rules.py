@@ -33,7 +33,7 @@ NEWRULE, DELRULE, _GETRULE = 32, 33, 34
 _HEADER = struct.Struct('=BBBBBxxBI')
 # include/uapi/linux/fib_rules.h
 _IIFNAME, _GOTO, _PRIORITY, _TABLE, _OIFNAME, _PROTOCOL = 3, 4, 6, 15, 17, 21
-_L3MDEV = 19
+_SRC, _L3MDEV = 2, 19
 _TO_TABLE, _GO_TO = 1, 2
 _INVERT = 0x2
 _COMPAT_TABLE = 252
@@ -49,12 +49,13 @@ class Rule:
     :ivar table: that it leads to, or None
     :ivar names: the NICs that it names
     :ivar of_vrfs: whether each VRF has its own table by it
+    :ivar source: the one address that it is about, or empty
     """
 
     def __init__(self, body: bytes) -> None:
         self.body = body
         found = dict(netlink.attributes(body, _HEADER.size))
-        family, _, _, _, table, action, _ = _HEADER.unpack_from(body)
+        family, _, sources, _, table, action, _ = _HEADER.unpack_from(body)
         self.family = family
         self.priority = netlink.number(found.get(_PRIORITY)) or 0
         self.action = action
@@ -64,6 +65,8 @@ class Rule:
         if action == _TO_TABLE:
             self.table = netlink.number(found.get(_TABLE)) or table
         self.of_vrfs = any(found.get(_L3MDEV, b''))
+        source = found.get(_SRC, b'')
+        self.source = source if sources == 8 * len(source) else b''
         self.names = {netlink.text(found[kind])
                       for kind in (_IIFNAME, _OIFNAME) if kind in found}
 
@@ -92,14 +95,18 @@ def of(kernel: netlink.Netlink) -> typing.List[Rule]:
 
 
 def concerning(rules: typing.Iterable[Rule],
-               tables: typing.Container[routes.Table],
-               name: str) -> typing.List[Rule]:
-    """Those that are there for a NIC: they name it, or lead to its tables.
+               tables: typing.Container[routes.Table], name: str,
+               own: typing.Container[bytes]) -> typing.List[Rule]:
+    """Those that are there for a NIC.
+
+    They name it, lead to its tables, or are about its addresses.
 
     :param tables: with routes over it; those that every NIC has do not count
+    :param own: its addresses
     """
     return [rule for rule in rules
-            if name in rule.names or rule.table is not None
+            if name in rule.names or rule.source in own
+            or rule.table is not None
             and rule.table not in routes.COMMON_TABLES
             and (rule.family, rule.table) in tables]
 

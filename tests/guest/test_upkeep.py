@@ -143,6 +143,22 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
         self.assertEqual(before, self.guest.run('ip', 'rule'))
         self.assertIn('dev eth0', self.way('198.51.100.1', 'from', self.own))
 
+    def test_two_rules_that_go_with_the_vf(self):
+        """Without the one a neighbour would be asked for by the router."""
+        self.add_steered()
+        self.guest.run('ip', 'rule', 'add', 'from', self.own, 'to',
+                       '192.168.1.0/24', 'lookup', 'main', 'priority', '90')
+        before = self.guest.run('ip', 'rule')
+        self.fail_over()
+        self.guest.run('ip', 'rule', 'delete', 'priority', '90')
+
+        self.await_twins(self.delete_rule)
+
+        self.assertNotIn('via', self.way('192.168.1.9', 'from', self.own))
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+        self.assertEqual(before, self.guest.run('ip', 'rule'))
+
     def test_a_rule_that_goes_with_a_vf_that_is_down(self):
         self.add_steered()
         self.attach_standby('alpha', self.ports[0])
