@@ -50,6 +50,12 @@ class StoredInstance:
     def save(self):
         self._service.items = dict(self.metadata)
 
+    def delete_metadata_key(self, name):
+        del self.metadata[name]
+        self._service.items = {
+            key: value for key, value in self._service.items.items()
+            if key != name}
+
 
 class MetadataTestCase(base.GuestTestCase):
 
