@@ -94,7 +94,8 @@ class MacvtapStandby(base.Standby):
                 vif['id'], f'Link {source} is not VLAN {vlan} of PF {pf}, and '
                 'the macvtap needs one of this name.',
                 f'Give {source} another name.')
-        elif not self._links.can_keep_host_off():
+        if ((link is None or link.alias == MARK)
+                and not self._links.can_keep_host_off()):
             raise exception.CannotSwap(
                 vif['id'], f'nova-compute may not write to /proc/sys here, so '
                 f'this host would hear and answer on VLAN {vlan} of PF {pf}.',

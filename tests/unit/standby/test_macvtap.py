@@ -373,6 +373,13 @@ class MacvtapTestCase(base.BaseTestCase):
 
         self.assertIn('VLAN 42 of PF ens1f0', str(error))
         self.assertIn('/proc/sys', str(error))
+        # One of an older release is no better.
+        with driver.plugging(driver.describe(self.vif('42'))):
+            self.assertRaises(exception.CannotSwap, driver.check,
+                              self.vif('42'))
+            host_links.known['ens1f0.42'] = dataclasses.replace(
+                host_links.known['ens1f0.42'], alias=None)
+            driver.check(self.vif('42'))
 
     @ddt.data('42', None)
     def test_macvtaps_that_are_just_being_plugged_stay(self, vlan):
