@@ -170,7 +170,9 @@ back onto their VFs; the first look is when nova-compute has started. It is
 also how long a request of ``nova-vf-failover failback`` may have to wait.
 
 With 0 there are no such looks. A live migration or a hard reboot brings such a
-server back then.
+server back then. A guest that lets a VF go some time after it was asked for it
+has no network there until then, requests of ``nova-vf-failover failback`` are
+not seen, and what an abandoned live migration holds is not given back.
 """),
     cfg.IntOpt(
         'recovery_longest_pause',
