@@ -21,14 +21,18 @@ before it writes.
 The items are there only while the host waits for the answer to them. What a
 crash or a silent guest leaves is harmless, since its generation is old; it
 goes with the next intent for this server, or is swept when nothing about the
-server is unfinished any more.
+server is unfinished any more: by the process that has written it, or when
+nova-compute looks for the first time.
 """
 
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Container
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
 import contextlib
+import typing
 
 from nova import context as nova_context
 from nova import exception as nova_exception
@@ -73,6 +77,10 @@ class MetadataChannel(base.Channel):
             [Mapping[str, str], int],
             listener.Listening] | None = None) -> None:
         self._listen = listen or listener.Listening
+        # Servers whose items may have to go; what another process has left
+        # nobody knows before all servers of the host were looked at once.
+        self._written: set[str] = set()
+        self._all_known = False
 
     def check(self, guest: domain.Domain,
               intent: intents.Intent) -> intents.Report:
@@ -112,18 +120,45 @@ class MetadataChannel(base.Channel):
         return self._converse(guest, intent, timeout, _OVER)
 
     def sweep(self, host: str, busy: Container[str]) -> None:
-        with _nova_errors():
-            servers = objects.InstanceList.get_by_host(
-                nova_context.get_admin_context(), host,
-                expected_attrs=['metadata'])
-        for server in servers:
-            if (items.ours(server.metadata)
+        # What is written meanwhile is for the next time.
+        suspects, self._written = self._written, set()
+        try:
+            left = {server.uuid for server in self._suspected(host, suspects)
+                    if items.ours(server.metadata)
                     and not items.foreign(server.metadata)
-                    and server.task_state is None
-                    and server.uuid not in busy):
-                LOG.info('Removing an intent that nobody waits for',
-                         instance=server)
-                _remove(server.uuid)
+                    and not self._swept(server, busy)}
+        except exception.ChannelError:
+            self._written |= suspects
+            raise
+        self._all_known = True
+        self._written |= left
+
+    def _suspected(self, host: str, suspects: Collection[str],
+                   ) -> Iterable[objects.Instance]:
+        """The servers of a host that may have items of ours.
+
+        To read the metadata of all of them each minute would be much for a
+        conductor that many hosts share.
+        """
+        filters: dict[str, typing.Any] = {'host': host, 'deleted': False}
+        if self._all_known:
+            if not suspects:
+                return []
+            filters['uuid'] = sorted(suspects)
+        with _nova_errors():
+            found: Iterable[objects.Instance] = (
+                objects.InstanceList.get_by_filters(
+                    nova_context.get_admin_context(), filters,
+                    expected_attrs=['metadata']))
+        return found
+
+    @staticmethod
+    def _swept(server: objects.Instance, busy: Container[str]) -> bool:
+        """Remove items unless somebody needs them; whether they are gone."""
+        if server.task_state is not None or server.uuid in busy:
+            return False
+        LOG.info('Removing an intent that nobody waits for', instance=server)
+        return _remove(server.uuid)
 
     def _converse(self, guest: domain.Domain, intent: intents.Intent,
                   timeout: float,
@@ -132,6 +167,7 @@ class MetadataChannel(base.Channel):
         wanted = items.build(intent)
         with self._listen(_devices(guest, intent),
                           intent.generation) as listening:
+            self._written.add(guest.uuid)
             _write(guest.uuid, wanted)
             watch = timeutils.StopWatch(
                 timeout + CONF.vf_failover.metadata_delay)
@@ -142,8 +178,8 @@ class MetadataChannel(base.Channel):
                   '%(seconds).2f s: %(report)s',
                   {'generation': intent.generation,
                    'seconds': watch.elapsed(), 'report': report})
-        if report.finished:
-            _remove(guest.uuid)
+        if report.finished and _remove(guest.uuid):
+            self._written.discard(guest.uuid)
         return report
 
     def _heard(self, guest: domain.Domain, intent: intents.Intent,
@@ -264,8 +300,11 @@ def _write_again(uuid: str, wanted: dict[str, str]) -> None:
                     error)
 
 
-def _remove(uuid: str) -> None:
-    """Take our items away, one by one: the others are the owner's."""
+def _remove(uuid: str) -> bool:
+    """Take our items away, one by one: the others are the owner's.
+
+    :returns: whether it has worked
+    """
     try:
         instance = _load(uuid)
         with _nova_errors():
@@ -274,3 +313,5 @@ def _remove(uuid: str) -> None:
     except exception.ChannelError as error:
         # They are harmless, and the next intent takes their place.
         LOG.warning('Metadata items of an intent are left: %s', error)
+        return False
+    return True

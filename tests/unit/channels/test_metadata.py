@@ -27,6 +27,7 @@ from nova_vf_failover.channels import listener
 from nova_vf_failover.channels import metadata
 from nova_vf_failover import conf
 from nova_vf_failover import domain
+from nova_vf_failover import exception
 
 MAC = 'fa:16:3e:00:00:01'
 INTENT = intents.Intent(5, intents.Use.STANDBY, 30.0, {'port': MAC})
@@ -88,7 +89,7 @@ class Conductor:
             metadata=dict(self.metadata), save=mock.Mock())
 
 
-class WaitTestCase(base.BaseTestCase):
+class ChannelTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
@@ -108,14 +109,17 @@ class WaitTestCase(base.BaseTestCase):
         self.guest.standby = lambda mac: domain.Interface(
             mac, 'direct', None, '', 'macvtap0')
 
+    def fail(self):
+        raise oslo_messaging.RemoteError('DBConnectionError', 'gone away')
+
+
+class WaitTestCase(ChannelTestCase):
+
     def ask(self):
         """Wait for twenty seconds."""
         report = metadata.MetadataChannel(self.air.listen).ask(
             self.guest, INTENT, 10)
         return report.state
-
-    def fail(self):
-        raise oslo_messaging.RemoteError('DBConnectionError', 'gone away')
 
     def hang(self):
         self.air.now += RPC_TIMEOUT
@@ -177,3 +181,62 @@ class WaitTestCase(base.BaseTestCase):
         self.assertIs(State.DONE, self.ask())
 
         self.assertIn('items of an intent are left', self.log.output)
+
+
+class SweepTestCase(ChannelTestCase):
+    """Which servers are looked at for what was left."""
+
+    def setUp(self):
+        super().setUp()
+        self.asked = []
+        self.useFixture(fixtures.MockPatchObject(
+            objects.InstanceList, 'get_by_filters', self.get_by_filters))
+        self.channel = metadata.MetadataChannel(self.air.listen)
+        self.found = types.SimpleNamespace(
+            uuid='server', task_state=None, metadata={})
+
+    def get_by_filters(self, context, filters, expected_attrs):
+        self.asked.append(filters.get('uuid'))
+        if self.conductor.broken:
+            self.conductor.broken()
+        return [self.found]
+
+    def look(self, *busy):
+        """Which servers are asked for, None for all; none if nobody is."""
+        self.asked.clear()
+        self.channel.sweep('alpha', busy)
+        return list(self.asked)
+
+    def test_all_of_them_once(self):
+        self.assertEqual([None], self.look())
+        self.assertEqual([], self.look())
+
+    def test_all_of_them_until_that_has_worked(self):
+        self.conductor.broken = self.fail
+        self.assertRaises(exception.ChannelError, self.look)
+        self.conductor.broken = None
+
+        self.assertEqual([None], self.look())
+
+    def test_one_that_has_not_answered(self):
+        self.look()
+        self.channel.ask(self.guest, INTENT, 10)
+        self.found.metadata = items.build(INTENT)
+
+        self.assertEqual([['server']], self.look('server'))
+        self.assertEqual([['server']], self.look())
+        self.assertEqual([], self.look())
+
+    def test_one_that_has_answered(self):
+        self.look()
+        self.air.coming = [(1, State.DONE)]
+        self.channel.ask(self.guest, INTENT, 10)
+
+        self.assertEqual([], self.look())
+
+    def test_one_that_has_left_the_host(self):
+        self.look()
+        self.channel.ask(self.guest, INTENT, 10)
+
+        self.assertEqual([['server']], self.look())
+        self.assertEqual([], self.look())
