@@ -34,6 +34,10 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
         extra = ('nodad',) if version == 6 else ()
         self.guest.run('ip', 'link', 'add', name, 'type', 'veth', 'peer',
                        'name', f'{name}-c')
+        # What is compared must not be tentative now and settled then.
+        for its in name, f'{name}-c':
+            self.guest.run('sysctl', '-qw',
+                           f'net.ipv6.conf.{its}.accept_dad=0')
         self.guest.run('ip', 'link', 'set', f'{name}-c', 'up')
         self.guest.run('ip', 'address', 'add', address, 'dev', name, *extra)
         self.guest.run('ip', 'link', 'set', name, 'up')
