@@ -12,6 +12,8 @@
 
 """The network links of this host, by netlink."""
 
+import collections
+from collections.abc import Iterable
 import contextlib
 import dataclasses
 import errno
@@ -32,6 +34,10 @@ from nova_vf_failover import privileges
 # multicast group", see include/uapi/linux/if.h.
 _IFF_UP = 0x1
 _IFF_ALLMULTI = 0x200
+# What is read of the messages; what else is in them stays undecoded.
+_READ = frozenset({
+    'IFLA_CARRIER', 'IFLA_IFALIAS', 'IFLA_IFNAME', 'IFLA_LINK',
+    'IFLA_LINK_NETNSID', 'IFLA_MASTER', 'IFLA_MTU'})
 # The protocol of a VLAN that is not within one of a provider (802.1ad), see
 # include/uapi/linux/if_ether.h.
 _ETH_P_8021Q = 0x8100
@@ -127,8 +133,7 @@ class HostLinks:
         return None
 
     def _all(self) -> list[Link]:
-        messages = {message['index']: message for message in self._dump()}
-        return [_link(message, messages) for message in messages.values()]
+        return _links(self._dump())
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(
@@ -190,29 +195,32 @@ class HostLinks:
         _delete(name)
 
 
-def _link(message: typing.Any, messages: dict[int, typing.Any]) -> Link:
-    index = message['index']
-    master = messages.get(message.get_attr('IFLA_MASTER'))
-    return Link(
-        name=message.get_attr('IFLA_IFNAME'),
-        index=index,
-        up=bool(message['flags'] & _IFF_UP),
-        carrier=bool(message.get_attr('IFLA_CARRIER')),
-        mtu=message.get_attr('IFLA_MTU'),
-        master=master and master.get_attr('IFLA_IFNAME'),
-        master_kind=master and master.get_nested(
-            'IFLA_LINKINFO', 'IFLA_INFO_KIND'),
-        alias=message.get_attr('IFLA_IFALIAS'),
-        uppers=tuple(
-            other.get_attr('IFLA_IFNAME') for other in messages.values()
-            if other.get_attr('IFLA_LINK') == index
-            and other['index'] != index
-            # A veth names its peer there, which may have this index in
-            # another namespace.
-            and other.get_attr('IFLA_LINK_NETNSID') is None),
-        kind=message.get_nested('IFLA_LINKINFO', 'IFLA_INFO_KIND'),
-        lower=_lower(message, messages),
-        vlan=_vlan(message))
+class _Told:
+    """The message of one link.
+
+    ``get_attr`` of pyroute2 goes through some forty attributes for each that
+    it is asked for, so it is not asked for each.
+
+    :ivar lower: index of the link that it lies on, in this namespace
+    """
+
+    def __init__(self, message: typing.Any) -> None:
+        read: dict[str, typing.Any] = {
+            slot[0]: slot[1] for slot in message['attrs'] if slot[0] in _READ}
+        self.index: int = message['index']
+        self.up = bool(message['flags'] & _IFF_UP)
+        self.carrier = bool(read.get('IFLA_CARRIER'))
+        self.name: str = read['IFLA_IFNAME']
+        self.mtu: int = read['IFLA_MTU']
+        self.alias: str | None = read.get('IFLA_IFALIAS')
+        self.master: int | None = read.get('IFLA_MASTER')
+        # A veth names its peer there, which may have the index of another
+        # link of this namespace.
+        self.lower: int | None = (
+            read.get('IFLA_LINK') if 'IFLA_LINK_NETNSID' not in read else None)
+        self.kind: str | None = message.get_nested(
+            'IFLA_LINKINFO', 'IFLA_INFO_KIND')
+        self.vlan = _vlan(message) if self.kind == 'vlan' else None
 
 
 def _vlan(message: typing.Any) -> int | None:
@@ -223,11 +231,26 @@ def _vlan(message: typing.Any) -> int | None:
     return vlan
 
 
-def _lower(message: typing.Any, messages: dict[int, typing.Any]) -> str | None:
-    if message.get_attr('IFLA_LINK_NETNSID') is not None:
-        return None
-    lower = messages.get(message.get_attr('IFLA_LINK'))
-    return lower and lower.get_attr('IFLA_IFNAME')
+def _links(messages: Iterable[typing.Any]) -> list[Link]:
+    links = {message['index']: _Told(message) for message in messages}
+    uppers: dict[int | None, list[str]] = collections.defaultdict(list)
+    for link in links.values():
+        if link.lower != link.index:
+            uppers[link.lower].append(link.name)
+    return [_link(link, links, tuple(uppers[link.index]))
+            for link in links.values()]
+
+
+def _link(told: _Told, links: dict[int, _Told],
+          uppers: tuple[str, ...]) -> Link:
+    master = links.get(told.master) if told.master else None
+    lower = links.get(told.lower) if told.lower else None
+    return Link(
+        name=told.name, index=told.index, up=told.up, carrier=told.carrier,
+        mtu=told.mtu, master=master.name if master else None,
+        master_kind=master.kind if master else None, alias=told.alias,
+        uppers=uppers, kind=told.kind, lower=lower.name if lower else None,
+        vlan=told.vlan)
 
 
 @privileges.sys_admin

@@ -305,6 +305,56 @@ def vlan_device(index, name, vlan, *protocols):
             ('IFLA_INFO_KIND', 'vlan'), ('IFLA_INFO_DATA', {'attrs': data})]}))
 
 
+class Attributes(list):
+    """The attributes of a message, and how often one went through them."""
+
+    passes = 0
+
+    def __iter__(self):
+        self.passes += 1
+        return super().__iter__()
+
+
+class DumpTestCase(base.BaseTestCase):
+    """One dump of the links of a host that has many."""
+
+    def dump(self, number):
+        pf = message(1, 'pf0', ('IFLA_MASTER', 2))
+        bridge = message(2, 'bridge', ('IFLA_LINKINFO', {
+            'attrs': [('IFLA_INFO_KIND', 'bridge')]}))
+        # Link 1 is another one where the other end is.
+        veth = message(3, 'veth0', ('IFLA_LINK', 1), ('IFLA_LINK_NETNSID', 0))
+        messages = [pf, bridge, veth, *(
+            vlan_device(index, f'pf0.{index}', index, 0x8100)
+            for index in range(4, number + 1))]
+        for told in messages:
+            told['attrs'] = Attributes(told['attrs'])
+        return messages
+
+    def passes(self, number):
+        messages = self.dump(number)
+        links.HostLinks(lambda: PaperRoute(*messages)).of_kind('vlan')
+        return sum(told['attrs'].passes for told in messages)
+
+    def test_a_message_is_gone_through_as_often_on_a_host_with_many(self):
+        few, more, many = (self.passes(number) for number in (100, 200, 300))
+
+        self.assertEqual(more - few, many - more)
+
+    def test_what_lies_on_what(self):
+        host_links = links.HostLinks(lambda: PaperRoute(*self.dump(300)))
+
+        pf = host_links.find('pf0')
+        last = host_links.find('pf0.300')
+
+        self.assertEqual(
+            tuple(f'pf0.{index}' for index in range(4, 301)), pf.uppers)
+        self.assertEqual(('bridge', 'bridge'), (pf.master, pf.master_kind))
+        self.assertEqual(('pf0', 300, ()), (last.lower, last.vlan,
+                                            last.uppers))
+        self.assertIsNone(host_links.find('veth0').lower)
+
+
 class VlanTestCase(base.BaseTestCase):
 
     def test_a_vlan_of_a_provider_is_none_of_a_port(self):
