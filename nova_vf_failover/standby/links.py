@@ -70,6 +70,11 @@ class Link:
     lower: str | None = None
     vlan: int | None = None
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether :meth:`HostLinks.add_vlan` was cut off while it made it."""
+        return self.name.startswith(_UNFINISHED)
+
 
 # The first letters of a link that is being made; what follows is different
 # for each name that it will have.
@@ -103,6 +108,10 @@ class HostLinks:
     ) -> None:
         self._open_netlink = open_netlink
 
+    def all(self) -> list[Link]:
+        """All links, as they are at one moment."""
+        return self._all()
+
     def find(self, name: str) -> Link | None:
         """The link with this name, or None if there is none."""
         for link in self._all():
@@ -128,7 +137,7 @@ class HostLinks:
         """
         for link in self.of_kind('vlan'):
             if ((link.lower, link.vlan) == (lower, vlan)
-                    and not link.name.startswith(_UNFINISHED)):
+                    and not link.unfinished):
                 return link
         return None
 
@@ -168,8 +177,7 @@ class HostLinks:
 
     def unfinished(self) -> list[Link]:
         """The links that :meth:`add_vlan` was making when it was cut off."""
-        return [link for link in self._all()
-                if link.name.startswith(_UNFINISHED)]
+        return [link for link in self._all() if link.unfinished]
 
     def mark(self, name: str, alias: str) -> None:
         """Write an alias onto a link, for :meth:`find` to show."""

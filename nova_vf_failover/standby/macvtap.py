@@ -189,6 +189,9 @@ class MacvtapStandby(base.Standby):
 
     def _sweep(self, used: Callable[[], Collection[str]],
                arriving: Callable[[], bool]) -> None:
+        if self._nothing_here():
+            self._orphans = set()
+            return
         with self._making:
             given_up = self._awaited - self._plugging
         if arriving():
@@ -196,10 +199,26 @@ class MacvtapStandby(base.Standby):
         self._sweep_macvtaps(used)
         with self._making:
             self._awaited -= given_up - self._plugging
-            for link in self._links.marked(MARK):
-                self._remove_unused(link)
-            for link in self._links.unfinished():
-                self._links.remove(link.name)
+            # Listed once more: what came while it was asked who arrives may
+            # be in use by now.
+            for link in self._links.all():
+                if link.unfinished:
+                    self._links.remove(link.name)
+                else:
+                    self._remove_unused(link)
+
+    def _nothing_here(self) -> bool:
+        """Whether this host has nothing that a sweep could remove.
+
+        So it is with most hosts at most times, and the conductor need not be
+        asked who arrives. What is plugged meanwhile is left to the next sweep.
+        """
+        with self._making:
+            if self._awaited:
+                return False
+        # A macvtap that is ours without a mark lies on a link that has one.
+        return not any(link.alias == MARK or link.unfinished
+                       for link in self._links.all())
 
     def _sweep_macvtaps(self, used: Callable[[], Collection[str]]) -> None:
         """Remove macvtaps whose guest has gone without libvirt.
@@ -211,10 +230,11 @@ class MacvtapStandby(base.Standby):
         lies on a VLAN device of ours is ours.
         """
         plugging = self._sources()
-        vlans = {link.name for link in self._links.marked(MARK)
-                 if link.kind == 'vlan'}
-        ours = [link for link in self._links.of_kind('macvtap')
-                if (link.alias == MARK or link.lower in vlans)
+        there = self._links.all()
+        vlans = {link.name for link in there
+                 if link.kind == 'vlan' and link.alias == MARK}
+        ours = [link for link in there if link.kind == 'macvtap'
+                and (link.alias == MARK or link.lower in vlans)
                 and link.lower not in plugging]
         known = used() if ours else ()
         plugging |= self._sources()

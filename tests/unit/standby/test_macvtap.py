@@ -39,12 +39,10 @@ class PaperLinks(links.HostLinks):
 
     def __init__(self, *known):
         self.known = {link.name: link for link in known}
+        self.dumps = 0
 
     def find(self, name):
         return self.known.get(name)
-
-    def marked(self, alias):
-        return [link for link in self.known.values() if link.alias == alias]
 
     def mark(self, name, alias):
         self.known[name] = dataclasses.replace(self.known[name], alias=alias)
@@ -54,10 +52,6 @@ class PaperLinks(links.HostLinks):
             name, 9, up=True, carrier=True, mtu=1500, kind='vlan',
             alias=alias, lower=lower, vlan=vlan)
 
-    def unfinished(self):
-        return [link for link in self.known.values()
-                if link.name.startswith('vffnew')]
-
     def remove(self, name):
         del self.known[name]
         self.known = {link.name: dataclasses.replace(link, uppers=tuple(
@@ -65,6 +59,7 @@ class PaperLinks(links.HostLinks):
             for link in self.known.values()}
 
     def _all(self):
+        self.dumps += 1
         return list(self.known.values())
 
     def receive_all_groups(self, name):
@@ -221,6 +216,60 @@ class MacvtapTestCase(base.BaseTestCase):
 
         self.assertEqual({'ens1f0', 'ens1f0.7'}, set(host_links.known))
 
+    def test_nobody_is_asked_on_a_host_without_anything_of_ours(self):
+        host_links = PaperLinks(PF, links.Link(
+            'ens1f0.7', 8, up=True, carrier=True, mtu=1500, kind='vlan',
+            alias='theirs', lower='ens1f0', vlan=7))
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.7')
+        driver = macvtap.MacvtapStandby(host_links)
+        nobodys = mock.Mock()
+
+        driver.sweep(nobodys.used, nobodys.arriving)
+
+        self.assertEqual([], nobodys.mock_calls)
+        self.assertEqual(1, host_links.dumps)
+        self.assertEqual({'ens1f0', 'ens1f0.7', 'macvtap0'},
+                         set(host_links.known))
+
+    def test_a_standby_that_is_awaited_is_asked_for(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links, vlan=None)
+        arriving = mock.Mock(return_value=False)
+
+        # No link tells of one on a flat network.
+        driver.sweep(set, arriving)
+        driver.sweep(set, arriving)
+
+        arriving.assert_called_once_with()
+
+    def test_an_orphan_is_forgotten_where_there_is_nothing_of_ours(self):
+        host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+        self.macvtap(host_links, 'macvtap0', 'ens1f0', alias=macvtap.MARK)
+        orphan = host_links.known['macvtap0']
+        driver.sweep(set, nobody)
+        host_links.remove('macvtap0')
+        driver.sweep(set, nobody)
+
+        # Not even one of the same name and index goes at once.
+        host_links.known['macvtap0'] = orphan
+        driver.sweep(set, nobody)
+
+        self.assertIn('macvtap0', host_links.known)
+
+    def test_what_came_while_it_was_asked_who_arrives_is_seen(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links)
+
+        def arrived():
+            # Its server came, and its migration is over.
+            self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+            return False
+
+        driver.sweep(lambda: {'macvtap0'}, arrived)
+
+        self.assertIn('ens1f0.42', host_links.known)
+
     def test_what_was_being_made_when_it_was_cut_off_is_swept(self):
         host_links = PaperLinks(PF, links.Link(
             'vffnew01234567', 8, up=False, carrier=False, mtu=1500,
@@ -244,8 +293,27 @@ class MacvtapTestCase(base.BaseTestCase):
         driver.release(other)
         self.assertEqual({'ens1f0'}, set(host_links.known))
 
-    def test_what_is_plugged_while_it_is_asked_who_arrives_stays(self):
+    def test_what_is_plugged_while_the_links_are_listed_stays(self):
         host_links = PaperLinks(PF)
+        driver = macvtap.MacvtapStandby(host_links)
+        listed = host_links._all()
+
+        def too_early_to_see_it():
+            host_links._all = lambda: list(host_links.known.values())
+            with driver.plugging(driver.describe(self.vif('42'))):
+                """It is not listed."""
+            return listed
+
+        host_links._all = too_early_to_see_it
+        driver.sweep(set, nobody)
+
+        self.assertIn('ens1f0.42', host_links.known)
+
+    def test_what_is_plugged_while_it_is_asked_who_arrives_stays(self):
+        # There is something to ask for.
+        host_links = PaperLinks(PF, links.Link(
+            'ens1f0.7', 8, up=True, carrier=True, mtu=1500, kind='vlan',
+            alias=macvtap.MARK))
         driver = macvtap.MacvtapStandby(host_links)
 
         def too_early_to_see_it():
