@@ -62,29 +62,43 @@ class Aftermath:
         self._settled: set[str] = set()
         # Servers about which Placement could not be asked.
         self._passed_over: set[str] = set()
-        # Migrations that the last look has found abandoned, and of these the
-        # ones that the look before had found as well.
-        self._seen: set[str] = set()
-        self._certain: set[str] = set()
+        # Migrations that the last look has found abandoned, with their
+        # server, and of these the ones that the look before had found as well.
+        self._seen: dict[str, str] = {}
+        self._certain: dict[str, str] = {}
 
-    def abandoned(self, context: typing.Any) -> set[str]:
+    def abandoned(self, context: typing.Any, servers: set[str]) -> set[str]:
         """The servers with VFs that a live migration has left at rest here.
 
         While one goes on its server has a task; a moment before it begins and
         after it has ended it may have none, so what is found once is asked
         for a second time later.
+
+        Nova remembers the migrations of servers that have left or are deleted
+        as well, and Placement is asked for one at a time.
+
+        :param servers: those that run here
         """
+        if not servers:
+            self._certain, self._seen = {}, {}
+            return set()
         migrations = objects.MigrationList.get_by_filters(context, {
             'host': self._host, 'status': list(_ENDLESS),
             'migration_type': fields.MigrationType.LIVE_MIGRATION})
+        self._settled &= {migration.uuid for migration in migrations}
         found = {migration.uuid: migration.instance_uuid
                  for migration in migrations
-                 if self._holds(context, migration)}
-        resting = {server for server in self._passed_over.union(found.values())
+                 if migration.instance_uuid in servers
+                 and self._holds(context, migration)}
+        suspects = (self._passed_over & servers).union(found.values())
+        resting = {server for server in suspects
                    if self._rests_here(context, server)}
-        seen = {migration for migration, server in found.items()
+        seen = {migration: server for migration, server in found.items()
                 if server in resting}
-        self._certain, self._seen = seen & self._seen, seen
+        self._certain = {migration: server
+                         for migration, server in seen.items()
+                         if migration in self._seen}
+        self._seen = seen
         return resting
 
     def _rests_here(self, context: typing.Any, server: str) -> bool:

@@ -160,9 +160,11 @@ class Recovery:
         unfinished, keeping = set(), set()
         known = set(self._keeping)
         hinted, self._hinted = self._hinted, False
+        guests = self._bench.guests()
         # One that is seen without a task twice has to be so for a period.
-        abandoned = set() if hinted else self._find_abandoned()
-        for guest in self._bench.guests():
+        abandoned = set() if hinted else self._find_abandoned(
+            {guest.uuid for guest in guests})
+        for guest in guests:
             its = self._bench.domain_of(guest)
             found = self._read(its)
             if found is None or found.entries:
@@ -182,11 +184,11 @@ class Recovery:
         self._keeping = keeping | (self._keeping - known)
         self._bench.channel.sweep(self._bench.host, unfinished)
 
-    def _find_abandoned(self) -> set[str]:
-        """The servers whose migration was abandoned at the last look too."""
+    def _find_abandoned(self, servers: set[str]) -> set[str]:
+        """Those whose migration was abandoned at the last look as well."""
         try:
             now = self._bench.aftermath.abandoned(
-                nova_context.get_admin_context())
+                nova_context.get_admin_context(), servers)
         except Exception as error:
             # Of the conductor or of Placement. Ports can be brought back
             # without, and what was found is found again.

@@ -75,7 +75,7 @@ class PlacementTestCase(AftermathTestCase):
                     'nova.objects.MigrationList.get_by_filters',
                     return_value=[]), fixtures.MockPatchObject(
                         its, '_rests_here', return_value=True):
-                return its.abandoned(mock.Mock())
+                return its.abandoned(mock.Mock(), {'server'})
 
         for status in ('completed', 'failed'):
             clear(status)
@@ -93,7 +93,7 @@ class PlacementTestCase(AftermathTestCase):
         self.assertEqual(set(), abandoned())
 
 
-class AbandonedTestCase(AftermathTestCase):
+class MigrationsTestCase(AftermathTestCase):
 
     def setUp(self):
         super().setUp()
@@ -102,22 +102,23 @@ class AbandonedTestCase(AftermathTestCase):
             'allocations': {'alpha': {'resources': {'VCPU': 1}}}}
         self.aftermath = aftermath.Aftermath(self.compute, 'alpha')
         self.migrations = []
-        self.useFixture(fixtures.MockPatch(
+        self.query = self.useFixture(fixtures.MockPatch(
             'nova.objects.MigrationList.get_by_filters',
-            side_effect=lambda context, filters: list(self.migrations)))
+            side_effect=lambda context, filters: list(self.migrations))).mock
         self.useFixture(fixtures.MockPatchObject(
             self.aftermath, '_rests_here', return_value=True))
 
-    def add(self, status):
+    def add(self, status, server='server'):
         number = len(self.migrations) + 1
         migration = mock.Mock(
             id=number, uuid=f'migration-{number}', status=status,
-            instance_uuid='server', source_compute='alpha')
+            instance_uuid=server, source_compute='alpha')
         self.migrations.append(migration)
         return migration
 
     def look(self):
-        self.assertEqual({'server'}, self.aftermath.abandoned(mock.Mock()))
+        self.assertEqual(
+            {'server'}, self.aftermath.abandoned(mock.Mock(), {'server'}))
 
     def clear(self):
         self.aftermath.clear(mock.Mock(), mock.Mock(uuid='server'),
@@ -127,6 +128,9 @@ class AbandonedTestCase(AftermathTestCase):
         self.assertEqual(status, migration.status)
         self.assertEqual([], self.compute.network_api.mock_calls)
         self.compute.reportclient.move_allocations.assert_not_called()
+
+
+class AbandonedTestCase(MigrationsTestCase):
 
     def test_one_that_was_found_twice_is_cleared(self):
         migration = self.add('running')
@@ -168,3 +172,67 @@ class AbandonedTestCase(AftermathTestCase):
         self.clear()
 
         self.assertUntouched(last, 'error')
+
+
+class ManyTestCase(MigrationsTestCase):
+    """Nova remembers more migrations than there are servers here."""
+
+    def setUp(self):
+        super().setUp()
+        self.asked = self.compute.reportclient.get_allocs_for_consumer
+
+    def test_those_of_servers_that_are_elsewhere_are_not_asked_for(self):
+        for number in range(50):
+            self.add('cancelled', f'left-{number}')
+
+        self.assertEqual(
+            set(), self.aftermath.abandoned(mock.Mock(), {'server'}))
+
+        self.asked.assert_not_called()
+
+    def test_without_servers_nobody_is_asked(self):
+        self.add('error')
+
+        self.assertEqual(set(), self.aftermath.abandoned(mock.Mock(), set()))
+
+        self.query.assert_not_called()
+        self.asked.assert_not_called()
+
+    def test_one_that_is_not_seen_in_between_is_not_certain(self):
+        migration = self.add('running')
+        self.look()
+        self.aftermath.abandoned(mock.Mock(), set())
+        self.look()
+
+        self.clear()
+
+        self.assertUntouched(migration, 'running')
+
+    def test_a_server_that_was_passed_over_waits_elsewhere(self):
+        self.asked.side_effect = (
+            nova_exception.ConsumerAllocationRetrievalFailed(
+                consumer_uuid='migration', error='503'))
+        self.add('completed')
+        self.clear()
+        self.migrations.clear()
+
+        self.assertEqual(
+            set(), self.aftermath.abandoned(mock.Mock(), {'other'}))
+        self.look()
+
+    def test_what_nova_has_forgotten_is_forgotten(self):
+        self.asked.return_value = {'allocations': {}}
+        self.add('cancelled')
+        self.add('error')
+        for _look in range(2):
+            self.aftermath.abandoned(mock.Mock(), {'server'})
+        self.assertEqual(2, self.asked.call_count)
+
+        forgotten = self.migrations.pop(0)
+        self.aftermath.abandoned(mock.Mock(), {'server'})
+        self.migrations.append(forgotten)
+        self.aftermath.abandoned(mock.Mock(), {'server'})
+
+        self.assertEqual(
+            ['migration-1', 'migration-2', 'migration-1'],
+            [call.args[1] for call in self.asked.call_args_list])
