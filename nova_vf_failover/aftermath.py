@@ -140,6 +140,8 @@ class Aftermath:
         :raises nova.exception.AllocationDeleteFailed: as well
         """
         migration = _last(context, instance)
+        if migration:
+            self._leave_earlier(instance, migration)
         if (migration is None or not self._is_over(migration, abandoned)
                 or not self._may_hold(context, instance, migration)
                 or _has_task(context, instance)):
@@ -150,6 +152,25 @@ class Aftermath:
             self._undo(context, instance, migration)
         else:
             self._finish(context, instance, migration)
+
+    def _leave_earlier(self, instance: objects.Instance,
+                       last: objects.Migration) -> None:
+        """Have those before the last one not be found any more.
+
+        What the server has had since is not theirs, so nothing can be said
+        of what they hold but that nobody gives it back.
+        """
+        for migration, server in self._certain.items():
+            if (server == instance.uuid and migration != last.uuid
+                    and migration not in self._settled):
+                self._settled.add(migration)
+                LOG.warning(
+                    'Live migration %(migration)s was left by Nova before '
+                    'the last one of the server, %(last)s, and holds an '
+                    'allocation in Placement. Nobody gives it back; see '
+                    '"nova-manage placement audit".',
+                    {'migration': migration, 'last': last.uuid},
+                    instance=instance)
 
     def _is_over(self, migration: objects.Migration, abandoned: bool) -> bool:
         return migration.status in _OVER or (

@@ -14,6 +14,7 @@
 
 import nova.tests.functional  # noqa: F401 isort: skip
 
+import logging
 from unittest import mock
 
 import fixtures
@@ -236,3 +237,69 @@ class ManyTestCase(MigrationsTestCase):
         self.assertEqual(
             ['migration-1', 'migration-2', 'migration-1'],
             [call.args[1] for call in self.asked.call_args_list])
+
+
+class EarlierTestCase(MigrationsTestCase):
+    """One that still holds something is not the server's last."""
+
+    def setUp(self):
+        super().setUp()
+        self.log = self.useFixture(fixtures.FakeLogger(level=logging.WARNING))
+        self.add('error')
+        self.last = self.add('completed')
+        # Placement has nothing of one that has ended well.
+        held = self.compute.reportclient.get_allocs_for_consumer.return_value
+        self.compute.reportclient.get_allocs_for_consumer.side_effect = (
+            lambda context, consumer: held if consumer == 'migration-1'
+            else {'allocations': {}})
+        self.query.side_effect = self.answer
+
+    def answer(self, context, filters):
+        return [migration for migration in self.migrations
+                if migration.status in filters.get(
+                    'status', [migration.status])]
+
+    def test_it_is_told_once_and_not_found_again(self):
+        self.look()
+        self.look()
+        self.clear()
+
+        for _look in range(3):
+            self.assertEqual(
+                set(), self.aftermath.abandoned(mock.Mock(), {'server'}))
+            self.clear()
+
+        self.assertEqual(1, self.log.output.count('migration-1'))
+        self.assertIn('nova-manage placement audit', self.log.output)
+        self.assertUntouched(self.last, 'completed')
+
+    def test_what_one_look_has_found_may_be_the_last_one_yet(self):
+        self.look()
+        self.clear()
+
+        self.look()
+        self.assertEqual('', self.log.output)
+
+    def test_that_of_another_server_is_another_matter(self):
+        self.add('completed', 'other')
+        for _look in range(2):
+            self.aftermath.abandoned(mock.Mock(), {'server', 'other'})
+        self.migrations = self.migrations[2:]
+
+        self.aftermath.clear(mock.Mock(), mock.Mock(uuid='other'),
+                             abandoned=True)
+
+        self.assertEqual('', self.log.output)
+
+    def test_one_that_holds_something_as_well_is_cleared(self):
+        self.compute.reportclient.get_allocs_for_consumer.side_effect = None
+        self.last.status = 'error'
+        self.look()
+        self.look()
+
+        self.clear()
+
+        self.assertEqual('failed', self.last.status)
+        self.compute.reportclient.move_allocations.assert_called_once_with(
+            mock.ANY, 'migration-2', 'server')
+        self.assertIn('migration-1', self.log.output)
