@@ -251,5 +251,6 @@ def _last(context: typing.Any,
           instance: objects.Instance) -> objects.Migration | None:
     migrations = objects.MigrationList.get_by_filters(context, {
         'instance_uuid': instance.uuid,
-        'migration_type': fields.MigrationType.LIVE_MIGRATION})
-    return max(migrations, key=lambda migration: migration.id, default=None)
+        'migration_type': fields.MigrationType.LIVE_MIGRATION},
+        sort_keys=['id'], sort_dirs=['desc'], limit=1)
+    return migrations[0] if migrations else None

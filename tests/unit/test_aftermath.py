@@ -15,6 +15,7 @@
 import nova.tests.functional  # noqa: F401 isort: skip
 
 import logging
+import operator
 from unittest import mock
 
 import fixtures
@@ -105,9 +106,20 @@ class MigrationsTestCase(AftermathTestCase):
         self.migrations = []
         self.query = self.useFixture(fixtures.MockPatch(
             'nova.objects.MigrationList.get_by_filters',
-            side_effect=lambda context, filters: list(self.migrations))).mock
+            side_effect=self.answer)).mock
         self.useFixture(fixtures.MockPatchObject(
             self.aftermath, '_rests_here', return_value=True))
+
+    def answer(self, context, filters, sort_keys=('id',), sort_dirs=('asc',),
+               limit=None):
+        found = [migration for migration in self.migrations
+                 if migration.status in filters.get(
+                     'status', [migration.status])
+                 and migration.instance_uuid == filters.get(
+                     'instance_uuid', migration.instance_uuid)]
+        for key, way in zip(sort_keys, sort_dirs, strict=True):
+            found.sort(key=operator.attrgetter(key), reverse=way == 'desc')
+        return found[:limit]
 
     def add(self, status, server='server'):
         number = len(self.migrations) + 1
@@ -199,6 +211,17 @@ class ManyTestCase(MigrationsTestCase):
         self.query.assert_not_called()
         self.asked.assert_not_called()
 
+    def test_the_database_finds_the_last_one(self):
+        for _number in range(3):
+            self.add('failed')
+        answers = []
+        self.query.side_effect = lambda *args, **kwargs: answers.append(
+            self.answer(*args, **kwargs)) or answers[-1]
+
+        self.clear()
+
+        self.assertEqual([[self.migrations[-1]]], answers)
+
     def test_one_that_is_not_seen_in_between_is_not_certain(self):
         migration = self.add('running')
         self.look()
@@ -252,12 +275,6 @@ class EarlierTestCase(MigrationsTestCase):
         self.compute.reportclient.get_allocs_for_consumer.side_effect = (
             lambda context, consumer: held if consumer == 'migration-1'
             else {'allocations': {}})
-        self.query.side_effect = self.answer
-
-    def answer(self, context, filters):
-        return [migration for migration in self.migrations
-                if migration.status in filters.get(
-                    'status', [migration.status])]
 
     def test_it_is_told_once_and_not_found_again(self):
         self.look()
@@ -284,7 +301,6 @@ class EarlierTestCase(MigrationsTestCase):
         self.add('completed', 'other')
         for _look in range(2):
             self.aftermath.abandoned(mock.Mock(), {'server', 'other'})
-        self.migrations = self.migrations[2:]
 
         self.aftermath.clear(mock.Mock(), mock.Mock(uuid='other'),
                              abandoned=True)
