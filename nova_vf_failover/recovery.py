@@ -21,6 +21,7 @@ steps as after a migration. Nothing that this needs is only in memory.
 from __future__ import annotations
 
 import dataclasses
+import random
 import threading
 import time
 
@@ -48,6 +49,17 @@ AT_ONCE = 4
 # Seconds that the end of nova-compute waits for attempts to come to their
 # next step; they are gone on with when it starts again.
 _FAREWELL = 10.0
+
+
+def _period() -> float:
+    """Seconds from a look to the next one.
+
+    Hosts that had to wait for the same database, or were started together,
+    are not to ask it together ever after. Attempts are made at looks.
+    """
+    spread = random.uniform(0.9, 1.1)  # nosec B311: guessing it is no use
+    interval: int = CONF.vf_failover.recovery_interval
+    return interval * spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +150,7 @@ class Recovery:
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(CONF.vf_failover.recovery_interval)
+            self._wake.wait(_period())
             self._wake.clear()
             if self._stopped:
                 return
@@ -149,7 +161,7 @@ class Recovery:
             except Exception:
                 # libvirt or the database may be away; so is the work.
                 LOG.exception('The servers of this host cannot be looked at; '
-                              'the next look is in %d s',
+                              'the next look is in about %d s',
                               CONF.vf_failover.recovery_interval)
 
     # -- one look ------------------------------------------------------------

@@ -13,6 +13,9 @@
 
 import nova.tests.functional  # noqa: F401 isort: skip
 
+from unittest import mock
+
+import fixtures
 from oslo_config import cfg
 from oslo_config import fixture as config
 from oslotest import base
@@ -20,6 +23,7 @@ from oslotest import base
 from nova_vf_failover import attempt
 from nova_vf_failover import claims
 from nova_vf_failover import conf
+from nova_vf_failover import recovery
 
 
 class BoundsTestCase(base.BaseTestCase):
@@ -51,6 +55,48 @@ class BoundsTestCase(base.BaseTestCase):
 
         self.set(recovery_attempts=0)
         self.assertFalse(attempt.exhausted(1000))
+
+
+class Wake:
+    """Ends a recovery at the end of its first period."""
+
+    def __init__(self):
+        self.waits = []
+        self.its = recovery.Recovery(mock.Mock())
+        self.its._wake = self
+        self.its._run()
+
+    def wait(self, timeout):
+        self.waits.append(timeout)
+        self.its._stopped = True
+
+    def clear(self):
+        pass
+
+
+class PeriodTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        conf.register_opts(cfg.CONF)
+        self.useFixture(config.Config(cfg.CONF)).config(
+            group='vf_failover', recovery_interval=60)
+
+    def test_hosts_do_not_stay_in_step(self):
+        drawn = self.useFixture(fixtures.MockPatch(
+            'random.uniform', side_effect=[0.9, 1.1])).mock
+
+        self.assertEqual([54.0, 66.0], [
+            round(wait, 6) for _host in range(2) for wait in Wake().waits])
+
+        drawn.assert_called_with(0.9, 1.1)
+
+    def test_each_look_is_the_nearest_one_of_a_pause(self):
+        # What is due at the next look must not wait for the one after it.
+        now = 1000.0
+        for spread in (0.9, 1.1):
+            self.assertGreater(
+                recovery.Recovery._nearest(now + 60 * spread), now + 60)
 
 
 class ProvidersTestCase(base.BaseTestCase):
