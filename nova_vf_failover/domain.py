@@ -237,6 +237,16 @@ class Domain:
         """What an operator asks for, see :mod:`nova_vf_failover.request`."""
         return request.find(self._tree(False))
 
+    def read_metadata(
+        self,
+    ) -> tuple[journal.Journal, request.Request | None]:
+        """The journal and the request, of one moment.
+
+        :raises exception.JournalError: the journal cannot be understood
+        """
+        tree = self._tree(False)
+        return journal_of(tree), request.find(tree)
+
     def remove_request(self, answered: request.Request | None) -> None:
         """It has been answered; one that came after it has not."""
         if answered and self.read_request() == answered:

@@ -219,8 +219,8 @@ class Recovery:
     def _read(self, guest: domain.Domain) -> Findings | None:
         """What a domain says, or None if that cannot be understood."""
         try:
-            content = guest.read_journal()
-            return Findings(guest.read_request() is not None,
+            content, asked = guest.read_metadata()
+            return Findings(asked is not None,
                             tuple(content.entries.values()),
                             bool(content.kept),
                             tuple(ledger.lost_ports(guest, content)))

@@ -16,6 +16,7 @@ import nova.tests.functional  # noqa: F401 isort: skip
 from unittest import mock
 
 import fixtures
+from nova.virt.libvirt import guest as libvirt_guest
 from oslo_config import cfg
 from oslo_config import fixture as config
 from oslotest import base
@@ -23,7 +24,13 @@ from oslotest import base
 from nova_vf_failover import attempt
 from nova_vf_failover import claims
 from nova_vf_failover import conf
+from nova_vf_failover import domain
+from nova_vf_failover import journal
 from nova_vf_failover import recovery
+from nova_vf_failover import request
+
+# libvirt gives the element of its metadata this namespace.
+_JOURNAL = journal.NAMESPACE
 
 
 class BoundsTestCase(base.BaseTestCase):
@@ -97,6 +104,56 @@ class PeriodTestCase(base.BaseTestCase):
         for spread in (0.9, 1.1):
             self.assertGreater(
                 recovery.Recovery._nearest(now + 60 * spread), now + 60)
+
+
+class LookTestCase(base.BaseTestCase):
+    """What a look costs where nothing is unfinished."""
+
+    def setUp(self):
+        super().setUp()
+        conf.register_opts(cfg.CONF)
+        self.useFixture(config.Config(cfg.CONF))
+        self.bench = mock.Mock()
+        self.bench.domain_of.side_effect = lambda guest: domain.Domain(
+            guest, guest.uuid, mock.Mock())
+        self.bench.aftermath.abandoned.return_value = set()
+        self.recovery = recovery.Recovery(self.bench)
+
+    def look(self, *metadata):
+        """Look at a domain with each of these."""
+        domains = [mock.Mock(**{
+            'XMLDesc.return_value':
+                f'<domain><metadata>{its}</metadata></domain>',
+            'UUIDString.return_value': f'server-{number}',
+        }) for number, its in enumerate(metadata)]
+        self.bench.guests.return_value = [
+            libvirt_guest.Guest(its) for its in domains]
+        with mock.patch.object(self.recovery, '_begin_attempt',
+                               autospec=True) as begin:
+            self.recovery.look()
+        self.assertEqual([1] * len(metadata), [
+            its.XMLDesc.call_count for its in domains])
+        return [call.args[0] for call in begin.call_args_list]
+
+    def test_each_domain_is_printed_once(self):
+        written = journal.Journal(1).moved(
+            'port', 'fa:16:3e:00:00:01', journal.State.STANDBY).to_xml()
+
+        self.assertEqual(['server-1', 'server-3'], self.look(
+            '', written.replace('<journal', f'<journal xmlns="{_JOURNAL}"'),
+            '<unknown/>',
+            f'<failback xmlns="{request.NAMESPACE}" at="1.0"/>'))
+
+        self.bench.aftermath.abandoned.assert_called_once_with(
+            mock.ANY, {f'server-{number}' for number in range(4)})
+
+    def test_a_journal_that_cannot_be_read(self):
+        log = self.useFixture(fixtures.FakeLogger())
+
+        self.assertEqual([], self.look(
+            f'<journal xmlns="{_JOURNAL}" generation="none"/>'))
+
+        self.assertIn('Server server-0 is left as it is', log.output)
 
 
 class ProvidersTestCase(base.BaseTestCase):
