@@ -119,10 +119,6 @@ class HostLinks:
                 return link
         return None
 
-    def marked(self, alias: str) -> list[Link]:
-        """The links that :meth:`mark` has given this alias."""
-        return [link for link in self._all() if link.alias == alias]
-
     def of_kind(self, kind: str) -> list[Link]:
         """The links of this kind."""
         return [link for link in self._all() if link.kind == kind]
@@ -168,16 +164,12 @@ class HostLinks:
 
         The kernel takes no alias with the request that makes a link
         (net/core/rtnetlink.c, ``rtnl_newlink_create``), so until it has one
-        the link has a name that :meth:`unfinished` knows.
+        the link is one that is :attr:`Link.unfinished`.
 
         It is for the frames of a standby alone: before it is up the host is
         kept off it as by :meth:`keep_host_off`.
         """
         _add(lower, name, alias, kind='vlan', vlan_id=vlan)
-
-    def unfinished(self) -> list[Link]:
-        """The links that :meth:`add_vlan` was making when it was cut off."""
-        return [link for link in self._all() if link.unfinished]
 
     def mark(self, name: str, alias: str) -> None:
         """Write an alias onto a link, for :meth:`find` to show."""
