@@ -22,7 +22,7 @@ from oslotest import base
 from tests.lab import errors
 from tests.lab import image
 
-_MIRROR = 'https://deb.debian.org/debian'
+_MIRROR = 'https://mirror.example.org/debian'
 
 
 class MirrorTestCase(base.BaseTestCase):
@@ -49,7 +49,7 @@ class MirrorTestCase(base.BaseTestCase):
 
     def test_a_list_of_mirrors(self):
         self.assertEqual((_MIRROR, []), self.mirror(
-            self.listed('https://deb.debian.org/debian-security\n'),
+            self.listed('https://mirror.example.org/debian-security\n'),
             self.listed('# the mirrors\n\n'
                         'https://example.org/other\tpriority:1\n'
                         f'{_MIRROR}\tpriority:2\n')))
