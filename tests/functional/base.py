@@ -20,9 +20,11 @@ hypervisor below is :mod:`tests.simulation`.
 # Before any other module of Nova: it chooses the concurrency mode.
 import nova.tests.functional  # noqa: F401 isort: skip
 
+from collections.abc import Sequence
 import copy
 import operator
 import sys
+import threading
 import time
 import typing
 
@@ -43,6 +45,7 @@ from nova_vf_failover import journal
 from tests import api_paste
 from tests.functional import agreement
 from tests.functional import connections
+from tests.simulation import guest_agent
 from tests.simulation import hosts
 from tests.simulation import neutron
 from tests.simulation import pci_devices
@@ -157,6 +160,26 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         recovery = self.computes[name].driver._recovery
         recovery.look()
         recovery.settle(60)
+
+    def hold_recovery(self, server: dict[str, typing.Any],
+                      name: str) -> threading.Event:
+        """Have a host try to bring a server back, up to what its guest is
+        asked.
+
+        :returns: what lets the guest answer
+        """
+        reached, go_on = threading.Event(), threading.Event()
+
+        def dawdle(argv: Sequence[str], given: bytes) -> guest_agent.Program:
+            reached.set()
+            go_on.wait(60)
+            return self.agent.start(argv, given)
+
+        self.hosts.world.guest_agents[server['id']] = (
+            guest_agent.QemuGuestAgent(dawdle))
+        self.computes[name].driver._recovery.look()
+        self.assertTrue(reached.wait(60))
+        return go_on
 
     def _hear_events(self, name: str) -> None:
         host = self.computes[name].driver._host

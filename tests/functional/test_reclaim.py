@@ -25,7 +25,6 @@ from nova.tests.functional.api import client
 
 from tests.functional import crashes
 from tests.simulation import errors
-from tests.simulation import guest_agent
 
 _OTHER_DOMAIN = """
 <domain type='kvm'>
@@ -215,18 +214,8 @@ class OtherVFTestCase(ReclaimTestCase):
     def test_vf_is_exchanged_while_its_port_is_detached(self):
         """Nova has read by then which VF it is going to free."""
         first = self.arrive_without_vf()
-        reached, go_on = threading.Event(), threading.Event()
-
-        def dawdle(argv, given):
-            reached.set()
-            go_on.wait(60)
-            return self.agent.start(argv, given)
-
-        self.hosts.world.guest_agents[self.server['id']] = (
-            guest_agent.QemuGuestAgent(dawdle))
+        go_on = self.hold_recovery(self.server, 'beta')
         driver = self.computes['beta'].driver
-        driver._recovery.look()
-        self.assertTrue(reached.wait(60))
         # In the harness the answer of the API waits for nova-compute.
         detaching = threading.Thread(target=self.fail_to_detach)
         detaching.start()

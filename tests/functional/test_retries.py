@@ -27,7 +27,6 @@ from nova_vf_failover import journal
 from nova_vf_failover import request
 from tests.functional import crashes
 from tests.simulation import errors
-from tests.simulation import guest_agent
 from tests.simulation import paper_agent
 
 Mood = paper_agent.Mood
@@ -328,18 +327,7 @@ class TurnTestCase(DegradedTestCase):
         :returns: what lets the guest answer
         """
         self.agent.mood = Mood.GOOD
-        reached, go_on = threading.Event(), threading.Event()
-
-        def dawdle(argv, given):
-            reached.set()
-            go_on.wait(60)
-            return self.agent.start(argv, given)
-
-        self.hosts.world.guest_agents[self.server['id']] = (
-            guest_agent.QemuGuestAgent(dawdle))
-        self.computes['beta'].driver._recovery.look()
-        self.assertTrue(reached.wait(60))
-        return go_on
+        return self.hold_recovery(self.server, 'beta')
 
     def test_a_host_without_a_thread_to_spare(self):
         self.degrade()
