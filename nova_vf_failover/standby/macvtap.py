@@ -234,8 +234,7 @@ class MacvtapStandby(base.Standby):
         vlans = {link.name for link in there
                  if link.kind == 'vlan' and link.alias == MARK}
         ours = [link for link in there if link.kind == 'macvtap'
-                and (link.alias == MARK or link.lower in vlans)
-                and link.lower not in plugging]
+                and (link.alias == MARK or link.lower in vlans)]
         known = used() if ours else ()
         plugging |= self._sources()
         orphans = {(link.name, link.index) for link in ours
