@@ -21,6 +21,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 import json
+import os
+import signal
 import sys
 import time
 import traceback
@@ -42,6 +44,8 @@ CONF = nova.conf.CONF
 
 # Exit codes, besides those of the checks.
 DONE, NOT_DONE, UNUSABLE, CRASHED = 0, 1, 2, 255
+# As a shell tells of a program that SIGPIPE has ended.
+CUT_OFF = 128 + signal.SIGPIPE
 
 # Seconds between two looks at a domain: nova-compute says in its metadata
 # that it has tried, and looks for requests once in a period itself.
@@ -79,7 +83,7 @@ def failback() -> int:
     """Have nova-compute try to bring a server back onto its VFs now."""
     domain = servers.pick(servers.domains(), CONF.command.server)
     server = servers.of(domain)
-    if server.state != servers.ON_VF:
+    if server.state not in (servers.ON_VF, servers.UNKNOWN):
         request.write(domain)
         server = (_await(domain, CONF.command.timeout)
                   if CONF.command.wait and _tried() else servers.of(domain))
@@ -106,10 +110,13 @@ def _outcome(server: servers.Server) -> tuple[str, int]:
     called = f'Server {server.name} ({server.uuid})'
     if server.state == servers.ON_VF:
         return f'{called} is on its VFs.', DONE
+    if server.state == servers.UNKNOWN:
+        return (f'{called} is unknown, and nobody will try: {server.fault}',
+                NOT_DONE)
     if server.request is None:
         reasons = '; '.join(server.reasons.values())
         return (f'{called} is {server.state} after an attempt: '
-                f'{reasons or server.fault or "nova-compute is at it"}',
+                f'{reasons or "nova-compute is at it"}',
                 NOT_DONE)
     if not _tried():
         return (f'{called} is {server.state}. It was asked for, and nobody '
@@ -122,8 +129,8 @@ def _outcome(server: servers.Server) -> tuple[str, int]:
     if CONF.command.wait:
         return (f'{called} is {server.state}, and nova-compute has not tried '
                 f'within {CONF.command.timeout:g} s: see that it runs with '
-                '[vf_failover] enabled and a recovery_interval. The request '
-                'stands.', NOT_DONE)
+                '[vf_failover] enabled and a recovery_interval, and that the '
+                'server runs and has no task. The request stands.', NOT_DONE)
     return (f'{called} is {server.state}. It was asked for; nova-compute '
             'tries at its next look. "--wait" waits for that.', DONE)
 
@@ -188,23 +195,53 @@ def _prepare(arguments: list[str]) -> None:
     logging.setup(CONF, 'nova')
 
 
+class _Unreadable(Exception):
+    """The options; the message says why."""
+
+
+def _read_options(arguments: list[str]) -> None:
+    """As :func:`_prepare`; says what is wrong, and ends with no 1.
+
+    Python ends with 1 after an exception, and so does oslo.config where a
+    value of an option of oslo.log is wrong. Of a check it says "warnings".
+
+    :raises _Unreadable: a file cannot be read, or what is in it
+    """
+    try:
+        _prepare(arguments)
+    except (cfg.Error, logging.LogConfigError, OSError,
+            UnicodeDecodeError) as error:
+        raise _Unreadable(f'The options cannot be read: {error}') from error
+    except SystemExit as ended:
+        if ended.code == NOT_DONE:
+            raise _Unreadable('The options cannot be read.') from ended
+        raise
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The console script."""
     try:
-        _prepare(sys.argv[1:] if arguments is None else arguments)
-    except cfg.Error as error:
-        # Python itself would end with 1, which says "warnings" of a check.
-        print(f'The options cannot be read: {error}', file=sys.stderr)
-        return UNUSABLE
-    try:
+        _read_options(sys.argv[1:] if arguments is None else arguments)
         action: Callable[[], int] = CONF.command.action_fn
-        return action()
-    except (servers.NotHere, servers.Unreachable) as error:
+        code = action()
+        # What cannot be written is known now, and not when Python ends.
+        sys.stdout.flush()
+        return code
+    except (_Unreadable, servers.NotHere, servers.Unreachable) as error:
         print(error, file=sys.stderr)
+        return UNUSABLE
+    except cfg.Error as error:
+        # A value is read when it is needed, whichever section it is of.
+        print(f'The options cannot be read: {error}', file=sys.stderr)
         return UNUSABLE
     except servers.libvirt_errors() as error:
         print(f'libvirt: {error}', file=sys.stderr)
         return UNUSABLE
+    except BrokenPipeError:
+        # Nobody reads on, as in "list | head". Python would try once more to
+        # write what is left when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_OFF
     except Exception:
         # As oslo.upgradecheck ends, so that it is no exit code of a check.
         traceback.print_exc()

@@ -23,6 +23,7 @@ import ddt
 import fixtures
 from lxml import etree
 from nova.virt.libvirt import driver as nova_driver
+from oslo_log import log as logging
 
 from nova_vf_failover import journal
 from tests.simulation import paper_agent
@@ -101,6 +102,7 @@ class GoodHostTestCase(CheckTestCase):
         self.assertIn('cannot be asked beforehand', out)
 
 
+@ddt.ddt
 class FilesTestCase(CheckTestCase):
     """Where the options are looked for if no file is named."""
 
@@ -135,6 +137,33 @@ class FilesTestCase(CheckTestCase):
             self.assertEqual((ERROR, ''), (code, out))
             self.assertIn(str(path), err)
             self.assertNotIn('Traceback', err)
+
+    @ddt.data(
+        (b'[libvirt]\nvirt_type = k\xe4m\n', 'utf-8'),
+        (b'[DEFAULT]\ndebug = jein\n', 'Invalid Boolean value: jein'),
+        (b'[libvirt]\nvirt_type = foo\n', 'virt_type'))
+    @ddt.unpack
+    def test_a_value_that_is_none_is_no_warning(self, content, reason):
+        broken = self.root / 'broken.conf'
+        broken.write_bytes(content)
+
+        code, _out, err = self.run_with(
+            '--config-file', str(broken), 'check', '--skip-guests')
+
+        self.assertEqual(ERROR, code, err)
+        self.assertIn('The options cannot be read', err)
+        self.assertIn(reason, err)
+        self.assertNotIn('Traceback', err)
+
+    def test_a_log_that_cannot_be_set_up_is_no_warning(self):
+        self.useFixture(fixtures.MockPatch(
+            'nova_vf_failover.cmd.main.logging.setup',
+            side_effect=logging.LogConfigError('logging.conf', 'missing')))
+
+        code, _out, err = self.run_command('check', '--skip-guests')
+
+        self.assertEqual(ERROR, code, err)
+        self.assertIn('logging config logging.conf: missing', err)
 
 
 class SoftwareTestCase(CheckTestCase):

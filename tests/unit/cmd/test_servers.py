@@ -15,7 +15,9 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.unit.cmd import base  # isort: skip
 
+import contextlib
 import json
+import os
 import threading
 from unittest import mock
 
@@ -24,6 +26,7 @@ import fixtures
 from lxml import etree
 from nova.tests.fixtures import libvirt as fakelibvirt
 
+from nova_vf_failover.cmd import main
 from nova_vf_failover import journal
 from nova_vf_failover import moves
 from nova_vf_failover import request
@@ -103,6 +106,18 @@ class ListTestCase(ServersTestCase):
     def test_none(self):
         self.assertEqual([], self.json('list'))
         self.assertEqual(0, self.run_command('list')[0])
+
+    def test_nobody_reads_on(self):
+        path = self.root / 'nova.conf'
+        self.write_options(path, self.config)
+        reading, writing = os.pipe()
+        os.close(reading)
+
+        with open(writing, 'w') as nobody:
+            with contextlib.redirect_stdout(nobody):
+                code = main.main(['--config-file', str(path), 'list'])
+
+        self.assertEqual(141, code)
 
     def test_without_a_vf_it_is_no_server_of_ours(self):
         self.connection.defineXML(contract.domain()).createWithFlags(0)
@@ -414,3 +429,15 @@ class FailbackTestCase(ServersTestCase):
 
         self.assertEqual(255, code)
         self.assertIn('ZeroDivisionError', err)
+
+    def test_what_nobody_understands_is_not_asked_for(self):
+        self.domain.setMetadata(
+            contract.ELEMENT, '<journal/>', journal.PREFIX,
+            journal.NAMESPACE, contract.LIVE)
+
+        code, out, _ = self.run_command('failback', 'web-1', '--wait')
+
+        self.assertEqual(1, code)
+        self.assertIn('is unknown, and nobody will try: The journal', out)
+        self.assertIn('hard reboot', out)
+        self.assertIsNone(request.read(self.domain))
