@@ -72,8 +72,8 @@ def chosen(instance: objects.Instance) -> Mode | None:
         try:
             return Mode(value.strip().lower())
         except ValueError:
-            LOG.warning('The %(place)s of the server is "%(value)s", which '
-                        'is none of %(known)s; it does not count',
+            LOG.warning('The %(place)s of the server is %(value)r, which is '
+                        'none of %(known)s; it does not count',
                         {'place': place, 'value': value,
                          'known': ', '.join(mode.value for mode in Mode)},
                         instance=instance)

@@ -139,17 +139,17 @@ class Report:
             document = jsonutils.loads(text)
         except (ValueError, RecursionError) as error:
             raise exception.ChannelError(
-                f'the agent answered no JSON: {_shortened(text)}') from error
+                f'the agent answered no JSON: {shortened(text)}') from error
         if (not isinstance(document, dict)
                 or document.get('version') != VERSION):
             raise exception.ChannelError(
                 f'the agent answered no report of version {VERSION}: '
-                f'{_shortened(text)}')
+                f'{shortened(text)}')
         try:
             return cls(
                 generation=_integer(document['generation']),
                 state=ReportState(document['state']),
-                message=_shortened(str(document.get('message', ''))),
+                message=shortened(str(document.get('message', ''))),
                 proven={str(port['id']): port.get('proven')
                         for port in document.get('ports', [])},
                 overlap=frozenset(
@@ -160,7 +160,7 @@ class Report:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise exception.ChannelError(
                 'the agent answered a report that is not complete: '
-                f'{_shortened(text)}') from error
+                f'{shortened(text)}') from error
 
 
 def _steps(ports: list[dict[str, typing.Any]]) -> tuple[GuestStep, ...]:
@@ -172,7 +172,7 @@ def _steps(ports: list[dict[str, typing.Any]]) -> tuple[GuestStep, ...]:
             start, end = float(step['start']), float(step['end'])
             if not math.isfinite(end - start) or end < start:
                 continue
-            name = _shortened(str(step['name'])[:LONGEST_STEP])
+            name = shortened(str(step['name'])[:LONGEST_STEP])
         except (KeyError, TypeError, ValueError, OverflowError):
             continue
         steps.append(GuestStep(name, start, end))
@@ -194,7 +194,7 @@ def _generation(value: typing.Any) -> int:
     return taken if 0 < taken < _LAST_GENERATION else 0
 
 
-def _shortened(text: str | bytes) -> str:
+def shortened(text: str | bytes) -> str:
     """For a log: one line of bounded length, nothing that is not printable."""
     if isinstance(text, bytes):
         text = text.decode('utf-8', 'replace')

@@ -113,9 +113,8 @@ class QemuGuestAgentChannel(base.Channel):
         if not output:
             raise exception.ChannelError(
                 f'{program} in the guest ended with exit code '
-                f'{str(ended.get("exitcode"))[:20]} and said nothing; on its '
-                'standard error: '
-                f'{_decoded(ended.get("err-data", ""))[-300:]!r}')
+                f'{_exit_code(ended)} and said nothing; on its standard '
+                f'error: {_decoded(ended.get("err-data", ""))[-300:]!r}')
         report = intents.Report.parse(output)
         LOG.debug('The guest answered %(arguments)s of generation '
                   '%(generation)s after %(seconds).2f s: %(report)s',
@@ -184,9 +183,11 @@ def _command(guest: domain.Domain, name: str,
         answer = _ask(guest.libvirt_domain, request)
     except libvirt_guest.libvirt.libvirtError as error:
         failure = _Unanswered if _passes(error) else exception.ChannelError
+        # Among it is what the guest says for a reason, word by word
+        # (libvirt's src/qemu/qemu_agent.c, qemuAgentStringifyError).
+        reason = intents.shortened(str(error.get_error_message() or error))
         raise failure(
-            f'the QEMU guest agent cannot do {name}: '
-            f'{error.get_error_message() or error}') from error
+            f'the QEMU guest agent cannot do {name}: {reason}') from error
     try:
         result = jsonutils.loads(answer)['return']
         for key in keys:
@@ -218,6 +219,11 @@ def _ask(libvirt_domain: typing.Any, request: str) -> str:
         return str(tpool.execute(
             command, libvirt_domain, request, ANSWER_TIMEOUT, 0))
     return str(command(libvirt_domain, request, ANSWER_TIMEOUT, 0))
+
+
+def _exit_code(ended: dict[str, typing.Any]) -> str:
+    """What should be a number, and comes from a guest."""
+    return intents.shortened(str(ended.get('exitcode'))[:20])
 
 
 def _decoded(data: typing.Any) -> str:

@@ -79,6 +79,21 @@ class NonsenseTestCase(base.BaseTestCase):
 
         self.assertLess(len(str(error)), 500)
 
+    @ddt.data(
+        errors.error(errors.VIR_ERR_AGENT_COMMAND_FAILED,
+                     'guest agent command failed: \x1b[2J\nERROR nova'),
+        jsonutils.dumps({'return': {
+            'exited': True, 'exitcode': '\x1b[2J\nERROR nova'}}))
+    def test_what_a_guest_says_forges_no_line(self, answer):
+        self.answers.said[:] = [PID, answer]
+
+        error = self.assertRaises(
+            exception.ChannelError, qga.QemuGuestAgentChannel().check,
+            mock.Mock(), INTENT)
+
+        self.assertIn('[2J ERROR nova', str(error))
+        self.assertTrue(str(error).isprintable(), str(error))
+
 
 RUNS = jsonutils.dumps({'return': {'exited': False}})
 DONE = jsonutils.dumps({'return': {
