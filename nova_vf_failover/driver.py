@@ -36,6 +36,7 @@ from oslo_log import log as logging
 from nova_vf_failover import admission
 from nova_vf_failover import attachment
 from nova_vf_failover import exception
+from nova_vf_failover import metrics
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
 from nova_vf_failover import ports as vf_ports
@@ -68,6 +69,9 @@ class FailoverLibvirtDriver(
         self._admission = admission.Admission(self._bench)
         self._recovery = recovery.Recovery(self._bench)
         self._recovery.start()
+        # What is in the file is of a process that has ended, and who counts
+        # needs the zeros before the first move.
+        metrics.of_process().write()
 
     def cleanup_host(self, host: str) -> None:
         self._recovery.stop()

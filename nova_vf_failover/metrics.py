@@ -12,10 +12,11 @@
 
 """Counters and durations, in a file that other programs pick up.
 
-``[vf_failover] metrics_file`` is written anew after every move, in the text
-format of Prometheus: node_exporter's textfile collector serves it, Telegraf
-and others pass it on to statsd. The counters begin at zero when nova-compute
-starts, as those who read them expect of a process.
+``[vf_failover] metrics_file`` is written anew when nova-compute starts and
+after every move, in the text format of Prometheus: node_exporter's textfile
+collector serves it, Telegraf and others pass it on to statsd. The counters
+begin at zero when nova-compute starts, as those who read them expect of a
+process.
 
 prometheus_client is on every compute node already: oslo.messaging needs
 oslo.metrics, which needs it. oslo.metrics itself counts RPC calls only, and
@@ -70,6 +71,8 @@ class Metrics:
             for outcome in ('success', 'error'):
                 # A rate needs the zero before the first one.
                 self._moves.labels(kind, outcome)
+        for step in moves.STEPS:
+            self._faults.labels(_label(step))
 
     def count_move(self, move: moves.Move) -> None:
         outcome = 'error' if move.error else 'success'
@@ -79,7 +82,7 @@ class Metrics:
             self._interruptions.labels(move.kind).observe(move.interruption)
 
     def count_step(self, step: moves.Step) -> None:
-        name = step.name.replace(' ', '_')
+        name = _label(step.name)
         self._steps.labels(name).observe(step.duration)
         if step.error:
             self._faults.labels(name).inc()
@@ -99,6 +102,10 @@ class Metrics:
             LOG.warning('[vf_failover] metrics_file %(path)s cannot be '
                         'written: %(error)s',
                         {'path': path, 'error': error})
+
+
+def _label(step: str) -> str:
+    return step.replace(' ', '_')
 
 
 @functools.cache

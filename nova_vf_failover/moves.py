@@ -33,6 +33,9 @@ NAMESPACE = 'urn:nova-vf-failover:last:1'
 PREFIX = 'vffl'
 
 FAILOVER, FAILBACK = 'failover', 'failback'
+# What the host does in them, and before.
+STEPS = ('check', 'standby attach', 'guest failover', 'steering', 'vf detach',
+         'vf attach', 'guest failback', 'standby detach')
 
 # What is kept has bounds, for libvirt copies the metadata of every domain
 # with each dump of its XML. No server has more ports than an intent can name.
@@ -126,6 +129,10 @@ class Last:
         """What is the last move once ``move`` has happened."""
         if move.kind == FAILOVER:
             return Last(failover=move)
+        if self.failback and not self.failback.error:
+            # That move was over. The failover of this one has left no record:
+            # nova-compute died in it, or there was none.
+            return Last(failback=move)
         return dataclasses.replace(self, failback=move)
 
     def to_xml(self) -> str:

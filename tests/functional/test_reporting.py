@@ -150,6 +150,17 @@ class GoodMoveTestCase(ReportingTestCase):
         self.assertEqual('beta', self.last('alpha').failover.host)
         self.assertEqual('alpha', self.last('alpha').failback.host)
 
+    def test_metrics_begin_with_zeros(self):
+        samples = self.samples()
+
+        for kind in ('failover', 'failback'):
+            self.assertEqual(0, samples[
+                'nova_vf_failover_moves_total', 'error', kind])
+        for step in (*FAILOVER_STEPS, *FAILBACK_STEPS):
+            self.assertEqual(0, samples[
+                'nova_vf_failover_step_errors_total',
+                step.replace(' ', '_')])
+
     def test_metrics(self):
         self.move()
 

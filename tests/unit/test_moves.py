@@ -73,6 +73,22 @@ class MoveTestCase(base.BaseTestCase):
         self.assertEqual([failover], last.after(failover).halves)
         self.assertEqual([failback], moves.Last().after(failback).halves)
 
+    def test_a_failback_that_is_repeated_is_of_one_move(self):
+        failover, failback = recorded(), recorded(moves.FAILBACK)
+        failed = recorded(moves.FAILBACK, error='no VF')
+
+        last = moves.Last().after(failover).after(failed).after(failback)
+
+        self.assertEqual([failover, failback], last.halves)
+
+    def test_a_failback_of_its_own_has_no_failover(self):
+        failover, failback = recorded(), recorded(moves.FAILBACK)
+        later = recorded(moves.FAILBACK)
+
+        last = moves.Last().after(failover).after(failback).after(later)
+
+        self.assertEqual([later], last.halves)
+
     def test_who_hears_nothing_does_not_know_how_long(self):
         steps = [{'name': 'switch', 'start': 1.0, 'end': 2.0}]
 
