@@ -85,7 +85,7 @@ class Attempt:
             asked = guest.read_request()
             try:
                 self._try(instance, self._bench.swap(
-                    self._context, instance, operation.cancelled))
+                    self._context, instance, operation))
             except exception.SwapCancelled:
                 LOG.info('Recovery makes way for something else',
                          instance=instance)

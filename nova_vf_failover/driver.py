@@ -354,7 +354,7 @@ class FailoverLibvirtDriver(
         answered = [offer for offer in negotiation.offers(migrate_data)
                     if offer.answered]
         with self._operations.begin(instance.uuid) as operation:
-            swapped = self._bench.swap(context, instance, operation.cancelled)
+            swapped = self._bench.swap(context, instance, operation)
             stranded = swapped.ledger.away() - {
                 offer.source_vif['id'] for offer in answered}
             if (CONF.vf_failover.peer_without_plugin == 'abort'

@@ -59,6 +59,10 @@ class SwapCancelled(VFFailoverError):
     """The live migration was aborted while the VFs were being swapped."""
 
 
+class MadeWay(SwapCancelled):
+    """Recovery has left off, for something else is to be done."""
+
+
 class Busy(VFFailoverError):
     """Somebody else works upon the ports of this server."""
 

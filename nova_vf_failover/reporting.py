@@ -23,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
+import dataclasses
 import datetime
 import sys
 import time
@@ -35,6 +36,7 @@ from oslo_log import log as logging
 
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import domain
+from nova_vf_failover import exception
 from nova_vf_failover import metrics
 from nova_vf_failover import moves
 from nova_vf_failover import notifications
@@ -89,9 +91,12 @@ class Reporter:
                     self._write_events(recorder)
         finally:
             self._recorder = None
-            self._end_move(guest, recorder.move(
-                time.monotonic() - clock,
-                _sentence(failure) if failure else ''))
+            move = recorder.move(time.monotonic() - clock,
+                                 _sentence(failure) if failure else '')
+            if isinstance(failure, exception.MadeWay):
+                self._leave_off(move)
+            else:
+                self._end_move(guest, move)
 
     def heard(self, report: intents.Report) -> None:
         """The guest has said how the move that is going on went in it."""
@@ -226,6 +231,16 @@ class Reporter:
                      notifications.move_data(move))
         self._metrics.count_move(move)
         self._metrics.write()
+
+    def _leave_off(self, move: moves.Move) -> None:
+        """A failback goes on another time: it is none that has failed."""
+        LOG.info('%(move)s of %(count)d port(s) left off after '
+                 '%(duration).3f s: %(reason)s',
+                 {'move': move.kind, 'count': len(move.ports),
+                  'duration': move.duration, 'reason': move.error},
+                 instance=self._instance)
+        self._notify(move.kind, 'left_off', notifications.move_data(
+            dataclasses.replace(move, error='')))
 
     def _write_events(self, recorder: moves.Recorder) -> None:
         """The instance events of the steps of a move, with their true times.

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 import contextlib
-import threading
 import typing
 
 from nova import exception as nova_exception
@@ -37,6 +36,7 @@ from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import ledger
 from nova_vf_failover import moves
+from nova_vf_failover import operations
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import readiness
 from nova_vf_failover import reporting
@@ -62,7 +62,7 @@ class Swap:
         plugs: Plugs, standby: standbys.Standby, channel: channels.Channel,
         steered: filters.Filters, claimed: claims.ServerClaims,
         reporter: reporting.Reporter,
-        cancelled: threading.Event | None = None,
+        operation: operations.Operation | None = None,
     ) -> None:
         self._instance = instance
         self._guest = guest
@@ -70,7 +70,7 @@ class Swap:
         self._standby = standby
         self._filters = steered
         self._reporter = reporter
-        self._cancelled = cancelled or threading.Event()
+        self._operation = operation or operations.Operation(yields=False)
         self._ledger = ledger.Ledger(guest)
         self._conversation = conversation.Conversation(
             guest, self._ledger, channel, reporter.heard)
@@ -394,9 +394,13 @@ class Swap:
 
     def stop_if_cancelled(self, ahead: str) -> None:
         """:raises exception.SwapCancelled: what is ahead is not wanted"""
-        if self._cancelled.is_set():
-            raise exception.SwapCancelled(
-                f'The live migration was aborted before "{ahead}".')
+        if not self._operation.cancelled.is_set():
+            return
+        if self._operation.yields:
+            raise exception.MadeWay(
+                f'Recovery has made way for something else before "{ahead}".')
+        raise exception.SwapCancelled(
+            f'The live migration was aborted before "{ahead}".')
 
 
 def _ids(ports: Iterable[Port]) -> list[str]:

@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Iterable
 import functools
-import threading
 import typing
 
 from nova import exception as nova_exception
@@ -144,7 +143,7 @@ class Workbench:
         return reporting.Reporter(context, instance, self.host)
 
     def swap(self, context: Context, instance: objects.Instance,
-             cancelled: threading.Event | None = None) -> swap.Swap:
+             operation: operations.Operation | None = None) -> swap.Swap:
         """The moves of a server's ports.
 
         :raises nova.exception.InstanceNotFound: it has no domain here
@@ -161,7 +160,7 @@ class Workbench:
             instance, self.domain(instance), plugs, self.standby,
             self.channel, filters.Filters(self._steering, instance),
             self.claims.of(context, instance),
-            self.reporter(context, instance), cancelled)
+            self.reporter(context, instance), operation)
 
     def _unplug(self, instance: objects.Instance, vif: model.VIF) -> None:
         try:

@@ -24,6 +24,7 @@ from nova import objects
 from oslo_concurrency import lockutils
 
 from nova_vf_failover import journal
+from nova_vf_failover import metrics
 from nova_vf_failover import request
 from tests.functional import crashes
 from tests.simulation import errors
@@ -355,6 +356,7 @@ class TurnTestCase(DegradedTestCase):
         self.ask()
         go_on = self.begin_attempt()
         self.assertEqual(2, self.entry.attempts)
+        failed, errors = self.told('failback.error'), self.errors()
         driver = self.computes['beta'].driver
 
         driver._operations.cancel_yielding()
@@ -364,9 +366,22 @@ class TurnTestCase(DegradedTestCase):
         self.assertEqual((1, 0.0), (self.entry.attempts,
                                     self.entry.next_attempt))
         self.assertIsNotNone(self.asked())
+        self.assertEqual(failed, self.told('failback.error'))
+        self.assertEqual(errors, self.errors())
+        self.assertEqual([None], [
+            told['error'] for told in self.told('failback.left_off')])
+        self.assertIn('Recovery has made way for something else before '
+                      '"guest failback"', self.stdlog.logger.output)
+        self.assertNotIn('The live migration was aborted',
+                         self.stdlog.logger.output)
         self.look()
         self.assertIsNone(self.asked())
         self.assertWorld(self.server, 'beta')
+
+    def errors(self):
+        """The failbacks that the metrics call failed."""
+        return metrics.of_process()._moves.labels(
+            'failback', 'error')._value.get()
 
     def test_makes_way_for_a_live_migration(self):
         self.degrade()
