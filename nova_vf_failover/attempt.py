@@ -73,6 +73,7 @@ class Attempt:
         """Try, unless Nova or somebody of ours works upon the server.
 
         :raises exception.Busy: somebody does
+        :raises exception.LeftBehind: its VFs are not what is the matter
         """
         with self._bench.operations.begin_yielding(
                 self._server) as operation, operations.held(self._server):
@@ -115,8 +116,7 @@ class Attempt:
         swapped.ledger.take_up_lost()
         entries = dict(swapped.ledger.entries)
         if not entries and self._abandoned:
-            self._bench.aftermath.clear(
-                self._context, instance, abandoned=True)
+            self._clear_aftermath(instance)
             return
         if not entries:
             LOG.info('The server is on its VFs; there is nothing to bring '
@@ -142,6 +142,21 @@ class Attempt:
             reporter.postponed(reasons, attempt, next_attempt)
         elif not swapped.ledger.entries:
             reporter.recovered(entries, attempt)
+
+    def _clear_aftermath(self, instance: objects.Instance) -> None:
+        """Of a live migration that has left the server on its VFs.
+
+        :raises exception.LeftBehind: not now
+        """
+        try:
+            self._bench.aftermath.clear(
+                self._context, instance, abandoned=True)
+        except Exception as error:
+            # Of Neutron, of Placement, or of the way to either.
+            raise exception.LeftBehind(
+                'it is on its VFs; what an abandoned live migration of it has '
+                'left in Neutron and Placement cannot be cleared: '
+                f'{type(error).__name__}: {error}') from error
 
     def _bring_back(self, instance: objects.Instance,
                     swapped: swap.Swap) -> dict[str, str]:

@@ -67,6 +67,10 @@ class Busy(VFFailoverError):
     """Somebody else works upon the ports of this server."""
 
 
+class LeftBehind(VFFailoverError):
+    """What a live migration has left cannot be cleared for now."""
+
+
 class Degraded(VFFailoverError):
     """A failback has not worked; these ports go on over their standby.
 

@@ -144,12 +144,16 @@ class Last:
 
 
 class Recorder:
-    """Notes the steps of a move while it happens."""
+    """Notes the steps of a move while it happens.
+
+    :ivar timed: whether the guest knows how long it had no NIC in use
+    """
 
     def __init__(self, kind: str, host: str, ports: list[str],
                  started: float) -> None:
         self.kind = kind
         self.steps: list[Step] = []
+        self.timed = True
         self._host = host
         self._ports = ports
         self.started = started
@@ -161,7 +165,7 @@ class Recorder:
 
     def move(self, duration: float, error: str = '') -> Move:
         """What has happened, now that it is over."""
-        report = self._report
+        report = self._report if self.timed else None
         return Move(
             kind=self.kind, host=self._host, started=self.started,
             duration=duration, ports=tuple(self._ports),

@@ -265,10 +265,13 @@ class Recovery:
                 if not self._stopped:
                     attempt.Attempt(self._bench, server, abandoned).run()
                     tried = True
+                    self._complaints.pop(server, None)
         except exception.Busy as busy:
             LOG.debug('Not now: %s', busy)
         except nova_exception.InstanceNotFound as error:
             self._complain(server, f'its domain has no server: {error}')
+        except exception.LeftBehind as error:
+            self._complain(server, str(error))
         except Exception:
             # Of the database, of libvirt: this server's turn comes again.
             LOG.exception('Server %s cannot be brought back onto its VFs for '

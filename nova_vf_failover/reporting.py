@@ -103,6 +103,14 @@ class Reporter:
         if self._recorder:
             self._recorder.heard(report)
 
+    def without_nic(self) -> None:
+        """The guest has had no NIC for a port before it got its VF.
+
+        Since when nobody knows, and the guest's report only of the end of it.
+        """
+        if self._recorder:
+            self._recorder.timed = False
+
     @contextlib.contextmanager
     def action(self, name: str) -> Iterator[None]:
         """An action of the server, for work that nobody has asked Nova for.

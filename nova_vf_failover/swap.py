@@ -261,12 +261,22 @@ class Swap:
             reasons = self._attachment.attach(ports)
         back = [port for port in ports if port.id not in reasons]
         if back:
-            # It uses the only NIC that it has, whatever it says.
-            with self._step('guest failback', back), contextlib.suppress(
-                    exception.ChannelError, exception.GuestRefused):
-                self._conversation.await_primary(back)
+            self._reporter.without_nic()
+            self._send_to_only_nic(back)
         self._remember(ports, reasons)
         return reasons
+
+    def _send_to_only_nic(self, ports: list[Port]) -> None:
+        """Have the guest use VFs beside which it has nothing."""
+        try:
+            with self._step('guest failback', ports):
+                self._conversation.await_primary(ports)
+        except (exception.ChannelError, exception.GuestRefused) as error:
+            # There is no other NIC on which it could stay.
+            LOG.warning('Port(s) %(ports)s have their VFs; that the guest '
+                        'uses them is not known: %(error)s',
+                        {'ports': ', '.join(_ids(ports)), 'error': error},
+                        instance=self._instance)
 
     def resume(self, ports: Iterable[Port]) -> None:
         """Bring ports back after nova-compute has died in between.

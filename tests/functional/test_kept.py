@@ -17,9 +17,11 @@ from tests.functional import base  # isort: skip
 
 import ddt
 import fixtures
+from lxml import etree
 
 from nova_vf_failover import exception
 from nova_vf_failover import journal
+from nova_vf_failover import moves
 from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 
@@ -60,9 +62,20 @@ class KeptTestCase(base.FailoverTestCase):
         self.recover('alpha')
 
         self.assertWorld(server, 'alpha')
+        self.assertUnknown(server, heard=mood is Mood.GOOD)
         # It is another device, which nobody has asked for.
         self.domain('alpha', server).reset()
         self.assertWorld(server, 'alpha')
+
+    def assertUnknown(self, server, heard):
+        """Nobody says for how long the guest had no NIC."""
+        last = moves.find(etree.fromstring(
+            self.domain('alpha', server).XMLDesc(0)))
+        self.assertIsNone(last.failback.interruption)
+        self.assertEqual(not heard, bool(self.told('guest_failback.error')))
+        self.assertEqual(not heard, (
+            'that the guest uses them is not known'
+            in self.stdlog.logger.output))
 
     @ddt.data(True, False)
     def test_nobody_waits_for_the_next_look(self, looked):

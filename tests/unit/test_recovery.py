@@ -16,6 +16,8 @@ import nova.tests.functional  # noqa: F401 isort: skip
 from unittest import mock
 
 import fixtures
+from nova.compute import power_state
+from nova import exception as nova_exception
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_config import cfg
 from oslo_config import fixture as config
@@ -26,6 +28,7 @@ from nova_vf_failover import claims
 from nova_vf_failover import conf
 from nova_vf_failover import domain
 from nova_vf_failover import journal
+from nova_vf_failover import operations
 from nova_vf_failover import recovery
 from nova_vf_failover import request
 
@@ -154,6 +157,51 @@ class LookTestCase(base.BaseTestCase):
             f'<journal xmlns="{_JOURNAL}" generation="none"/>'))
 
         self.assertIn('Server server-0 is left as it is', log.output)
+
+
+class LeftBehindTestCase(base.BaseTestCase):
+    """An abandoned migration of a server that is on its VFs."""
+
+    def setUp(self):
+        super().setUp()
+        self.bench = mock.Mock()
+        self.bench.operations = operations.Operations()
+        self.bench.power_state.return_value = power_state.RUNNING
+        self.bench.host = 'here'
+        self.bench.domain.return_value.has_job.return_value = False
+        self.bench.swap.return_value.ledger.entries = {}
+        self.useFixture(fixtures.MockPatch(
+            'nova.objects.Instance.get_by_uuid', return_value=mock.Mock(
+                uuid='server', host='here', task_state=None)))
+        self.log = self.useFixture(fixtures.FakeLogger())
+        self.recovery = recovery.Recovery(self.bench)
+
+    def attempt(self):
+        self.recovery._begin_attempt('server', True)
+        self.recovery.settle(60)
+
+    def lines(self):
+        return [line for line in self.log.output.splitlines()
+                if 'Server server is left as it is: it is on its VFs' in line]
+
+    def test_it_is_said_once_until_it_has_worked(self):
+        clear = self.bench.aftermath.clear
+        refused = nova_exception.PortBindingDeletionFailed(
+            port_id='port', host='there')
+
+        clear.side_effect = refused
+        self.attempt()
+        self.attempt()
+        self.assertEqual(1, len(self.lines()), self.log.output)
+        self.assertIn('PortBindingDeletionFailed', self.lines()[0])
+        self.assertNotIn('Traceback', self.log.output)
+
+        clear.side_effect = None
+        self.attempt()
+        clear.side_effect = refused
+        self.attempt()
+        self.assertEqual(2, len(self.lines()))
+        self.assertEqual(4, clear.call_count)
 
 
 class ProvidersTestCase(base.BaseTestCase):

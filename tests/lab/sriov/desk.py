@@ -106,6 +106,9 @@ class Times:
         if report.overlap:
             self.note('  in the guest: both NICs stay up')
 
+    def without_nic(self) -> None:
+        self.note('the guest had no NIC')
+
     def degraded(self, reasons: dict[str, str]) -> None:
         LOG.error('Degraded: %s', reasons)
 
