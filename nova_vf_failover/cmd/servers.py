@@ -18,6 +18,7 @@ nova-compute does not run.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from collections.abc import Iterable
 import contextlib
 import dataclasses
@@ -42,6 +43,11 @@ DEGRADED = 'degraded'
 MOVING = 'moving'
 #: the journal cannot be read
 UNKNOWN = 'unknown'
+
+#: how an operator comes to reach libvirt
+CURE = ('Start libvirtd or virtqemud, correct [libvirt] connection_uri, or '
+        'run this as a user who may connect; where libvirt wants a password, '
+        'as the user of nova-compute.')
 
 # include/libvirt/libvirt-domain.h: VIR_CONNECT_LIST_DOMAINS_ACTIVE,
 # VIR_DOMAIN_XML_INACTIVE.
@@ -120,8 +126,25 @@ def connect(read_only: bool = False) -> typing.Any:
     libvirt = importlib.import_module('libvirt')
     # Without one, libvirt prints each error itself, and so twice.
     libvirt.registerErrorHandler(_keep_quiet, None)
-    uri = CONF.libvirt.connection_uri or 'qemu:///system'
-    return libvirt.openReadOnly(uri) if read_only else libvirt.open(uri)
+    return libvirt.openAuth(
+        CONF.libvirt.connection_uri or 'qemu:///system',
+        [[libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_ECHOPROMPT,
+          libvirt.VIR_CRED_REALM, libvirt.VIR_CRED_PASSPHRASE,
+          libvirt.VIR_CRED_NOECHOPROMPT, libvirt.VIR_CRED_EXTERNAL],
+         _answer, None],
+        libvirt.VIR_CONNECT_RO if read_only else 0)
+
+
+def _answer(missing: Collection[typing.Any], _opaque: typing.Any) -> int:
+    """Say that nobody knows a password which is in no ``auth.conf``.
+
+    As ``_connect_auth_cb`` of nova/virt/libvirt/host.py, but for how it says
+    no: what it raised libvirt-python would print, and pass on to nobody
+    (libvirt-override.c, ``virConnectCredCallbackWrapper``). libvirt looks
+    into that file only for who answers, and then asks even if nothing is
+    missing (src/remote/remote_driver.c, ``remoteAuthInteract``).
+    """
+    return -1 if missing else 0
 
 
 def _keep_quiet(_context: typing.Any, _error: typing.Any) -> None:
@@ -142,9 +165,7 @@ def domains(read_only: bool = False) -> list[typing.Any]:
             '(Debian: python3-libvirt).') from error
     except libvirt_errors() as error:
         raise Unreachable(
-            f'libvirt cannot be reached: {error}. Start libvirtd or '
-            'virtqemud, correct [libvirt] connection_uri, or run this as a '
-            'user who may connect.') from error
+            f'libvirt cannot be reached: {error}. {CURE}') from error
 
 
 def all_of(listed: Iterable[typing.Any]) -> list[Server]:

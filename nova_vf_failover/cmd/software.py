@@ -124,9 +124,7 @@ def libvirt(connect: Callable[[], typing.Any]) -> Iterator[findings.Finding]:
         return
     except servers.libvirt_errors() as error:
         yield findings.broken(
-            'libvirt', f'It cannot be reached: {error}.',
-            'Start libvirtd or virtqemud, correct [libvirt] connection_uri, '
-            'or run this as a user who may connect.')
+            'libvirt', f'It cannot be reached: {error}.', servers.CURE)
         return
     for name, version, needed in (
             ('libvirt', found, libvirt_driver.MIN_LIBVIRT_VERSION),

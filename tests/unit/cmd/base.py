@@ -85,8 +85,9 @@ class CommandTestCase(base.BaseTestCase):
                 num_pfs=1, num_vfs=len(VFS), bus=0x81))
         self.plane = self.hosts.planes['alpha']
         self.libvirt = types.SimpleNamespace(
-            open=lambda uri: self.connection,
-            openReadOnly=lambda uri: self.connection,
+            openAuth=lambda uri, auth, flags: self.connection,
+            **{name: getattr(fakelibvirt, name) for name in dir(fakelibvirt)
+               if name.startswith(('VIR_CRED_', 'VIR_CONNECT_'))},
             registerErrorHandler=fakelibvirt.registerErrorHandler,
             libvirtError=fakelibvirt.libvirtError)
         self.useFixture(modules.StandIn('libvirt', self.libvirt))

@@ -214,22 +214,22 @@ class SoftwareTestCase(CheckTestCase):
                         'compute_driver = libvirt.LibvirtDriver')
 
     def test_libvirt_is_not_reached(self):
-        def refuse(uri):
+        def refuse(uri, auth, flags):
             raise self.libvirt.libvirtError(
                 'Failed to connect socket to /var/run/libvirt/libvirt-sock')
 
-        self.libvirt.open = refuse
+        self.libvirt.openAuth = refuse
 
         self.assertOnly(ERROR, 'libvirt', 'Failed to connect socket',
                         'Start libvirtd or virtqemud')
 
     def test_libvirt_python_is_missing(self):
-        self.libvirt.open = self.missing
+        self.libvirt.openAuth = self.missing
 
         self.assertOnly(ERROR, 'libvirt', 'Install libvirt-python')
 
     @staticmethod
-    def missing(uri):
+    def missing(uri, auth, flags):
         raise ImportError('libvirt')
 
     def test_old_libvirt(self):

@@ -216,10 +216,10 @@ class ListTestCase(ServersTestCase):
         self.assertIn('cannot be read', server['journal']['fault'])
 
     def test_libvirt_is_not_reached(self):
-        def refuse(uri):
+        def refuse(uri, auth, flags):
             raise self.libvirt.libvirtError('no socket')
 
-        self.libvirt.openReadOnly = refuse
+        self.libvirt.openAuth = refuse
 
         code, out, err = self.run_command('list')
 
@@ -230,18 +230,62 @@ class ListTestCase(ServersTestCase):
     def test_libvirt_does_not_print_errors_itself(self):
         handlers = []
 
-        def connect(uri):
+        def connect(uri, auth, flags):
             self.assertEqual(1, len(handlers))
             return self.connection
 
         self.libvirt.registerErrorHandler = (
             lambda handler, context: handlers.append(handler))
-        self.libvirt.openReadOnly = connect
+        self.libvirt.openAuth = connect
 
         _, _, err = self.run_command('list')
 
         self.assertIsNone(handlers[0](None, ('no socket',)))
         self.assertEqual('', err)
+
+
+class PasswordTestCase(ServersTestCase):
+    """A libvirt that lets in who has a password (SASL)."""
+
+    def setUp(self):
+        super().setUp()
+        self.flags = []
+        self.asked = []
+        self.libvirt.openAuth = self.log_in
+
+    def log_in(self, uri, auth, flags):
+        """As remoteAuthInteract of libvirt's src/remote/remote_driver.c.
+
+        What is in no auth.conf the callback is asked for, be it nothing.
+        """
+        kinds, callback, opaque = auth
+        self.assertLessEqual({
+            self.libvirt.VIR_CRED_AUTHNAME,
+            self.libvirt.VIR_CRED_PASSPHRASE}, set(kinds))
+        if callback(self.asked, opaque) < 0:
+            raise self.libvirt.libvirtError(
+                'authentication failed: Failed to collect auth credentials')
+        self.flags.append(flags)
+        return self.connection
+
+    def test_it_is_in_auth_conf(self):
+        self.degrade()
+
+        self.assertEqual('degraded', self.json('list')[0]['state'])
+        self.assertEqual(0, self.run_command('failback', 'web-1')[0])
+
+        self.assertEqual([self.libvirt.VIR_CONNECT_RO, 0], self.flags)
+
+    def test_it_is_nowhere(self):
+        self.asked = [[self.libvirt.VIR_CRED_PASSPHRASE, 'Please enter your '
+                       'password', None, None, None]]
+
+        code, out, err = self.run_command('list')
+
+        self.assertEqual((2, ''), (code, out))
+        self.assertIn('authentication failed', err)
+        self.assertIn('the user of nova-compute', err)
+        self.assertNotIn('Traceback', err)
 
 
 class ShowTestCase(ServersTestCase):
