@@ -45,6 +45,7 @@ class FailoverPlugin(plugin.PluginBase):  # type: ignore[misc]
             fall-back would be noticed only when a migration cuts a server
             off.
         """
+        _log_where_nova_does()
         conf.register_opts(CONF)
         fault = prerequisites.option_fault()
         if fault is None and CONF.vf_failover.enabled:
@@ -67,6 +68,21 @@ class FailoverPlugin(plugin.PluginBase):  # type: ignore[misc]
     def unplug(self, vif: object, instance_info: object) -> None:
         """Not a plugin for any VIF type: os-vif never calls this."""
         raise NotImplementedError()
+
+
+def _log_where_nova_does() -> None:
+    """Have Nova's logger take in what is logged here.
+
+    By its name no logger of this package is below that one. Where a file of
+    ``log_config_append`` gives handlers to Nova's alone, as Nova's own
+    etc/nova/logging_sample.conf, nothing would be logged. Who gives some to
+    the logger of this package is left alone.
+    """
+    ours = logging.getLogger('nova_vf_failover').logger
+    if not ours.handlers:
+        ours.parent = logging.getLogger('nova').logger
+        # Loggers remember which levels they log until one is set anew.
+        ours.setLevel(ours.level)
 
 
 def _install() -> str | None:

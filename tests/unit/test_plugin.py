@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -136,22 +136,77 @@ class PluginTestCase(base.BaseTestCase):
         self.assertRefused('fake.SmallFakeDriver')
 
 
-class NovaComputeTestCase(base.BaseTestCase):
-    """The program itself, with a nova.conf in which something is wrong."""
+NOVA_COMPUTE = 'import sys; from nova.cmd import compute; compute.main()'
+# The same until it has loaded the plugin.
+BEGINNING = '''
+import sys
+import nova.conf
+from nova import config
+from oslo_log import log
+from nova_vf_failover import plugin
+config.parse_args(sys.argv)
+log.setup(nova.conf.CONF, 'nova')
+plugin.LOG.info('not of this level yet')
+plugin.FailoverPlugin.load('vf_failover')
+'''
+# As Nova's etc/nova/logging_sample.conf: what is not of Nova goes nowhere.
+LOGGERS = '''
+[loggers]
+keys = root, nova{more}
+[handlers]
+keys = null, nova, other
+[formatters]
+keys = plain
+[logger_root]
+level = WARNING
+handlers = null
+[logger_nova]
+level = INFO
+handlers = nova
+qualname = nova
+[logger_other]
+level = INFO
+handlers = other
+propagate = 0
+qualname = nova_vf_failover
+[handler_null]
+class = logging.NullHandler
+args = ()
+[handler_nova]
+class = FileHandler
+args = ('{folder}/nova.log',)
+formatter = plain
+[handler_other]
+class = FileHandler
+args = ('{folder}/other.log',)
+formatter = plain
+[formatter_plain]
+format = %(levelname)s %(name)s %(message)s
+'''
 
-    def start(self, section):
+
+class ProgramTestCase(base.BaseTestCase):
+    """The program itself."""
+
+    def setUp(self):
+        super().setUp()
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        path = os.path.join(folder.name, 'nova.conf')
-        with open(path, 'w') as config:
-            config.write('[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n'
-                         f'state_path = {folder.name}\n'
-                         f'[vf_failover]\n{section}\n')
+        self.folder = pathlib.Path(folder.name)
+
+    def start(self, section, options='', program=NOVA_COMPUTE):
+        path = self.folder / 'nova.conf'
+        path.write_text(
+            '[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n'
+            f'state_path = {self.folder}\n{options}\n'
+            f'[vf_failover]\n{section}\n')
         return subprocess.run(
-            [sys.executable, '-c',
-             'import sys; from nova.cmd import compute; compute.main()',
-             '--config-file', path],
+            [sys.executable, '-c', program, '--config-file', path],
             capture_output=True, text=True, timeout=60)
+
+
+class NovaComputeTestCase(ProgramTestCase):
+    """A nova.conf in which something is wrong."""
 
     def test_stops_with_one_sentence(self):
         for section, words in (
@@ -165,3 +220,35 @@ class NovaComputeTestCase(base.BaseTestCase):
             self.assertIn('nova_vf_failover: ', last)
             self.assertIn(words, last)
             self.assertNotIn('Traceback', ended.stderr)
+
+
+class LogTestCase(ProgramTestCase):
+    """A configuration of logging that knows Nova's loggers alone."""
+
+    def logged(self, section, more='', program=BEGINNING):
+        """What is in the file of Nova, and in that of another logger."""
+        path = self.folder / 'logging.conf'
+        path.write_text(LOGGERS.format(folder=self.folder, more=more))
+        self.start(section, f'log_config_append = {path}', program)
+        return [(self.folder / name).read_text()
+                for name in ('nova.log', 'other.log')]
+
+    def test_a_refusal_is_where_nova_logs(self):
+        log, _other = self.logged('enabled = true\nstandby = bridge',
+                                  program=NOVA_COMPUTE)
+
+        self.assertIn('CRITICAL nova_vf_failover.plugin nova_vf_failover: '
+                      '[vf_failover] standby = bridge', log)
+
+    def test_nova_says_which_level(self):
+        log, _other = self.logged('enabled = true\nchannel = metadata')
+
+        self.assertIn('INFO nova_vf_failover.plugin nova_vf_failover is '
+                      'enabled', log)
+
+    def test_what_is_configured_for_ours_stands(self):
+        log, other = self.logged('enabled = true\nchannel = metadata',
+                                 more=', other')
+
+        self.assertEqual('', log)
+        self.assertIn('nova_vf_failover is enabled', other)
