@@ -68,7 +68,8 @@ class _Unanswered(exception.ChannelError):
 class QemuGuestAgentChannel(base.Channel):
     """Runs ``vf-failover-agent`` in the guest."""
 
-    cure = ('The image needs vf-failover-agent, the QEMU guest agent and '
+    cure = ('The image needs vf-failover-agent, the QEMU guest agent with a '
+            'configuration that allows guest-exec, and '
             'hw_qemu_guest_agent=yes.')
 
     @classmethod
