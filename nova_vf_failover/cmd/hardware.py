@@ -174,6 +174,9 @@ def check(standby: standbys.Standby,
         by_parent.setdefault(vf.parent, []).append(vf)
     for vfs in by_parent.values():
         yield from _check_pf(vfs, standby, sysfs)
+    limit = standby.limit()
+    if limit:
+        yield findings.doubtful('VLANs', *limit)
     yield from _check_vfio(sysfs)
     yield from _check_vhost(sysfs)
 

@@ -42,6 +42,16 @@ class Standby(abc.ABC):
         :raises nova_vf_failover.exception.CannotSwap: it could not
         """
 
+    def limit(self) -> tuple[str, str] | None:
+        """What keeps ports of some kind off this host, whatever its PFs.
+
+        :returns: the sentence about it and its cure, or None
+
+        For an operator who looks at the host beforehand; :meth:`check` is
+        what refuses such a port.
+        """
+        return None
+
     @abc.abstractmethod
     def describe(self, vif: VIF) -> VIF:
         """The standby of this VIF, as a VIF that Nova knows how to plug.

@@ -102,6 +102,15 @@ class MacvtapStandby(base.Standby):
                 'Have its container be privileged, or make the link '
                 f'{source} yourself.')
 
+    def limit(self) -> tuple[str, str] | None:
+        if self._links.can_keep_host_off():
+            return None
+        return ('nova-compute may not write to /proc/sys here, so this host '
+                'would hear and answer on the VLANs of its servers: a port '
+                'that is on a VLAN is not swapped.',
+                'Have its container be privileged, or make the links of the '
+                'VLANs yourself.')
+
     def describe(self, vif: base.VIF) -> base.VIF:
         pf = self._uplink(vif)
         vlan = _vlan(vif)

@@ -333,6 +333,14 @@ class HardwareTestCase(CheckTestCase):
         self.assertOnly(WARNING, 'vhost-net', 'a standby carries nothing',
                         'Install')
 
+    def test_sysctls_that_cannot_be_written(self):
+        self.useFixture(fixtures.MockPatch(
+            'tests.simulation.hosts.PaperLinks.can_keep_host_off',
+            return_value=False))
+
+        self.assertOnly(WARNING, 'VLANs', 'may not write to /proc/sys here',
+                        'on a VLAN', 'container be privileged')
+
     def test_both_are_loaded(self):
         self.modules.unlink()
         self.load_modules()

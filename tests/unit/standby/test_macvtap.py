@@ -439,6 +439,8 @@ class MacvtapTestCase(base.BaseTestCase):
                                   self.vif('42'))
         driver.check(self.vif())
 
+        self.assertIn('/proc/sys', driver.limit()[0])
+        self.assertIsNone(macvtap.MacvtapStandby(PaperLinks(PF)).limit())
         self.assertIn('VLAN 42 of PF ens1f0', str(error))
         self.assertIn('/proc/sys', str(error))
         # One of an older release is no better.
