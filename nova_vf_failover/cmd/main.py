@@ -185,6 +185,7 @@ def _prepare(arguments: list[str]) -> None:
          default_config_files=cfg.find_config_files('nova', 'nova-compute'),
          default_config_dirs=cfg.find_config_dirs('nova', 'nova-compute'))
     # Nova's log is no place for what one looks at on a terminal.
+    CONF.set_override('log_config_append', None)
     CONF.set_override('log_file', None)
     CONF.set_override('log_dir', None)
     CONF.set_override('use_stderr', True)
@@ -209,8 +210,7 @@ def _read_options(arguments: list[str]) -> None:
     """
     try:
         _prepare(arguments)
-    except (cfg.Error, logging.LogConfigError, OSError,
-            UnicodeDecodeError) as error:
+    except (cfg.Error, OSError, UnicodeDecodeError) as error:
         raise _Unreadable(f'The options cannot be read: {error}') from error
     except SystemExit as ended:
         if ended.code == NOT_DONE:

@@ -17,13 +17,15 @@ from tests.unit.cmd import base  # isort: skip
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import ddt
 import fixtures
 from lxml import etree
 from nova.virt.libvirt import driver as nova_driver
-from oslo_log import log as logging
 
 from nova_vf_failover import journal
 from tests.simulation import paper_agent
@@ -32,6 +34,23 @@ from tests.unit.simulation import contract
 Mood = paper_agent.Mood
 
 OK, WARNING, ERROR = 0, 1, 2
+
+PROGRAM = 'import sys; from nova_vf_failover.cmd import main; main.main()'
+# What nova-compute logs goes to a file, which is there from then on.
+LOGGERS = '''
+[loggers]
+keys = root
+[handlers]
+keys = file
+[formatters]
+keys =
+[logger_root]
+level = DEBUG
+handlers = file
+[handler_file]
+class = FileHandler
+args = ('{log}',)
+'''
 
 
 class CheckTestCase(base.CommandTestCase):
@@ -155,15 +174,24 @@ class FilesTestCase(CheckTestCase):
         self.assertIn(reason, err)
         self.assertNotIn('Traceback', err)
 
-    def test_a_log_that_cannot_be_set_up_is_no_warning(self):
-        self.useFixture(fixtures.MockPatch(
-            'nova_vf_failover.cmd.main.logging.setup',
-            side_effect=logging.LogConfigError('logging.conf', 'missing')))
+    def test_the_log_of_nova_compute_is_left_alone(self):
+        log = self.root / 'nova.log'
+        loggers = self.root / 'logging.conf'
+        loggers.write_text(LOGGERS.format(log=log))
+        self.config['DEFAULT']['log_config_append'] = str(loggers)
+        path = self.root / 'nova.conf'
+        self.write_options(path, self.config)
 
-        code, _out, err = self.run_command('check', '--skip-guests')
+        ended = subprocess.run(
+            [sys.executable, '-c', PROGRAM, '--config-file', str(path),
+             'check', '--skip-guests', '--json'],
+            capture_output=True, text=True, timeout=60,
+            env={**os.environ, 'PATH': os.defpath})
 
-        self.assertEqual(ERROR, code, err)
-        self.assertIn('logging config logging.conf: missing', err)
+        self.assertTrue(ended.stdout, ended.stderr)
+        self.assertEqual('nova-vf-failover check',
+                         json.loads(ended.stdout)['name'])
+        self.assertFalse(log.exists())
 
 
 class SoftwareTestCase(CheckTestCase):
