@@ -101,7 +101,7 @@ class ServerModeTestCase(ModesTestCase):
 
         self.assertRefused(server)
         self.assertIn('image property vf_failover_mode of the server is '
-                      '"sometimes"', self.stdlog.logger.output)
+                      "'sometimes'", self.stdlog.logger.output)
 
     def test_required_goes_to_no_host_without_the_plugin(self):
         self.start(beta={'plugin': False})
