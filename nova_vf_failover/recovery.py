@@ -96,7 +96,10 @@ class Recovery:
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._places = threading.Semaphore(AT_ONCE)
-        self._attempts: dict[str, threading.Thread] = {}
+        # By server, what is set when its attempt is over. A join of its thread
+        # with a time-out raises a BaseException where that is a green one of
+        # Python 3.13 (eventlet/green/thread.py, _ThreadHandle.join).
+        self._attempts: dict[str, threading.Event] = {}
         # By server, what has been said of one that nobody can help. It is said
         # once, and not at each look.
         self._complaints: dict[str, str] = {}
@@ -213,8 +216,8 @@ class Recovery:
     def settle(self, timeout: float) -> None:
         """Wait until the attempts that have begun are over."""
         until = time.monotonic() + timeout
-        for thread in list(self._attempts.values()):
-            thread.join(max(0.0, until - time.monotonic()))
+        for over in list(self._attempts.values()):
+            over.wait(max(0.0, until - time.monotonic()))
 
     def _read(self, guest: domain.Domain) -> Findings | None:
         """What a domain says, or None if that cannot be understood."""
@@ -248,12 +251,12 @@ class Recovery:
         thread = threading.Thread(
             target=self._attempt, args=(server, abandoned), daemon=True,
             name=f'vf-failover-recovery-{server}')
-        self._attempts[server] = thread
+        self._attempts[server] = threading.Event()
         try:
             thread.start()
         except RuntimeError as error:
             # The process has as many threads as it may have.
-            del self._attempts[server]
+            self._attempts.pop(server).set()
             LOG.error('Server %(server)s cannot be brought back onto its '
                       'VFs for now: %(error)s',
                       {'server': server, 'error': error})
@@ -277,10 +280,11 @@ class Recovery:
             LOG.exception('Server %s cannot be brought back onto its VFs for '
                           'now', server)
         finally:
-            del self._attempts[server]
-        if tried and server in self._keeping:
-            # Its guest may have let another VF go meanwhile.
-            self._hint()
+            over = self._attempts.pop(server)
+            if tried and server in self._keeping:
+                # Its guest may have let another VF go meanwhile.
+                self._hint()
+            over.set()
 
     # -- leftovers -----------------------------------------------------------
 

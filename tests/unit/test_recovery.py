@@ -13,6 +13,7 @@
 
 import nova.tests.functional  # noqa: F401 isort: skip
 
+import threading
 from unittest import mock
 
 import fixtures
@@ -202,6 +203,58 @@ class LeftBehindTestCase(base.BaseTestCase):
         self.attempt()
         self.assertEqual(2, len(self.lines()))
         self.assertEqual(4, clear.call_count)
+
+
+class TimedOut(BaseException):
+    """As eventlet's is, which nobody handles by chance."""
+
+
+class FarewellTestCase(base.BaseTestCase):
+    """nova-compute ends while a guest does not answer."""
+
+    def setUp(self):
+        super().setUp()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.addCleanup(self.go_on.set)
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.attempt.Attempt.run', self.dawdle))
+        self.recovery = recovery.Recovery(mock.Mock())
+
+    def dawdle(self, _attempt):
+        self.begun.set()
+        self.go_on.wait(60)
+
+    def join_in_a_green_thread(self, _thread, timeout=None):
+        raise TimedOut()
+
+    def test_an_attempt_that_goes_on_keeps_nobody(self):
+        self.recovery._begin_attempt('server', False)
+        self.assertTrue(self.begun.wait(60))
+
+        # On Python 3.13 eventlet's raises where Python's own returns.
+        with fixtures.MonkeyPatch('threading.Thread.join',
+                                  self.join_in_a_green_thread), (
+                fixtures.MonkeyPatch('nova_vf_failover.recovery._FAREWELL',
+                                     0.01)):
+            self.recovery.stop()
+
+        self.assertEqual({'server'}, set(self.recovery._attempts))
+        self.go_on.set()
+        self.recovery.settle(60)
+        self.assertEqual({}, self.recovery._attempts)
+
+    def test_an_attempt_that_cannot_begin_is_waited_for_by_nobody(self):
+        waited = []
+
+        def refuse(_thread):
+            # Somebody settles meanwhile.
+            waited.extend(self.recovery._attempts.values())
+            raise RuntimeError("can't start new thread")
+
+        with fixtures.MonkeyPatch('threading.Thread.start', refuse):
+            self.recovery._begin_attempt('server', False)
+
+        self.assertEqual([True], [over.is_set() for over in waited])
 
 
 class ProvidersTestCase(base.BaseTestCase):
