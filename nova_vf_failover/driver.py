@@ -74,8 +74,13 @@ class FailoverLibvirtDriver(
         metrics.of_process().write()
 
     def cleanup_host(self, host: str) -> None:
-        self._recovery.stop()
-        super().cleanup_host(host)
+        # A stop may come before init_host has come to its end.
+        recovering = getattr(self, '_recovery', None)
+        try:
+            if recovering:
+                recovering.stop()
+        finally:
+            super().cleanup_host(host)
 
     def get_available_resource(self, nodename: str) -> dict[str, typing.Any]:
         """Nova's periodic look at this host, and ours at what was left here.
