@@ -24,6 +24,7 @@ from collections.abc import Iterator
 import contextlib
 import copy
 import hashlib
+import itertools
 import threading
 
 import nova.exception
@@ -56,9 +57,11 @@ class MacvtapStandby(base.Standby):
         # Held while a VLAN device is looked for and made, or removed.
         self._making = threading.Lock()
         # The VLAN devices on which the standby of a port is to come, with the
-        # port. Nova plugs them long before libvirt makes the macvtap, and as
-        # long as there is none, nothing else tells that they are needed.
-        self._awaited: set[tuple[str, str]] = set()
+        # port, and the number of the plugging since which. Nova plugs them
+        # long before libvirt makes the macvtap, and as long as there is none,
+        # nothing else tells that they are needed.
+        self._awaited: dict[tuple[str, str], int] = {}
+        self._pluggings = itertools.count()
         self._plugging: set[tuple[str, str]] = set()
         # Macvtaps that no domain had at the last sweep.
         self._orphans: set[tuple[str, int]] = set()
@@ -137,7 +140,7 @@ class MacvtapStandby(base.Standby):
         lower = details[model.VIF_DETAILS_PHYS_INTERFACE]
         awaited = source, standby['id']
         with self._making:
-            self._awaited.add(awaited)
+            self._awaited[awaited] = next(self._pluggings)
             self._plugging.add(awaited)
         try:
             with self._making:
@@ -183,7 +186,7 @@ class MacvtapStandby(base.Standby):
         if source == details[model.VIF_DETAILS_PHYS_INTERFACE]:
             return
         with self._making:
-            self._awaited.discard((source, standby['id']))
+            self._awaited.pop((source, standby['id']), None)
             self._remove_unused(self._links.find(source))
 
     def sweep(self, used: Callable[[], Collection[str]],
@@ -202,12 +205,14 @@ class MacvtapStandby(base.Standby):
             self._orphans = set()
             return
         with self._making:
-            given_up = self._awaited - self._plugging
+            given_up = {awaited: number
+                        for awaited, number in self._awaited.items()
+                        if awaited not in self._plugging}
         if arriving():
             return
         self._sweep_macvtaps(used)
         with self._making:
-            self._awaited -= given_up - self._plugging
+            self._give_up(given_up)
             # Listed once more: what came while it was asked who arrives may
             # be in use by now.
             for link in self._links.all():
@@ -215,6 +220,12 @@ class MacvtapStandby(base.Standby):
                     self._links.remove(link.name)
                 else:
                     self._remove_unused(link)
+
+    def _give_up(self, awaited: dict[tuple[str, str], int]) -> None:
+        """Wait no longer for these, but for what was plugged again since."""
+        for which, number in awaited.items():
+            if self._awaited.get(which) == number:
+                del self._awaited[which]
 
     def _nothing_here(self) -> bool:
         """Whether this host has nothing that a sweep could remove.

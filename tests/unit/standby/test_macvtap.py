@@ -346,6 +346,24 @@ class MacvtapTestCase(base.BaseTestCase):
 
             self.assertIn('ens1f0.42', host_links.known)
 
+    def test_what_is_plugged_again_to_its_end_during_a_sweep_stays(self):
+        host_links = PaperLinks(PF)
+        # There is something of which it is asked who has it.
+        self.macvtap(host_links, 'macvtap0', 'ens1f0', alias=macvtap.MARK)
+        # Its server does not come.
+        driver, standby = self.plugged(host_links)
+
+        def plug_again():
+            with driver.plugging(standby):
+                """Its server is about to come once more."""
+            return {'macvtap0'}
+
+        driver.sweep(plug_again, nobody)
+        self.assertIn('ens1f0.42', host_links.known)
+
+        driver.sweep(lambda: {'macvtap0'}, nobody)
+        self.assertNotIn('ens1f0.42', host_links.known)
+
     def test_what_is_just_being_plugged_stays(self):
         host_links = PaperLinks(PF)
         driver = macvtap.MacvtapStandby(host_links)
