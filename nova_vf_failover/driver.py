@@ -183,18 +183,20 @@ class FailoverLibvirtDriver(
                 context, instance, dest, post_method, recover_method,
                 block_migration, migrate_data)
             return
-        try:
-            self._failover(context, instance, migrate_data)
-        except Exception as error:
-            LOG.exception('The VFs of the server cannot be swapped; the live '
-                          'migration is undone', instance=instance)
-            aborted = isinstance(error, exception.SwapCancelled)
-            recover_method(
-                context, instance, dest, migrate_data=migrate_data,
-                migration_status='cancelled' if aborted else 'failed')
-            return
-        self._migrate(context, instance, dest, post_method, recover_method,
-                      block_migration, migrate_data)
+        with contextlib.ExitStack() as leaving:
+            try:
+                self._failover(context, instance, migrate_data)
+                leaving.enter_context(self._operations.leaving(instance.uuid))
+            except Exception as error:
+                LOG.exception('The VFs of the server cannot be swapped; the '
+                              'live migration is undone', instance=instance)
+                aborted = isinstance(error, exception.SwapCancelled)
+                recover_method(
+                    context, instance, dest, migrate_data=migrate_data,
+                    migration_status='cancelled' if aborted else 'failed')
+                return
+            self._migrate(context, instance, dest, post_method,
+                          recover_method, block_migration, migrate_data)
 
     def _migrate(
         self, context: Context, instance: objects.Instance, dest: str,
@@ -218,10 +220,9 @@ class FailoverLibvirtDriver(
             return tell
 
         try:
-            with self._operations.leaving(instance.uuid):
-                super().live_migration(
-                    context, instance, dest, telling(post_method),
-                    telling(recover_method), block_migration, migrate_data)
+            super().live_migration(
+                context, instance, dest, telling(post_method),
+                telling(recover_method), block_migration, migrate_data)
         except Exception as error:
             ours = any(offer.answered
                        for offer in negotiation.offers(migrate_data))

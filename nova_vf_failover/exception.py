@@ -56,7 +56,10 @@ class SteeringError(VFFailoverError):
 
 
 class SwapCancelled(VFFailoverError):
-    """The live migration was aborted while the VFs were being swapped."""
+    """The live migration is not wanted any more while VFs are swapped.
+
+    It was aborted, or nova-compute is stopped.
+    """
 
 
 class MadeWay(SwapCancelled):

@@ -29,7 +29,10 @@ PATIENCE = 600.0
 class Operation:
     """A piece of work upon one server.
 
-    :ivar cancelled: set when it should come to an end at its next step
+    :ivar cancelled: set when it should come to an end at its next step. A
+        failback does not look at it, unless it is recovery's: without it the
+        server would stay on its standby. Nor does who takes a port out.
+    :ivar stopped: whether that is because the process ends
     :ivar yields: whether it makes way for others
     :ivar thread: the number of the one that does it. On eventlet the object
         of a green thread may be another one at each question.
@@ -37,8 +40,15 @@ class Operation:
 
     def __init__(self, yields: bool) -> None:
         self.cancelled = threading.Event()
+        self.stopped = False
         self.yields = yields
         self.thread = threading.get_ident()
+
+    def stop(self) -> None:
+        """Come to an end at the next step, for the process ends."""
+        if not self.cancelled.is_set():
+            self.stopped = True
+            self.cancelled.set()
 
 
 class Operations:
@@ -52,6 +62,7 @@ class Operations:
     def __init__(self) -> None:
         self._running: dict[str, Operation] = {}
         self._leaving: set[str] = set()
+        self._closed = False
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -65,7 +76,7 @@ class Operations:
         operation = Operation(yields=False)
         with self._changed:
             self._make_way(server, patience)
-            self._running[server] = operation
+            self._enter(server, operation)
         with self._ending(server):
             yield operation
 
@@ -83,7 +94,7 @@ class Operations:
             if server in self._leaving:
                 raise exception.Busy(
                     f'Server {server} is on its way to another host.')
-            self._running[server] = operation
+            self._enter(server, operation)
         with self._ending(server):
             yield operation
 
@@ -93,8 +104,14 @@ class Operations:
 
         A conductor that was not answered has put it into ERROR by then, and
         taken its task away.
+
+        :raises exception.SwapCancelled: the process ends; what Nova needs for
+            it may not be there any more, and it puts the server into ERROR
         """
         with self._changed:
+            if self._closed:
+                raise exception.SwapCancelled(
+                    'nova-compute was stopped before "the copy".')
             self._leaving.add(server)
         try:
             yield
@@ -126,12 +143,20 @@ class Operations:
             operation.cancelled.set()
             return True
 
-    def cancel_yielding(self) -> None:
-        """Have all work end that makes way, since the process ends."""
+    def close(self) -> None:
+        """Have all work end that may be left, since the process ends.
+
+        What begins from now on ends at its first step.
+        """
         with self._changed:
+            self._closed = True
             for operation in self._running.values():
-                if operation.yields:
-                    operation.cancelled.set()
+                operation.stop()
+
+    def _enter(self, server: str, operation: Operation) -> None:
+        if self._closed:
+            operation.stop()
+        self._running[server] = operation
 
     def _make_way(self, server: str, patience: float) -> None:
         watch = timeutils.StopWatch(patience)

@@ -148,7 +148,7 @@ class Recovery:
         """Have everything end at its next step; the journal says where."""
         self._stopped = True
         self._wake.set()
-        self._bench.operations.cancel_yielding()
+        self._bench.operations.close()
         self.settle(_FAREWELL)
 
     def _run(self) -> None:

@@ -409,8 +409,9 @@ class Swap:
         if self._operation.yields:
             raise exception.MadeWay(
                 f'Recovery has made way for something else before "{ahead}".')
-        raise exception.SwapCancelled(
-            f'The live migration was aborted before "{ahead}".')
+        what = ('nova-compute was stopped' if self._operation.stopped
+                else 'The live migration was aborted')
+        raise exception.SwapCancelled(f'{what} before "{ahead}".')
 
 
 def _ids(ports: Iterable[Port]) -> list[str]:

@@ -359,7 +359,7 @@ class TurnTestCase(DegradedTestCase):
         failed, errors = self.told('failback.error'), self.errors()
         driver = self.computes['beta'].driver
 
-        driver._operations.cancel_yielding()
+        driver._operations._running[self.server['id']].cancelled.set()
         go_on.set()
         driver._recovery.settle(60)
 

@@ -99,13 +99,42 @@ class OperationsTestCase(base.BaseTestCase):
             self.assertTrue(self.operations.cancel(SERVER))
         self.assertTrue(moving.cancelled.is_set())
 
-    def test_the_end_of_the_process_is_for_recovery(self):
+    def test_the_end_of_the_process_is_for_all(self):
         with self.operations.begin('another') as moving, (
                 self.operations.begin_yielding(SERVER)) as recovering:
-            self.operations.cancel_yielding()
+            self.operations.close()
+            # Nova may call it more than once.
+            self.operations.close()
 
-        self.assertEqual((False, True), (moving.cancelled.is_set(),
-                                         recovering.cancelled.is_set()))
+        self.assertEqual([(True, True)] * 2, [
+            (its.cancelled.is_set(), its.stopped)
+            for its in (moving, recovering)])
+
+    def test_what_begins_at_the_end_of_the_process_ends_at_once(self):
+        self.operations.close()
+
+        for begin in (self.operations.begin, self.operations.begin_yielding):
+            with begin(SERVER) as operation:
+                self.assertTrue(operation.cancelled.is_set())
+                self.assertTrue(operation.stopped)
+
+    def test_nobody_leaves_at_the_end_of_the_process(self):
+        with self.operations.leaving('another'):
+            self.operations.close()
+
+            self.assertTrue(self.operations.leaves('another'))
+        error = self.assertRaises(
+            exception.SwapCancelled,
+            self.operations.leaving(SERVER).__enter__)
+        self.assertIn('nova-compute was stopped', str(error))
+        self.assertFalse(self.operations.leaves(SERVER))
+
+    def test_an_abort_comes_before_the_end_of_the_process(self):
+        with self.operations.begin(SERVER) as moving:
+            self.operations.cancel(SERVER)
+            self.operations.close()
+
+        self.assertFalse(moving.stopped)
 
     def test_an_error_ends_it(self):
         def fail():
