@@ -108,6 +108,8 @@ class Recovery:
         self._abandoned: set[str] = set()
         # Servers whose guest had kept a VF at the last look, or since.
         self._keeping: set[str] = set()
+        # Those of them that are watched since before the look that goes on.
+        self._known: set[str] = set()
         # Whether the next look is only for these.
         self._hinted = False
 
@@ -138,6 +140,7 @@ class Recovery:
 
     def watch(self, server: str) -> None:
         """A guest may have kept a VF since the last look."""
+        self._known.discard(server)
         self._keeping.add(server)
 
     def _hint(self) -> None:
@@ -173,7 +176,7 @@ class Recovery:
         """Begin an attempt for every server that is due for one."""
         now = time.time()
         unfinished, keeping = set(), set()
-        known = set(self._keeping)
+        known = self._known = set(self._keeping)
         hinted, self._hinted = self._hinted, False
         guests = self._bench.guests()
         # One that is seen without a task twice has to be so for a period.

@@ -159,6 +159,24 @@ class LookTestCase(base.BaseTestCase):
 
         self.assertIn('Server server-0 is left as it is', log.output)
 
+    def test_a_guest_that_keeps_a_vf_once_more_during_a_look(self):
+        self.recovery.watch('server-0')
+
+        def keep_once_more(_context, _servers):
+            # This look does not find the mark in its domain.
+            self.recovery.watch('server-0')
+            return set()
+
+        self.bench.aftermath.abandoned.side_effect = keep_once_more
+        self.look('')
+        self.recovery.device_removed('server-0')
+        self.assertTrue(self.recovery._hinted)
+
+        self.bench.aftermath.abandoned.side_effect = None
+        self.look('')
+        self.recovery.device_removed('server-0')
+        self.assertFalse(self.recovery._hinted)
+
 
 class LeftBehindTestCase(base.BaseTestCase):
     """An abandoned migration of a server that is on its VFs."""
