@@ -39,6 +39,7 @@ from nova_vf_failover import exception
 from nova_vf_failover import metrics
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
+from nova_vf_failover import newcomers
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import recovery
 from nova_vf_failover import rescue
@@ -67,6 +68,7 @@ class FailoverLibvirtDriver(
         self._operations = self._bench.operations
         self._standby = self._bench.standby
         self._admission = admission.Admission(self._bench)
+        self._newcomers = newcomers.Newcomers(self._bench)
         self._recovery = recovery.Recovery(self._bench)
         self._recovery.start()
         # What is in the file is of a process that has ended, and who counts
@@ -112,7 +114,10 @@ class FailoverLibvirtDriver(
         super().emit_event(event)
         # The first events come before init_host has come to its end.
         looking = getattr(self, '_recovery', None)
-        if looking and isinstance(event, libvirt_events.DeviceRemovedEvent):
+        if not looking:
+            return
+        self._newcomers.hear(event)
+        if isinstance(event, libvirt_events.DeviceRemovedEvent):
             looking.device_removed(event.uuid)
 
     # -- before the move -----------------------------------------------------

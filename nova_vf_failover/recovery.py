@@ -36,6 +36,7 @@ from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import ledger
+from nova_vf_failover import newcomers
 from nova_vf_failover import ports
 from nova_vf_failover import workbench
 
@@ -274,6 +275,8 @@ class Recovery:
                     self._complaints.pop(server, None)
         except exception.Busy as busy:
             LOG.debug('Not now: %s', busy)
+            # It may just be arriving, with a device that nobody knows yet.
+            newcomers.tell(self._bench, server)
         except nova_exception.InstanceNotFound as error:
             self._complain(server, f'its domain has no server: {error}')
         except exception.LeftBehind as error:

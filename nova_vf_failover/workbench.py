@@ -117,6 +117,15 @@ class Workbench:
         """The domain of a server as we see it."""
         return self.domain_of(self.guest(instance))
 
+    def domain_by_uuid(self, server: str) -> vf_domain.Domain:
+        """The domain of a server of which nothing but its UUID is known.
+
+        Nova asks an instance for nothing else where it looks for its domain.
+
+        :raises nova.exception.InstanceNotFound: it has none here
+        """
+        return self.domain(objects.Instance(uuid=server))
+
     def domain_of(self, guest: libvirt_guest.Guest) -> vf_domain.Domain:
         """A running domain as we see it."""
         return vf_domain.Domain(guest, guest.uuid,

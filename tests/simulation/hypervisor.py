@@ -38,6 +38,9 @@ from tests.simulation import world as worlds
 # What a guest does when it is asked to let a device go.
 RELEASES, IGNORES, REFUSES = 'releases', 'ignores', 'refuses'
 
+# Details of libvirt's events that Nova's fixture does not know.
+_STARTED_MIGRATED = _RESUMED_MIGRATED = 1
+
 
 class Domain(fakelibvirt.Domain):
     """A ``virDomain`` of a QEMU host."""
@@ -354,6 +357,9 @@ class Domain(fakelibvirt.Domain):
             if nic.is_macvtap:
                 self._connection.data_plane.connect_macvtap(
                     self.UUIDString(), nic)
+        # qemuMigrationDstFinish
+        self._connection._emit_lifecycle(
+            self, fakelibvirt.VIR_DOMAIN_EVENT_RESUMED, _RESUMED_MIGRATED)
 
     def dismiss(self) -> None:
         """The migration to here has failed."""
@@ -415,6 +421,9 @@ class Connection(fakelibvirt.Connection):
             domain.dismiss()
             raise
         self._vms[domain.name()] = domain
+        # qemuMigrationDstPrepareActive
+        self._emit_lifecycle(domain, fakelibvirt.VIR_DOMAIN_EVENT_STARTED,
+                             _STARTED_MIGRATED)
         return domain
 
     def forget(self, domain: Domain) -> None:
@@ -427,6 +436,12 @@ class Connection(fakelibvirt.Connection):
         """The names of the host's ends that are taken."""
         return {nic.target for domain in self._vms.values()
                 for nic in domain.nics() if nic.target}
+
+    def _emit_lifecycle(self, domain: Domain, event: int,
+                        detail: int) -> None:
+        # Nova's fixture says that a domain runs while it is being made.
+        if hasattr(domain, '_pending'):
+            super()._emit_lifecycle(domain, event, detail)
 
     def emit_device(self, domain: Domain, event: int, alias: str) -> None:
         """Tell whoever has registered that a device has gone, or not."""
