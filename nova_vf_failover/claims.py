@@ -222,7 +222,7 @@ class ServerClaims:
         try:
             while True:
                 device, = self._resource_tracker.claim_pci_devices(
-                    self._context, wanted, self._instance.numa_topology)
+                    self._context, wanted, self._numa_topology())
                 if self._usable(device, faults):
                     break
                 refused.append(device)
@@ -238,6 +238,19 @@ class ServerClaims:
                     self._context, unusable, self._instance)
         self._allocate()
         return device
+
+    def _numa_topology(self) -> typing.Any:
+        """Where on this host the server has its CPUs and its memory.
+
+        Nova writes that into the instance of a server that has just arrived
+        when it has heard of the driver that it is here
+        (nova/compute/manager.py, ``apply_migration_context``); its own claim
+        for it was made with that of the migration, too.
+        """
+        if (self._instance.host != self._host
+                and self._instance.migration_context):
+            return self._instance.migration_context.new_numa_topology
+        return self._instance.numa_topology
 
     def _bind(self, vif: VIF, others: list[objects.PciDevice]) -> VIF:
         """Have the port's binding name the VF that is not among others.

@@ -34,10 +34,12 @@ class Tracker:
 
     def __init__(self, did, *devices):
         self.did = did
+        self.topologies = []
         self.pci_tracker = types.SimpleNamespace(
             pci_devs=list(devices), node_id=1)
 
     def claim_pci_devices(self, context, requests, topology):
+        self.topologies.append(topology)
         for device in self.pci_tracker.pci_devs:
             if device.status == 'available':
                 device.status = 'claimed'
@@ -97,7 +99,8 @@ class ReclaimTestCase(base.BaseTestCase):
 
     def claims(self, *devices, requester='port'):
         instance = types.SimpleNamespace(
-            uuid=SERVER, numa_topology=None,
+            uuid=SERVER, host='alpha', numa_topology=None,
+            migration_context=None,
             pci_devices=objects.PciDeviceList(objects=[]),
             pci_requests=types.SimpleNamespace(requests=[
                 objects.InstancePCIRequest(
@@ -205,6 +208,28 @@ class ReclaimTestCase(base.BaseTestCase):
             self.device(FIRST, 'allocated')))
 
         self.assertEqual([f'unclaim {SECOND}'], self.did)
+
+    def claimed_for(self, host):
+        """The NUMA nodes for which a VF is claimed on alpha.
+
+        :param host: of which Nova says that the server is there
+        """
+        self.faults[FIRST] = 'it has gone'
+        claimed = self.claims(self.device(FIRST, 'allocated'),
+                              self.device(SECOND))
+        instance = claimed._instance
+        instance.host = host
+        instance.numa_topology = 'of the instance'
+        instance.migration_context = types.SimpleNamespace(
+            new_numa_topology='of the migration')
+        claimed.reclaim(vif('port', FIRST))
+        return claimed._resource_tracker.topologies
+
+    def test_nodes_of_a_server_that_nova_has_not_moved_yet(self):
+        self.assertEqual(['of the migration'], self.claimed_for('beta'))
+
+    def test_nodes_of_a_server_whose_migration_is_undone(self):
+        self.assertEqual(['of the instance'], self.claimed_for('alpha'))
 
     def test_none_is_left(self):
         self.faults[FIRST] = 'the first has gone'
