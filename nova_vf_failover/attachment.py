@@ -89,6 +89,7 @@ class Attachment:
                             instance=self._instance)
                 self._guest.keep_primary(port.mac)
                 return
+            self._need_slot(port, error)
             if not self._ledger.entries[port.id].attempts:
                 raise
             LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
@@ -97,6 +98,22 @@ class Attachment:
                          'error': error}, instance=self._instance)
             self._plugs.attach(self._claims.reclaim(
                 vif, spoiled=vif['profile']['pci_slot']))
+
+    def _need_slot(self, port: Port, error: Exception) -> None:
+        """See whether it is the guest that has no place for a VF.
+
+        What was attached to a server while its VF was away may have taken its
+        slot. Asked only afterwards, for a machine may have buses of which
+        :meth:`domain.Domain.free_slots` does not know.
+
+        :param error: why the VF could not be attached
+        :raises exception.CannotSwap: any other VF could not be either
+        """
+        if self._guest.free_slots() == 0:
+            raise exception.CannotSwap(
+                port.id, 'the guest has no free PCI slot for its VF.',
+                'Detach what has taken it, or hard reboot the server.',
+                str(error)) from error
 
 
 def reattach(instance: objects.Instance, guest: domain.Domain,

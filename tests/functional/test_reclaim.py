@@ -15,16 +15,23 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.functional import base  # isort: skip
 
+import contextlib
 import threading
 
 import ddt
 import fixtures
+from lxml import etree
 from nova import objects
 from nova.objects import fields
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 
+from nova_vf_failover import request
 from tests.functional import crashes
 from tests.simulation import errors
+from tests.simulation import paper_agent
+
+Mood = paper_agent.Mood
 
 _OTHER_DOMAIN = """
 <domain type='kvm'>
@@ -47,9 +54,12 @@ class ReclaimTestCase(base.FailoverTestCase):
     """``beta`` has two PFs."""
 
     VFS = {'num_pfs': 2, 'num_vfs': 8}
+    MACHINE = 'pc'
 
     def setUp(self):
         super().setUp()
+        self.flags(hw_machine_type=[f'x86_64={self.MACHINE}'],
+                   group='libvirt')
         self.start_hosts(beta=self.VFS)
         self.server = self.boot(self.add_port())
 
@@ -311,3 +321,54 @@ class NoOtherVFTestCase(ReclaimTestCase):
         self.recover('beta')
 
         self.assertWorld(self.server, 'beta')
+
+
+class FullGuestTestCase(ReclaimTestCase):
+    """A guest that has no PCI slot left for its VF."""
+
+    MACHINE = 'q35'
+
+    def plug(self, number):
+        """Somebody attaches a NIC, past Nova."""
+        mac = f'fa:16:3e:01:00:{number:02x}'
+        self.domain('beta', self.server).attachDeviceFlags(
+            f"<interface type='bridge'><mac address='{mac}'/>"
+            "<source bridge='br-int'/></interface>",
+            fakelibvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def unplug_one(self):
+        running = self.domain('beta', self.server)
+        added = next(element for element in running._interfaces()
+                     if element.get('type') == 'bridge')
+        running.detachDeviceFlags(
+            etree.tostring(added, encoding='unicode'),
+            fakelibvirt.VIR_DOMAIN_AFFECT_LIVE)
+        self.until(lambda: added.getparent() is None)
+
+    def try_again(self):
+        request.write(self.domain('beta', self.server))
+        self.recover('beta')
+
+    def test_its_vf_is_not_to_blame(self):
+        self.agent.mood = Mood.ORPHANED
+        self.migrate(self.server)
+        self.agent.mood = Mood.GOOD
+        bound = self.bound
+        number = 0
+        with contextlib.suppress(fakelibvirt.libvirtError):
+            while True:
+                number += 1
+                self.plug(number)
+
+        self.try_again()
+        self.try_again()
+
+        entry, = self.entries('beta', self.server)
+        self.assertIn('no free PCI slot', entry.reason)
+        self.assertEqual(2, entry.attempts)
+        self.assertEqual(bound, self.bound)
+        self.assertNotIn('another one is taken', self.stdlog.logger.output)
+        self.unplug_one()
+        self.try_again()
+        self.assertEqual([], self.entries('beta', self.server))
+        self.assertEqual(bound, self.bound)
