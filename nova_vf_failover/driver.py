@@ -35,6 +35,7 @@ from oslo_log import log as logging
 
 from nova_vf_failover import admission
 from nova_vf_failover import attachment
+from nova_vf_failover import completion
 from nova_vf_failover import exception
 from nova_vf_failover import metrics
 from nova_vf_failover import modes
@@ -67,6 +68,7 @@ class FailoverLibvirtDriver(
         self._bench = workbench.Workbench(self, self.virtapi._compute, host)
         self._operations = self._bench.operations
         self._standby = self._bench.standby
+        self._forced = completion.ForcedCompletions()
         self._admission = admission.Admission(self._bench)
         self._newcomers = newcomers.Newcomers(self._bench)
         self._recovery = recovery.Recovery(self._bench)
@@ -189,6 +191,7 @@ class FailoverLibvirtDriver(
                 block_migration, migrate_data)
             return
         with contextlib.ExitStack() as leaving:
+            leaving.enter_context(self._forced.remembered(instance.uuid))
             try:
                 self._failover(context, instance, migrate_data)
                 leaving.enter_context(self._operations.leaving(instance.uuid))
@@ -240,6 +243,22 @@ class FailoverLibvirtDriver(
         """Also while the VFs are swapped and libvirt has no job to abort."""
         if not self._operations.cancel(instance.uuid):
             super().live_migration_abort(instance)
+
+    def live_migration_force_complete(
+        self, instance: objects.Instance,
+    ) -> None:
+        """Also while libvirt has no job that could be forced yet."""
+        if not self._forced.ask(instance.uuid):
+            super().live_migration_force_complete(instance)
+
+    def _live_migration_monitor(
+        self, context: Context, instance: objects.Instance,
+        *arguments: typing.Any,
+    ) -> None:
+        """Nova has its record of the copy now, and looks at it here."""
+        if self._forced.take(instance.uuid):
+            super().live_migration_force_complete(instance)
+        super()._live_migration_monitor(context, instance, *arguments)
 
     def detach_interface(
         self, context: Context, instance: objects.Instance,

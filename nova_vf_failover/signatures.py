@@ -22,6 +22,10 @@ from nova.virt.libvirt import driver
 # What is overridden although it is Nova's own.
 _PRIVATE = ('_reattach_instance_vifs',)
 
+# What is wrapped although its later parameters differ between releases: the
+# first ones, which are given by their place.
+_WRAPPED = {'_live_migration_monitor': ('context', 'instance')}
+
 # What is called of Nova's that is no interface for others: the parameters that
 # are given, in their order.
 _CALLED: dict[type, dict[str, tuple[str, ...]]] = {
@@ -63,14 +67,22 @@ def unknown() -> list[str]:
 
     They have to take what they are given, and need no more than that.
     """
-    return [f'{novas.__name__}.{name}'
-            for novas, called in _CALLED.items()
-            for name, given in called.items()
-            if not _takes(getattr(novas, name, None), given)]
+    called = [f'{novas.__name__}.{name}'
+              for novas, called in _CALLED.items()
+              for name, given in called.items()
+              if not _takes(getattr(novas, name, None), given)]
+    wrapped = [f'LibvirtDriver.{name}' for name, first in _WRAPPED.items()
+               if not _begins(getattr(driver.LibvirtDriver, name, None),
+                              first)]
+    return called + wrapped
 
 
 def _parameters(method: typing.Any) -> list[str]:
     return list(inspect.signature(method).parameters) if method else []
+
+
+def _begins(method: typing.Any, first: tuple[str, ...]) -> bool:
+    return tuple(_parameters(method)[1:len(first) + 1]) == first
 
 
 def _takes(method: typing.Any, given: tuple[str, ...]) -> bool:

@@ -70,6 +70,61 @@ class MoveTestCase(base.FailoverTestCase):
         self._wait_for_state_change(self.server, 'ACTIVE')
         self.assertWorld(self.server, 'alpha')
 
+    def hold_the_failover(self, refusal=None):
+        """Live migrate up to where the guest is sent to its standby.
+
+        :param refusal: what the guest answers, if it does not go
+        :returns: what sends it there, and has the copy held
+        """
+        reached, go_on = threading.Event(), threading.Event()
+        self.addCleanup(go_on.set)
+        send = conversation.Conversation.send_to_standby
+
+        def send_to_standby(*arguments):
+            reached.set()
+            go_on.wait(60)
+            if refusal:
+                raise refusal
+            return send(*arguments)
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.conversation.Conversation.send_to_standby',
+            send_to_standby))
+        self.begin_migration(self.server)
+        self.assertTrue(reached.wait(60))
+        return go_on
+
+    def force(self):
+        """Force the live migration through the API."""
+        migration = self._wait_for_migration_status(self.server, ['running'])
+        self.api.force_complete_migration(self.server['id'], migration['id'])
+
+    def state(self):
+        return self.domain('alpha', self.server).info()[0]
+
+    def test_forced_while_the_guest_is_sent_to_its_standby(self):
+        go_on = self.hold_the_failover()
+        self.force()
+        self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.state())
+
+        go_on.set()
+
+        self.until(lambda: self.state() == fakelibvirt.VIR_DOMAIN_PAUSED)
+        self.assertTrue(self.hosts.world.migrations.running.is_set())
+        self.finish(self.server)
+        self.assertWorld(self.server, 'beta')
+
+    def test_a_force_is_forgotten_with_its_migration(self):
+        go_on = self.hold_the_failover(exception.GuestRefused('Not now.'))
+        self.force()
+        go_on.set()
+        self._wait_for_migration_status(self.server, ['failed'])
+        self._wait_for_state_change(self.server, 'ACTIVE')
+
+        forced = self.computes['alpha'].driver._forced
+        self.until(lambda: self.server['id'] not in forced._asked)
+        self.assertWorld(self.server, 'alpha')
+
     def test_a_vf_leaves_the_host_as_it_leaves_the_guest(self):
         def has_gone(_driver, _instance, vif):
             raise nova_exception.PciDeviceNotFoundById(

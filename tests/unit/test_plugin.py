@@ -109,7 +109,9 @@ class PluginTestCase(base.BaseTestCase):
                  '_update_migrate_vifs_profile_with_pci', None),
                 (resource_tracker.ResourceTracker, 'unclaim_pci_devices',
                  self.other_order),
-                (nova_driver.LibvirtDriver, '_detach_with_retry', None)):
+                (nova_driver.LibvirtDriver, '_detach_with_retry', None),
+                (nova_driver.LibvirtDriver, '_live_migration_monitor',
+                 self.one_more)):
             with mock.patch.object(novas, name, now):
                 self.assertRefused(
                     f'changed {novas.__name__}.{name}, which .* calls')

@@ -1,0 +1,59 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Live migrations that are to be forced to their end before they copy.
+
+Nova has a record of a live migration from the moment at which libvirt begins
+to copy (nova/virt/libvirt/driver.py, ``active_migrations``), and its API takes
+``openstack server migration force complete`` while the status is ``running``,
+which it is while the guest is sent to its standby, too.
+"""
+
+from collections.abc import Iterator
+import contextlib
+import threading
+
+
+class ForcedCompletions:
+    """Remembers what is asked for until Nova can be told of it."""
+
+    def __init__(self) -> None:
+        # By server on its way to the copy, whether it is asked for.
+        self._asked: dict[str, bool] = {}
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def remembered(self, server: str) -> Iterator[None]:
+        """Around a live migration: what nobody has taken is forgotten."""
+        with self._lock:
+            self._asked[server] = False
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked.pop(server, None)
+
+    def ask(self, server: str) -> bool:
+        """:returns: whether it is remembered; else Nova has its record"""
+        with self._lock:
+            if server not in self._asked:
+                return False
+            self._asked[server] = True
+            return True
+
+    def take(self, server: str) -> bool:
+        """Nova has its record now.
+
+        :returns: whether it was asked for
+        """
+        with self._lock:
+            return self._asked.pop(server, False)
