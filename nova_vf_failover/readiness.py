@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from nova import objects
+
 from nova_vf_failover import claims
 from nova_vf_failover import conversation
 from nova_vf_failover import domain
@@ -27,9 +29,10 @@ Port = vf_ports.Port
 class Readiness:
     """What a failover of one server needs; looking changes nothing."""
 
-    def __init__(self, guest: domain.Domain, claimed: claims.ServerClaims,
-                 standby: standbys.Standby,
+    def __init__(self, instance: objects.Instance, guest: domain.Domain,
+                 claimed: claims.ServerClaims, standby: standbys.Standby,
                  spoken: conversation.Conversation) -> None:
+        self._instance = instance
         self._guest = guest
         self._claims = claimed
         self._standby = standby
@@ -44,12 +47,25 @@ class Readiness:
             self._conversation.check(ports)
 
     def _check_port(self, port: Port) -> None:
+        self._check_mac(port)
         self._claims.find(port.vif)
         self._standby.check(port.vif)
         if self._guest.primary(port.mac) is None:
             raise exception.CannotSwap(
                 port.id, f'the guest has no VF with the MAC {port.mac}.',
                 'Hard reboot the server to have its VF plugged anew.')
+
+    def _check_mac(self, port: Port) -> None:
+        """See whether the agent could take another NIC for the standby.
+
+        Neutron has a MAC once in a network; a server may be in several.
+        """
+        for vif in self._instance.get_network_info():
+            if vif['id'] != port.id and vif['address'].lower() == port.mac:
+                raise exception.CannotSwap(
+                    port.id, f'port {vif["id"]} of the server has the same '
+                    f'MAC {port.mac}, by which its guest finds the standby.',
+                    'Give one of them another MAC.')
 
     def _check_slots(self, ports: list[Port]) -> None:
         needed = sum(self._guest.standby(port.mac) is None for port in ports)

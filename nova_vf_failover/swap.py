@@ -77,7 +77,7 @@ class Swap:
         self._attachment = attachment.Attachment(
             instance, guest, plugs, claimed, self._ledger)
         self._readiness = readiness.Readiness(
-            guest, claimed, standby, self._conversation)
+            instance, guest, claimed, standby, self._conversation)
 
     # -- before the move --------------------------------------------------
 

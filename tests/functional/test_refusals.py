@@ -77,6 +77,26 @@ class AgentTestCase(base.FailoverTestCase):
                       self.stdlog.logger.output)
 
 
+class TwinsTestCase(base.FailoverTestCase):
+    """Another port of the server, on another network, has the MAC."""
+
+    def test_required(self):
+        self.flags(policy='required', group='vf_failover')
+        self.start_hosts()
+        other = self.neutron.port_1
+        port = self.add_port()
+        port['mac_address'] = other['mac_address']
+        server = self.boot(port, other)
+
+        refusal = self.refusal(server)
+
+        self.assertIn(f'Port {port["id"]}: port {other["id"]} of the server '
+                      'has the same MAC', refusal)
+        self.assertNotIn('plug_macvtap', self.plane('alpha').calls)
+        self.assertEqual('alpha', self.api.get_server(
+            server['id'])['OS-EXT-SRV-ATTR:host'])
+
+
 @ddt.ddt
 class HostTestCase(base.FailoverTestCase):
     """A PF that cannot carry a standby, on either host."""
