@@ -222,6 +222,20 @@ class DegradedTestCase(base.FailoverTestCase):
         self.assertWorld(server, 'beta', base.STANDBY)
         self.assertEqual('Error', self.events(server)['compute_vf_failback'])
 
+    def test_its_standby_is_virtio_whatever_the_image_says(self):
+        # As Nova has it of a macvtap on each host (designer.py,
+        # set_vif_host_backend_direct_config); the agent knows it by that.
+        for image in self.glance.images.values():
+            image['properties']['hw_vif_model'] = 'e1000'
+
+        server = self.degraded()
+
+        standby, = etree.fromstring(
+            self.domain('beta', server).XMLDesc(0)).findall(
+                './devices/interface')
+        self.assertEqual('direct', standby.get('type'))
+        self.assertEqual('virtio', standby.find('model').get('type'))
+
     def test_hard_reboot_gives_the_vf_back(self):
         server = self.degraded(self.add_port(vlan=None))
 
