@@ -103,11 +103,32 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Formatter(logging.Formatter):
+    """Logs a failure even if the lines of the source cannot be had.
+
+    linecache looks for them in the one-file agent, where zipimport reads them
+    from where they were when it was loaded. If the file was replaced since,
+    there is something else, and EOFError or zlib.error leaves the logging.
+    """
+
+    def formatException(self, ei: typing.Any) -> str:
+        try:
+            return super().formatException(ei)
+        except Exception:
+            # Whatever it was, it must not take the place of the failure.
+            return repr(ei[1])
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter('%(asctime)s %(levelname)s %(message)s'))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def _run(arguments: typing.Any) -> int:
     # What the commands do not need: they are to start quickly.
     from nova_vf_failover.guest import service
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr,
-                        format='%(asctime)s %(levelname)s %(message)s')
+    _log_to_stderr()
     served = service.Service(
         arguments.state_dir,
         _standby_drivers(arguments))

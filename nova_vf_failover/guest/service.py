@@ -367,8 +367,11 @@ def _vital(work: typing.Callable[[], None]) -> None:
     try:
         work()
     except Exception:
-        LOG.critical('The agent cannot go on', exc_info=True)
-        os._exit(1)
+        try:
+            LOG.critical('The agent cannot go on', exc_info=True)
+        finally:
+            # Also when nobody can be told.
+            os._exit(1)
 
 
 def _notify_ready() -> None:

@@ -23,6 +23,51 @@ from oslotest import base
 
 from nova_vf_failover.guest import bundle
 
+# Runs an agent of the file that is the first argument, which somebody
+# replaces by something shorter meanwhile.
+REPLACED = """
+import logging
+import sys
+import threading
+
+sys.path.insert(0, sys.argv[1])
+
+from nova_vf_failover.guest import agent
+from nova_vf_failover.guest import service
+
+with open(sys.argv[1], 'wb') as file:
+    file.write(b'shorter')
+
+
+def fail():
+    service._seconds(-1)
+
+
+def log_and_fail():
+    try:
+        fail()
+    except ValueError:
+        logging.exception('The first one')
+    fail()
+
+
+class Failing:
+
+    def __init__(self, *_):
+        pass
+
+    def run(self, _):
+        vital(log_and_fail)
+
+
+def vital(work):
+    # Only the main thread ends the process by itself.
+    thread = threading.Thread(target=service._vital, args=(work,))
+    thread.start()
+    thread.join()
+
+"""
+
 
 class BundleTestCase(base.BaseTestCase):
 
@@ -58,3 +103,28 @@ class BundleTestCase(base.BaseTestCase):
              'status'], stdout=subprocess.PIPE, cwd='/')
         self.assertEqual(1, done.returncode)
         self.assertIn('does not answer', json.loads(done.stdout)['message'])
+
+
+class ReplacedTestCase(base.BaseTestCase):
+    """Its traceback cannot be made: the lines of its source have gone."""
+
+    def run_agent(self, rest):
+        folder = self.useFixture(fixtures.TempDir()).path
+        file = os.path.join(folder, 'vf-failover-agent')
+        bundle.write(file)
+        return subprocess.run(
+            [sys.executable, '-I', '-S', '-c', REPLACED + rest, file],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd='/')
+
+    def test_it_ends_with_what_it_cannot_do_without(self):
+        self.assertEqual(1, self.run_agent('vital(fail)').returncode)
+
+    def test_it_says_why(self):
+        done = self.run_agent(
+            'service.Service = Failing\n'
+            'sys.exit(agent.main(["run"]))\n')
+
+        self.assertEqual(1, done.returncode)
+        said = done.stderr.decode()
+        self.assertIn('ERROR The first one\nValueError(', said)
+        self.assertIn('CRITICAL The agent cannot go on\nValueError(', said)
