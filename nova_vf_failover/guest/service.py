@@ -76,6 +76,8 @@ class Service:
         self._report = intents.Report(self._intent)
         self._pending = False
         self._channels = ['commands']
+        # Of this one, whatever takes the place of its file.
+        self._version = version.version()
         self._voice = voice.Voice(
             self._changed, self._nics, lambda: self._report,
             self._mover.addresses)
@@ -160,7 +162,7 @@ class Service:
     def _status(self) -> intents.Document:
         with self._changed:
             return dict(
-                self._report.to_document(), agent=version.version(),
+                self._report.to_document(), agent=self._version,
                 channels=list(self._channels),
                 places=standing.of(self._kept, self._nics, self._report))
 

@@ -17,6 +17,7 @@ import json
 import os
 import threading
 from unittest import mock
+import zipimport
 
 import fixtures
 from oslotest import base
@@ -77,6 +78,15 @@ class FailureTestCase(ServedTestCase):
         report = self.apply(dict(INTENT, generation=2))
 
         self.assertEqual('done', report['state'])
+
+    def test_its_file_is_replaced(self):
+        """What it says then is what it is, not what the new one would be."""
+        before = self.service.answer(b'{"command": "status"}')['agent']
+        with mock.patch('pkgutil.get_data', autospec=True,
+                        side_effect=zipimport.ZipImportError):
+            status = self.service.answer(b'{"command": "status"}')
+
+        self.assertEqual(before, status['agent'])
 
     def test_what_it_cannot_do_without_ends_it(self):
         with mock.patch('os._exit', autospec=True) as ended:
