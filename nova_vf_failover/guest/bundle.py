@@ -17,18 +17,20 @@
 
 import argparse
 import os
-import shutil
-import tempfile
-import zipapp
+import pathlib
+import typing
+import zipfile
 
 import nova_vf_failover
 from nova_vf_failover.guest import version
 
-_INTERPRETER = '/usr/bin/env python3'
-_MAIN = ('from nova_vf_failover.guest import agent\n'
-         'agent.run()\n')
+# Python runs a zip file, also one with such a line before it, see zipapp:
+# which takes the files in the order of their folder, another one each time.
+_INTERPRETER = b'#!/usr/bin/env python3\n'
+_MAIN = (b'from nova_vf_failover.guest import agent\n'
+         b'agent.run()\n')
 # The same sources make the same file: what a zip file can say first.
-_WHEN = 315532800
+_WHEN = (1980, 1, 1, 0, 0, 0)
 
 
 def write(target: str) -> int:
@@ -36,27 +38,32 @@ def write(target: str) -> int:
 
     :returns: its size in bytes
     """
-    package = os.path.dirname(nova_vf_failover.__file__)
     os.makedirs(os.path.dirname(os.path.abspath(target)), exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        inside = os.path.join(folder, 'nova_vf_failover')
-        os.mkdir(inside)
-        shutil.copy(os.path.join(package, '__init__.py'), inside)
-        shutil.copytree(os.path.join(package, 'guest'),
-                        os.path.join(inside, 'guest'),
-                        ignore=shutil.ignore_patterns('__pycache__'))
-        with open(os.path.join(inside, 'guest', version.FILE), 'w') as file:
-            file.write(version.installed())
-        with open(os.path.join(folder, '__main__.py'), 'w') as file:
-            file.write(_MAIN)
-        for where, folders, names in os.walk(folder):
-            for name in folders + names:
-                os.utime(os.path.join(where, name), (_WHEN, _WHEN))
-        zipapp.create_archive(
-            folder, target, interpreter=_INTERPRETER, compressed=True)
+    with open(target, 'wb') as file:
+        file.write(_INTERPRETER)
+        with zipfile.ZipFile(file, 'w') as archive:
+            for name, content in sorted(_contents().items()):
+                member = zipfile.ZipInfo(name, _WHEN)
+                # For who unpacks it: the upper half is a mode of Unix.
+                member.external_attr = 0o644 << 16
+                archive.writestr(member, content, zipfile.ZIP_DEFLATED)
     # A program for everybody.
     os.chmod(target, 0o755)  # nosec B103
     return os.path.getsize(target)
+
+
+def _contents() -> typing.Dict[str, bytes]:
+    """The files of the agent, by their names in it."""
+    package = pathlib.Path(nova_vf_failover.__file__).parent
+    files = [package / '__init__.py'] + [
+        path for path in (package / 'guest').rglob('*')
+        if path.is_file() and '__pycache__' not in path.parts]
+    found = {path.relative_to(package.parent).as_posix(): path.read_bytes()
+             for path in files}
+    found['nova_vf_failover/guest/' + version.FILE] = (
+        version.installed().encode())
+    found['__main__.py'] = _MAIN
+    return found
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 
 import fixtures
@@ -80,6 +81,21 @@ class BundleTestCase(base.BaseTestCase):
     def test_same_sources_make_the_same_file(self):
         with open(self.file, 'rb') as first:
             before = first.read()
+        bundle.write(self.file)
+        with open(self.file, 'rb') as second:
+            self.assertEqual(before, second.read())
+
+    def test_whatever_the_order_of_their_folder_is(self):
+        names = zipfile.ZipFile(self.file).namelist()
+        self.assertEqual(sorted(names), names)
+
+    def test_wherever_it_is_made(self):
+        with open(self.file, 'rb') as first:
+            before = first.read()
+        # When the environment is as it was.
+        self.addCleanup(time.tzset)
+        self.useFixture(fixtures.EnvironmentVariable('TZ', 'WEST+11'))
+        time.tzset()
         bundle.write(self.file)
         with open(self.file, 'rb') as second:
             self.assertEqual(before, second.read())
