@@ -183,6 +183,12 @@ class Service:
     def _inspected(self, report: intents.Report,
                    ports: typing.List[intents.Port]) -> intents.Document:
         found = self._mover.inspection.describe(ports)
+        try:
+            self._kept.try_to_write()
+        except snapshot.Unwritable as error:
+            for port in found:
+                port['obstacles'].append(
+                    'An intent could not be kept: %s' % error)
         report.describe(found)
         message = inspection.in_one([
             sentence for port in found for sentence in port['obstacles']])

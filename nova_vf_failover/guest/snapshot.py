@@ -54,6 +54,7 @@ class Snapshot:
     def __init__(self, folder: str) -> None:
         self._folder = folder
         self._path = os.path.join(folder, NAME)
+        self._fresh = self._path + '.new'
         self.intent: typing.Optional[intents.Intent] = None
         self.outfits: typing.Dict[str, Document] = {}
         self.groups: typing.Dict[str, typing.List[str]] = {}
@@ -107,9 +108,27 @@ class Snapshot:
         try:
             self._write()
         except OSError as error:
-            raise Unwritable('%s cannot be written: %s.' % (
-                self._path, error))
+            raise self._unwritable(error)
         self._behind = False
+
+    def try_to_write(self) -> None:
+        """See whether it could be kept; what is on disk stays as it is.
+
+        Without waiting for the disk: a file system that is full or read-only
+        says so at once, and whoever asks has no time for one that is busy.
+
+        :raises Unwritable: it could not
+        """
+        try:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            with open(self._fresh, 'w') as file:
+                json.dump(self._document(self.since), file)
+            os.unlink(self._fresh)
+        except OSError as error:
+            raise self._unwritable(error)
+
+    def _unwritable(self, error: OSError) -> Unwritable:
+        return Unwritable('%s cannot be written: %s.' % (self._path, error))
 
     def write_if_possible(self) -> None:
         """Keep it now, or when next something is written.
@@ -130,19 +149,12 @@ class Snapshot:
     def _write(self) -> None:
         since = dict(self.since, **dict.fromkeys(self.away ^ self._before,
                                                  time.time()))
-        document = {
-            'version': _VERSION, 'boot': _boot(),
-            'intent': self.intent.to_document() if self.intent else None,
-            'outfits': self.outfits, 'groups': self.groups,
-            'away': sorted(self.away), 'alone': sorted(self.alone),
-            'names': self.names, 'since': since}
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        fresh = self._path + '.new'
-        with open(fresh, 'w') as file:
-            json.dump(document, file)
+        with open(self._fresh, 'w') as file:
+            json.dump(self._document(since), file)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(fresh, self._path)
+        os.rename(self._fresh, self._path)
         # Or a guest that is reset has the old one.
         folder = os.open(self._folder, os.O_RDONLY)
         try:
@@ -151,6 +163,14 @@ class Snapshot:
             os.close(folder)
         self.since = since
         self._before = set(self.away)
+
+    def _document(self, since: typing.Dict[str, float]) -> Document:
+        return {
+            'version': _VERSION, 'boot': _boot(),
+            'intent': self.intent.to_document() if self.intent else None,
+            'outfits': self.outfits, 'groups': self.groups,
+            'away': sorted(self.away), 'alone': sorted(self.alone),
+            'names': self.names, 'since': since}
 
     def _read(self) -> None:
         try:

@@ -54,6 +54,23 @@ class FullDiskTestCase(test_reboot.Rebooting):
         self.detach_standby('alpha', port)
         self.assertEqual(before, self.configuration())
 
+    def test_a_check_finds_it(self):
+        self.done(self.intent('primary'))
+        intent = self.intent('standby')
+        before = self.kept()
+        folder = os.path.dirname(self.agent.snapshot)
+        files = set(os.listdir(folder))
+        with self.full_disk():
+            for arguments in (('check',), ('check', '--all')):
+                report = self.ask(intent, *arguments)
+                self.assertEqual('refused', report['state'])
+                port, = report['ports']
+                self.assertIn(self.agent.snapshot, *port['obstacles'])
+
+        self.assertEqual('ready', self.ask(intent, 'check')['state'])
+        self.assertEqual(before, self.kept())
+        self.assertEqual(files, set(os.listdir(folder)))
+
     def test_it_fills_before_anything_is_moved(self):
         port, = self.ports
         before = self.configuration()
