@@ -65,6 +65,15 @@ class Standbys:
                     primary is not None and outfit.stayed(primary, worn)))
         return away
 
+    def all_gone(self) -> bool:
+        """Whether no port that is away has a NIC any more.
+
+        One that is renamed has no driver for a moment, so that it is not
+        known whether it is the standby.
+        """
+        return bool(self._kept.away) and not any(
+            any(self._nics.pair(mac)) for mac in self._kept.away)
+
     def forget_withdrawn(self) -> None:
         """Forget addresses that the guest has taken from standbys in use."""
         for mac in self._kept.away:

@@ -98,8 +98,11 @@ class Upkeep:
         """:returns: whether that is to be tried no more"""
         self._standbys.forget_withdrawn()
         away = self._standbys.all_away()
-        if not away:
-            # Whatever brings a standby back makes its copies.
+        # Whatever brings a standby back makes its copies. Those of ports that
+        # have gone altogether would come before the routes of other NICs. The
+        # ports stay away all the same: what their NICs had is put on a VF
+        # that the host attaches in their place, with an intent.
+        if not away and not self._standbys.all_gone():
             self._switch.changes.stop()
             return True
         try:

@@ -23,7 +23,11 @@ from oslotest import base
 
 from nova_vf_failover.guest import changes
 from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import upkeep
@@ -187,6 +191,7 @@ class UpkeepTestCase(base.BaseTestCase):
     def test_there_is_no_standby(self):
         """Nothing would lead over the one that comes back."""
         self.others.all_away.return_value = []
+        self.others.all_gone.return_value = False
         self.switch.changes.stop.side_effect = lambda: setattr(
             self.switch.changes, 'seen', False)
         self.look()
@@ -194,6 +199,45 @@ class UpkeepTestCase(base.BaseTestCase):
         self.assertIsNone(self.look(0.1))
 
         self.switch.prepare.assert_not_called()
+
+
+@ddt.ddt
+class GoneTestCase(base.BaseTestCase):
+
+    MAC = 'fa:16:3e:00:00:01'
+
+    def setUp(self):
+        super().setUp()
+        self.nics = links.Links(
+            mock.Mock(spec=netlink.Netlink), frozenset(['tun']))
+        self.kept = mock.Mock(spec=snapshot.Snapshot, away={self.MAC})
+        self.standbys = standbys.Standbys(
+            mock.Mock(spec=netlink.Netlink), self.nics, self.kept,
+            mock.Mock(spec=switch.Switch),
+            mock.Mock(spec=multicast.Memberships),
+            mock.Mock(spec=overlap.Overlap))
+
+    def all_gone(self, *nics):
+        with mock.patch.object(self.nics, 'all', autospec=True,
+                               return_value=[mock.Mock(
+                                   spec=links.Nic, kind='', link=None,
+                                   mac=mac, driver=driver)
+                                   for mac, driver in nics]):
+            return self.standbys.all_gone()
+
+    @ddt.named_data(
+        ['in_use', MAC, 'tun'], ['renamed', MAC, ''],
+        ['parked', links.parked(MAC), 'tun'], ['vf', MAC, 'veth'])
+    def test_one_is_there(self, mac, driver):
+        self.assertFalse(self.all_gone((mac, driver)))
+
+    def test_only_others_are_there(self):
+        self.assertTrue(self.all_gone(('fa:16:3e:00:00:02', 'veth')))
+
+    def test_nothing_is_away(self):
+        self.kept.away = set()
+
+        self.assertFalse(self.all_gone())
 
 
 class FollowTestCase(base.BaseTestCase):
