@@ -26,6 +26,8 @@ ETH_P_IPV6 = 0x86dd
 _BROADCAST = b'\xff' * 6
 _SOLICITATION = 135
 ADVERTISEMENT = 136
+# RFC 4861, 4.4: the sender is a router; override what you know
+_ROUTER, _OVERRIDE = 0x80000000, 0x20000000
 ICMPV6 = 58
 
 
@@ -48,16 +50,21 @@ def question(family: int, mac: str, own: str, asked: str) -> bytes:
         + b'\x01\x01' + mac_bytes(mac))
 
 
-def announcement(family: int, mac: str, own: str) -> bytes:
-    """Tell everybody, switches above all, where our MAC is."""
+def announcement(family: int, mac: str, own: str,
+                 router: bool = False) -> bytes:
+    """Tell everybody, switches above all, where our MAC is.
+
+    :param router: whether we are one, to IPv6; who hears that we are not
+        gives up its default routes over us (RFC 4861, 7.2.5)
+    """
     if family == socket.AF_INET:
         return _arp(mac, own, own)
     source = socket.inet_pton(family, own)
     group = socket.inet_pton(family, 'ff02::1')
-    # The flag says "override what you know".
+    flags = _OVERRIDE | (_ROUTER if router else 0)
     return _neighbour_discovery(
         mac, b'\x33\x33' + group[12:], source, group,
-        struct.pack('!BBHI', ADVERTISEMENT, 0, 0, 0x20000000) + source
+        struct.pack('!BBHI', ADVERTISEMENT, 0, 0, flags) + source
         + b'\x02\x01' + mac_bytes(mac))
 
 

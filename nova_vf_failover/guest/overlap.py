@@ -130,7 +130,7 @@ class Overlap:
         """Let the standby speak for the port."""
         mac = primary.mac
         outfit.let_standby_speak(standby, self._kept.outfits[mac])
-        wire.announce(wire.Mouth(standby), mac, self.addresses(mac))
+        self._announce(standby, mac)
 
     def end_on_standby(self, primary: links.Nic, standby: links.Nic,
                        tried: wire.Wire,
@@ -161,20 +161,24 @@ class Overlap:
     def end_on_primary(self, primary: links.Nic, tried: wire.Wire) -> None:
         """Park the standby, and let the primary speak for the port."""
         mac = primary.mac
-        own = self.addresses(mac)
         worn = self._kept.outfits.get(mac)
         standby = self._nics.standby(mac)
         if standby and standby.up:
             # What was sent over it has left when an answer comes back.
-            wire.answered_on(tried, own, self._asked(mac))
+            wire.answered_on(tried, self.addresses(mac), self._asked(mac))
             with deliveries.Deliveries(primary.index) as taken_in:
                 taken_in.wait(outfit.delivered(worn) if worn else set(),
                               _TAKING_OVER)
             self._memberships.leave(standby.index)
             self.park(standby, mac)
-        wire.announce(wire.Mouth(primary), mac, own)
+        self._announce(primary, mac)
         if worn:
             sysctl.write_changed(primary.name, worn['sysctls'])
+
+    def _announce(self, nic: links.Nic, mac: str) -> None:
+        worn = self._kept.outfits.get(mac)
+        wire.announce(wire.Mouth(nic), mac, self.addresses(mac),
+                      bool(worn and sysctl.is_routers(worn['sysctls'])))
 
     def park(self, standby: links.Nic, mac: str) -> None:
         """Set a standby down, with a MAC that nobody has."""

@@ -80,8 +80,15 @@ def heeds_routers(values: Values) -> bool:
     As include/net/ipv6.h has it, ipv6_accept_ra.
     """
     accept = values.get(ACCEPT_RA, '0')
-    return accept == '2' or (
-        accept != '0' and values.get(FORWARDING, '0') == '0')
+    return accept == '2' or (accept != '0' and not is_routers(values))
+
+
+def is_routers(values: Values) -> bool:
+    """Whether others on a NIC are told that we are a router of IPv6.
+
+    By the NIC's own value, as net/ipv6/ndisc.c, ndisc_send_unsol_na, has it.
+    """
+    return values.get(FORWARDING, '0') != '0'
 
 
 def forwards() -> bool:

@@ -223,14 +223,15 @@ def _questions(mac: bytes, own: typing.List[Address],
             for family, address in asked if family in sources]
 
 
-def announce(mouth: Mouth, mac: str, own: typing.List[Address]) -> None:
+def announce(mouth: Mouth, mac: str, own: typing.List[Address],
+             router: bool) -> None:
     """Say where our MAC is, at once and again in the background.
 
     :param own: an address of ours in each family
-
+    :param router: whether we are one, to IPv6
     :param mouth: it is closed after the last time
     """
-    said = [frames.announcement(family, mac, address)
+    said = [frames.announcement(family, mac, address, router)
             for family, address in own]
     for frame in said:
         mouth.send(frame)

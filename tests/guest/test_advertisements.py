@@ -17,6 +17,7 @@ import socket
 import struct
 import time
 
+from nova_vf_failover.guest import frames
 from tests.guest import base
 
 _PREFIX = '2001:db8:7::'
@@ -30,7 +31,31 @@ _ON_LINK, _AUTONOMOUS = 0x80, 0x40
 _METRIC = 1024
 
 
-class Advertised(base.GuestTestCase):
+def advertise(router, option):
+    """All on the link of eth0 here are told of a router.
+
+    :param router: the seconds for which it is one
+    """
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW,
+                       socket.IPPROTO_ICMPV6) as sock:
+        index = socket.if_nametoindex('eth0')
+        for name, value in ((socket.IPV6_MULTICAST_HOPS, 255),
+                            (socket.IPV6_MULTICAST_IF, index)):
+            sock.setsockopt(socket.IPPROTO_IPV6, name, value)
+        sock.sendto(
+            _ADVERTISEMENT.pack(134, 0, 0, 64, 0, router, 0, 0) + option,
+            ('ff02::1', 0, 0, index))
+
+
+class Listener(base.GuestTestCase):
+
+    def await_true(self, condition):
+        until = time.monotonic() + 10
+        while not condition():
+            self.assertLess(time.monotonic(), until)
+
+
+class Advertised(Listener):
 
     def setUp(self):
         super().setUp()
@@ -45,31 +70,16 @@ class Advertised(base.GuestTestCase):
     def prepare_guest(self):
         """What is set before it hears a router for the first time."""
 
-    def await_true(self, condition):
-        until = time.monotonic() + 10
-        while not condition():
-            self.assertLess(time.monotonic(), until)
-
     def advertise(self, life, router=1800):
         """The peer tells all that it is a router.
 
         :param life: of addresses, in seconds
         :param router: the seconds for which it is one
         """
-        def speak():
-            with socket.socket(socket.AF_INET6, socket.SOCK_RAW,
-                               socket.IPPROTO_ICMPV6) as sock:
-                index = socket.if_nametoindex('eth0')
-                for option, value in ((socket.IPV6_MULTICAST_HOPS, 255),
-                                      (socket.IPV6_MULTICAST_IF, index)):
-                    sock.setsockopt(socket.IPPROTO_IPV6, option, value)
-                sock.sendto(
-                    _ADVERTISEMENT.pack(134, 0, 0, 64, 0, router, 0, 0)
-                    + _INFORMATION.pack(
-                        3, 4, 64, _ON_LINK | _AUTONOMOUS, life, life // 2, 0,
-                        socket.inet_pton(socket.AF_INET6, _PREFIX)),
-                    ('ff02::1', 0, 0, index))
-        self.net.peer.inside(speak)
+        information = _INFORMATION.pack(
+            3, 4, 64, _ON_LINK | _AUTONOMOUS, life, life // 2, 0,
+            socket.inet_pton(socket.AF_INET6, _PREFIX))
+        self.net.peer.inside(lambda: advertise(router, information))
 
     def addresses(self, name):
         """Those of the advertised prefix, in the order of the kernel."""
@@ -205,3 +215,34 @@ class TemporaryAddressTestCase(Advertised):
         self.assertEqual([True], [
             True for address in found.values() if address.get('temporary')])
         self.assertTrue(found[self.source()]['temporary'])
+
+
+class RouterTestCase(Listener):
+    """The guest is the router: the peer has a default route over it."""
+
+    def setUp(self):
+        super().setUp()
+        self.port, = self.ports
+        self.guest.run('sysctl', '-qw', 'net.ipv6.conf.eth0.forwarding=1')
+        # RFC 4861, 4.6.1: its own link-layer address.
+        own = b'\x01\x01' + frames.mac_bytes(self.port.mac)
+        self.guest.inside(lambda: advertise(1800, own))
+        self.await_true(self.routers)
+
+    def routers(self):
+        return [default['gateway'] for default in json.loads(
+            self.net.peer.run('ip', '-json', '-6', 'route', 'show',
+                              'default'))]
+
+    def test_it_is_one_wherever_it_is(self):
+        before = self.routers()
+
+        self.fail_over()
+        # Behind what was announced.
+        self.assertReachable()
+
+        self.assertEqual(before, self.routers())
+        self.carry_standby(self.port)
+        self.fail_back()
+        self.assertReachable()
+        self.assertEqual(before, self.routers())

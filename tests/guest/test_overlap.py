@@ -60,7 +60,7 @@ class FailoverTestCase(in_process.InProcess):
 
         self.useFixture(fixtures.MockPatchObject(overlap, 'urgently', hurry))
         self.note(switch.Switch, 'throw', lambda *_: 'switch')
-        self.note(wire, 'announce', lambda mouth, mac, _: f'announce {mac}')
+        self.note(wire, 'announce', lambda mouth, mac, *_: f'announce {mac}')
         self.note(wire, 'answered_on', lambda *_: 'ask')
         self.note(links.Links, 'set', lambda _, nic, **changes: (
             nic.index in self.primaries and changes == {'up': False}

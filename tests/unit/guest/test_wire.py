@@ -56,7 +56,7 @@ class AnnounceTestCase(base.BaseTestCase):
 
     def announce(self, lost):
         mouth = LossyMouth(lost)
-        wire.announce(mouth, 'fa:16:3e:00:00:01', self.OWN)
+        wire.announce(mouth, 'fa:16:3e:00:00:01', self.OWN, False)
         self.assertTrue(mouth.closed.wait(10))
         return mouth.heard
 
