@@ -121,9 +121,7 @@ class Failover:
                 for primary, standby in pairs}
             with report.step('switch'):
                 for primary, standby in pairs:
-                    outfit.show_standby(
-                        self._kernel, standby, primary.mac,
-                        self._kept.outfits[primary.mac])
+                    self._show_standby(primary, standby)
                 self._switch.throw(prepared)
             with report.step('announce'):
                 for primary, standby in pairs:
@@ -167,6 +165,12 @@ class Failover:
         outfit.put_on_standby(self._kernel, standby, worn)
         sysctl.write_changed(primary.name, {
             sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls'])})
+
+    def _show_standby(self, primary: links.Nic, standby: links.Nic) -> None:
+        worn = self._kept.outfits[primary.mac]
+        outfit.show_standby(self._kernel, standby, primary.mac, worn)
+        # A switch learns from its reports where a MAC is, and may shut the
+        # port for one that it does not know.
         self._memberships.join(standby.index, worn['groups'])
 
     def undo_what_was_cut_off(self) -> None:
@@ -222,13 +226,14 @@ class Failover:
     def _undress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
         sysctl.write_changed(primary.name, worn['sysctls'])
-        self._memberships.leave(standby.index)
         try:
             outfit.take_off_standby(self._kernel, standby, worn)
             self._overlap.park(standby, primary.mac)
         except OSError as error:
             # If it has gone there is nothing left to undress.
             LOG.warning('%s is not undressed: %s', standby.name, error)
+        # Once it is down: nobody is to hear of it.
+        self._memberships.leave(standby.index)
 
 
 def _open(nic: links.Nic, mac: str,

@@ -1,0 +1,99 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What a switch hears of the groups that a guest listens to.
+
+One that forwards a group to its members only (RFC 4541) goes by what they
+say, and learns from it where their MAC is.
+"""
+
+import socket
+from unittest import mock
+
+from nova_vf_failover.guest import multicast
+from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import switch
+from tests.guest import in_process
+
+_GROUPS = ('239.1.2.3', 'ff15::1:3')
+
+
+class Member:
+
+    def join(self):
+        """As a program of the guest does."""
+        members = multicast.Memberships()
+        index = self.guest.index('eth0')
+        self.guest.inside(lambda: members.join(index, _GROUPS))
+        self.addCleanup(members.leave, index)
+
+    @staticmethod
+    def reporters(heard):
+        """The MACs that say that they listen to each group.
+
+        :raises TimeoutError: nobody listens to one of them
+        """
+        found = [set() for _ in _GROUPS]
+        heard.settimeout(10)
+        while not all(found):
+            frame = heard.recv(2048)
+            for macs, group in zip(found, _GROUPS):
+                family = socket.AF_INET6 if ':' in group else socket.AF_INET
+                if socket.inet_pton(family, group) in frame:
+                    macs.add(frame[6:12].hex(':'))
+        return found
+
+
+class FailoverTestCase(Member, in_process.InProcess):
+    """As long as it is parked a standby has a MAC that is not the port's."""
+
+    def setUp(self):
+        super().setUp()
+        self.port, = self.ports
+        self.join()
+        self.attach_standby('alpha', self.port)
+        self.seen = []
+
+    def look(self, where, what, see):
+        """See something whenever this method is called."""
+        act = getattr(where, what)
+
+        def looking(*arguments):
+            self.seen.extend(see(*arguments))
+            return act(*arguments)
+
+        return mock.patch.object(where, what, looking)
+
+    def test_a_standby_is_a_member_with_the_mac_of_the_port(self):
+        with self.net.hosts['alpha'].nic.listen('alphapf0') as heard, (
+                self.look(overlap.Overlap, 'prove_standby',
+                          lambda _, primary, standby, *others: [
+                              self.mover._nics.standby(self.port.mac).mac
+                              == self.port.mac,
+                              multicast.groups(standby.name)])):
+            self.run_mover('standby')
+
+            self.assertEqual([False, []], self.seen)
+            self.assertEqual([{self.port.mac}] * 2, self.reporters(heard))
+
+    def test_nobody_leaves_when_it_is_undone(self):
+        def up(members, index):
+            return ([self.mover._nics.standby(self.port.mac).up]
+                    if index in members._sockets else [])
+
+        throw = mock.Mock(side_effect=[OSError('out of memory'), None])
+        with self.look(multicast.Memberships, 'leave', up), (
+                mock.patch.object(switch.Switch, 'throw', throw)):
+            self.assertRaises(overlap.Failed, self.run_mover, 'standby')
+
+        self.assertEqual([False], self.seen)
+        self.assertReachable()
