@@ -17,14 +17,21 @@ say, and learns from it where their MAC is.
 """
 
 import socket
+import struct
 from unittest import mock
 
+from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import switch
+from tests.guest import base
 from tests.guest import in_process
 
 _GROUPS = ('239.1.2.3', 'ff15::1:3')
+# To leave a group: RFC 2236, 2.1 (IGMPv2), and RFC 2710, 3.1 (MLDv1), which
+# is behind a hop-by-hop header
+_LEAVE, _DONE = 0x17, 132
+_IGMP, _HOP_BY_HOP = 2, 0
 
 
 class Member:
@@ -97,3 +104,39 @@ class FailoverTestCase(Member, in_process.InProcess):
 
         self.assertEqual([False], self.seen)
         self.assertReachable()
+
+
+class FailbackTestCase(Member, base.GuestTestCase):
+
+    def test_nobody_leaves(self):
+        """A switch may believe at once that nobody listens any more."""
+        port, = self.ports
+        self.guest.run('sysctl', '-qw',
+                       'net.ipv4.conf.eth0.force_igmp_version=2',
+                       'net.ipv6.conf.eth0.force_mld_version=1')
+        self.join()
+        self.fail_over()
+        self.carry_standby(port)
+        nic = self.net.hosts['beta'].nic
+        with nic.listen('betapf0') as heard, nic.listen(
+                '0000:91:00.4') as heard_on_vf:
+            self.fail_back()
+
+            self.assertEqual([{port.mac}] * 2, self.reporters(heard_on_vf))
+            self.assertEqual(set(), self.said(heard) & {_LEAVE, _DONE})
+
+    @staticmethod
+    def said(heard):
+        """The types of the messages that have come so far."""
+        found = set()
+        heard.setblocking(False)
+        while True:
+            try:
+                frame = heard.recv(2048)
+            except BlockingIOError:
+                return found
+            protocol, = struct.unpack_from('!H', frame, 12)
+            if protocol == frames.ETH_P_IP and frame[23] == _IGMP:
+                found.add(frame[14 + (frame[14] & 15) * 4])
+            if protocol == frames.ETH_P_IPV6 and frame[20] == _HOP_BY_HOP:
+                found.add(frame[62])
