@@ -189,15 +189,18 @@ class Failback:
             return {name: unit for name, unit in found.items() if unit}
 
         def idle() -> bool:
+            self._let_in(shut)
             return sharing.done() and not busy()
 
         if not busy() and not sharing:
             return False
+        shut: typing.Set[str] = set()
         with report.step('configure'):
             for port in intent.ports:
                 nic = self._primary(port.mac)
                 if not self._in_use(nic):
                     self._open(nic)
+                    shut.add(nic.mac)
             if not arrived(idle, _CONFIGURING, _LOOK_AGAIN):
                 LOG.warning('Still not configured: %s', busy())
         return True
@@ -226,6 +229,28 @@ class Failback:
                 self._ingress.shut(nic)
             outfit.open_primary(nic, worn)
         self._nics.set(nic, up=True)
+
+    def _let_in(self, shut: typing.Set[str]) -> None:
+        """Open VFs that alone hear, before anybody has configured them.
+
+        What is known of that was seen on the NIC that the server comes from;
+        of the very VF that it was seen on it is true.
+
+        :param shut: the MACs of VFs that may be shut; those that could be
+            tried are removed
+        """
+        if not self._ingress.is_shut:
+            return
+        for nic in map(self._primary, sorted(shut)):
+            if not nic.carrier:
+                continue
+            shut.remove(nic.mac)
+            worn = self._kept.outfits.get(nic.mac)
+            if (worn and self._hears_the_same(nic.mac)
+                    and nic.index != worn['index']
+                    and self._overlap.hears_alone(nic)):
+                worn['replicated'] = False
+                self._ingress.open()
 
     def _in_use(self, nic: links.Nic) -> bool:
         """Whether a VF carries the traffic: nobody has heard of its move."""

@@ -108,6 +108,24 @@ class Overlap:
         finally:
             wire.close_later([other] if other else [])
 
+    def hears_alone(self, nic: links.Nic) -> bool:
+        """Whether answers come in on a VF, and not on its standby.
+
+        Nobody is in a hurry yet: without an answer it is asked more than once.
+        """
+        standby = self._nics.standby(nic.mac)
+        if standby is None or not standby.up:
+            return True
+        opened: typing.List[wire.Wire] = []
+        try:
+            for each in (nic, standby):
+                opened.append(wire.Wire(each, nic.mac))
+            proof = wire.prove(opened[0], opened[1], self.addresses(nic.mac),
+                               self._asked(nic.mac), _elsewhere)
+        finally:
+            wire.close_later(opened)
+        return proof.answered and not proof.elsewhere
+
     def _try_primary(
             self, nic: links.Nic, tried: wire.Wire,
             other: typing.Optional[wire.Wire]) -> typing.Optional[bool]:

@@ -51,16 +51,33 @@ class DressingTestCase(in_process.InProcess):
             heard.extend(self.hear_burst(copies))
             put_routes(*arguments)
 
+        self.come_back_with(outfit, 'put_routes', put_while_packets_come)
+        return sorted(heard)
+
+    def heard_while_configured(self):
+        """The same, while a program of the guest's is busy with the VF."""
+        heard, looks = [], []
+
+        def busy(nic):
+            looks.append(nic)
+            # At the first look the VF is not up.
+            if len(looks) == 2:
+                heard.extend(self.hear_burst(1))
+            return 'systemd-networkd.service'
+
+        self.come_back_with(configurators, 'busy', busy)
+        return sorted(heard)
+
+    def come_back_with(self, where, what, instead):
         self.attach_standby('alpha', self.port)
         self.run_mover('standby')
         self.detach_vf('alpha', self.port, 1)
         self.attach_vf('alpha', self.port, 2)
-        with mock.patch.object(outfit, 'put_routes', put_while_packets_come):
+        with mock.patch.object(where, what, instead):
             self.run_mover('primary')
         self.assertReachable()
         self.detach_standby('alpha', self.port)
         self.assertReachable()
-        return sorted(heard)
 
     def hear_burst(self, copies):
         """Have the peer send packets, and what the guest gets of them.
@@ -99,6 +116,9 @@ class ReplicatingNicTestCase(DressingTestCase):
 
     def test_nothing_comes_twice(self):
         self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
+
+    def test_nothing_comes_twice_while_somebody_configures_it(self):
+        self.assertEqual(list(range(_BURST)), self.heard_while_configured())
 
     def test_all_comes_twice_without_nftables(self):
         with mock.patch.object(
@@ -170,6 +190,9 @@ class OtherNicTestCase(DressingTestCase):
 
     def test_it_is_opened_as_soon_as_that_is_seen(self):
         self.assertEqual(list(range(_BURST)), self.heard_while_dressing())
+
+    def test_it_is_opened_before_it_is_configured(self):
+        self.assertEqual(list(range(_BURST)), self.heard_while_configured())
 
 
 @ddt.ddt
