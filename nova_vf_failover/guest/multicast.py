@@ -17,10 +17,11 @@ membership goes, and nobody can give it back to the program. But the kernel
 hands what comes in for a group to every socket that has not said otherwise
 (IP_MULTICAST_ALL, ip(7)), as long as somebody is a member: the agent is one,
 on the standby and then on the new VF, and after each start of its own, until
-the guest is started anew. Not possible: programs that have switched
-IP_MULTICAST_ALL off, and memberships for single sources, for which the kernel
-asks whether the very socket has them, whoever else is a member
-(net/ipv4/igmp.c, ip_mc_sf_allow).
+the guest is started anew. Whether a program whose membership has gone listens
+on cannot be seen, and so the agent stays a member if it leaves. Not possible:
+programs that have switched IP_MULTICAST_ALL off, and memberships for single
+sources, for which the kernel asks whether the very socket has them, whoever
+else is a member (net/ipv4/igmp.c, ip_mc_sf_allow).
 """
 
 import errno
