@@ -26,7 +26,8 @@ def good(subject: str, text: str) -> Finding:
 
 
 def doubtful(subject: str, text: str, cure: str) -> Finding:
-    """Some server will not be swapped, or nobody knows."""
+    """Some server will not be swapped or miss something, or nobody knows.
+    """
     return subject, upgradecheck.Result(Code.WARNING, f'{text} {cure}')
 
 

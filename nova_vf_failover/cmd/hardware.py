@@ -207,6 +207,9 @@ def _check_pf(vfs: list[VirtualFunction], standby: standbys.Standby,
     else:
         yield findings.good(subject, 'It is up and free for standby NICs; '
                             f'{len(vfs)} of its VFs are for servers.')
+        missed = standby.out_of_reach(_vif(first))
+        if missed:
+            yield findings.doubtful(subject, *missed)
     if sysfs.switched(first.pf):
         yield findings.doubtful(
             subject, 'It is in switchdev mode: its ports are left to Nova.',

@@ -52,6 +52,15 @@ class Standby(abc.ABC):
         """
         return None
 
+    def out_of_reach(self, vif: VIF) -> tuple[str, str] | None:
+        """What a server reaches over this VF, and over its standby does not.
+
+        :returns: the sentence about it and its cure, or None
+
+        For an operator as well; called for what :meth:`check` lets pass.
+        """
+        return None
+
     @abc.abstractmethod
     def describe(self, vif: VIF) -> VIF:
         """The standby of this VIF, as a VIF that Nova knows how to plug.

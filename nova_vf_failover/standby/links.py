@@ -41,6 +41,9 @@ _READ = frozenset({
 # The protocol of a VLAN that is not within one of a provider (802.1ad), see
 # include/uapi/linux/if_ether.h.
 _ETH_P_8021Q = 0x8100
+# See include/uapi/linux/rtnetlink.h, RT_SCOPE_LINK: from there on an address
+# is of no more than a link.
+_LINK_SCOPE = 253
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,15 +140,25 @@ class HostLinks:
                 return link
         return None
 
+    def addresses(self, name: str) -> list[str]:
+        """The IP addresses of a link that more than the link may know."""
+        index = getattr(self.find(name), 'index', None)
+        return [f"{_address(message)}/{message['prefixlen']}"
+                for message in self._dump(lambda route: route.get_addr())
+                if message['index'] == index
+                and message['scope'] < _LINK_SCOPE]
+
     def _all(self) -> list[Link]:
-        return _links(self._dump())
+        return _links(self._dump(lambda route: route.get_links()))
 
     @tenacity.retry(
         retry=tenacity.retry_if_exception_type(
             exceptions.NetlinkDumpInterrupted),
         stop=tenacity.stop_after_attempt(_READINGS), reraise=True)
-    def _dump(self) -> list[typing.Any]:
-        """What the kernel says of all links.
+    def _dump(
+        self, ask: typing.Callable[[typing.Any], Iterable[typing.Any]],
+    ) -> list[typing.Any]:
+        """What the kernel says of all links, or of all their addresses.
 
         A link that comes or goes between two parts of its answer may hide
         another one, and the kernel says so (net/netlink/af_netlink.c,
@@ -153,7 +166,7 @@ class HostLinks:
         leaves it to its caller from 0.9 on.
         """
         with self._open_netlink() as route:
-            messages = list(route.get_links())
+            messages = list(ask(route))
         if any(message['header']['flags'] & protocol.NLM_F_DUMP_INTR
                for message in messages):
             raise exceptions.NetlinkDumpInterrupted()
@@ -229,6 +242,13 @@ def _vlan(message: typing.Any) -> int | None:
         return None
     vlan: int | None = message.get_nested(*data, 'IFLA_VLAN_ID')
     return vlan
+
+
+def _address(message: typing.Any) -> str:
+    # The other one is the peer's, if there is one.
+    address: str = (message.get_attr('IFA_LOCAL')
+                    or message.get_attr('IFA_ADDRESS'))
+    return address
 
 
 def _links(messages: Iterable[typing.Any]) -> list[Link]:

@@ -114,6 +114,23 @@ class MacvtapStandby(base.Standby):
                 'Have its container be privileged, or make the links of the '
                 'VLANs yourself.')
 
+    def out_of_reach(self, vif: base.VIF) -> tuple[str, str] | None:
+        # A macvtap and the link it lies on hear nothing of one another
+        # (drivers/net/macvlan.c, macvlan_queue_xmit). The host's own IP stack
+        # is kept off what is marked.
+        pf = self._uplink(vif)
+        names = [pf] + [link.name for link in self._links.of_kind('vlan')
+                        if link.lower == pf and link.alias != MARK]
+        found = [f'{address} on {name}' for name in names
+                 for address in self._links.addresses(name)]
+        if not found:
+            return None
+        return (f'This host has {", ".join(found)}: a server on its standby '
+                'and the host do not reach each other there, unless a router '
+                'is between them.',
+                'Where servers need the host in a network of their own, give '
+                'it its address on another NIC.')
+
     def describe(self, vif: base.VIF) -> base.VIF:
         pf = self._uplink(vif)
         vlan = _vlan(vif)

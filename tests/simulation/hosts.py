@@ -67,6 +67,10 @@ class PaperLinks(links.HostLinks):
         if name in self._plane.macvtaps:
             self._plane.macvtaps[name].all_groups = True
 
+    def addresses(self, name: str) -> list[str]:
+        """Hosts on paper have no IP stack."""
+        return []
+
     def can_keep_host_off(self) -> bool:
         return True
 

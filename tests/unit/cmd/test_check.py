@@ -369,6 +369,14 @@ class HardwareTestCase(CheckTestCase):
         self.assertOnly(WARNING, 'VLANs', 'may not write to /proc/sys here',
                         'on a VLAN', 'container be privileged')
 
+    def test_addresses_that_a_standby_does_not_reach(self):
+        self.useFixture(fixtures.MockPatch(
+            'tests.simulation.hosts.PaperLinks.addresses',
+            return_value=['192.0.2.1/24']))
+
+        self.assertOnly(WARNING, 'PF alphapf0', '192.0.2.1/24 on alphapf0',
+                        'do not reach each other', 'another NIC')
+
     def test_both_are_loaded(self):
         self.modules.unlink()
         self.load_modules()

@@ -51,6 +51,19 @@ class HostLinksTestCase(base.BaseTestCase):
         self.assertFalse(self.links.find('switch').up)
         self.assertIsNone(self.links.find('pf1'))
 
+    def test_addresses_of_more_than_the_link(self):
+        with pyroute2.IPRoute() as netlink:
+            for address, prefix, scope in (
+                    ('192.0.2.1', 24, 0), ('169.254.7.7', 16, 253),
+                    ('2001:db8::1', 64, 0)):
+                netlink.addr('add', index=self.pf, address=address,
+                             prefixlen=prefix, scope=scope)
+
+        self.assertEqual(['192.0.2.1/24', '2001:db8::1/64'],
+                         self.links.addresses('pf0'))
+        self.assertEqual([], self.links.addresses('switch'))
+        self.assertEqual([], self.links.addresses('pf1'))
+
     def test_they_are_read_until_nothing_changes_meanwhile(self):
         # In the middle of the first answers a link goes, and hides another.
         answers = 2 * [self.dump_without('switch')]

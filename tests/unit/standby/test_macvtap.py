@@ -65,6 +65,9 @@ class PaperLinks(links.HostLinks):
     def receive_all_groups(self, name):
         """Every link here does."""
 
+    def addresses(self, name):
+        return []
+
     def can_keep_host_off(self):
         return True
 
@@ -468,6 +471,23 @@ class MacvtapTestCase(base.BaseTestCase):
             host_links.known['ens1f0.42'] = dataclasses.replace(
                 host_links.known['ens1f0.42'], alias=None)
             driver.check(self.vif('42'))
+
+    def test_addresses_that_a_standby_does_not_reach(self):
+        host_links = PaperLinks(
+            PF, links.Link('mgmt', 8, True, True, 1500, kind='vlan',
+                           lower='ens1f0', vlan=7),
+            links.Link('other', 9, True, True, 1500, kind='vlan',
+                       lower='ens1f1', vlan=7))
+        driver = macvtap.MacvtapStandby(host_links)
+        with driver.plugging(driver.describe(self.vif('42'))):
+            self.assertIsNone(driver.out_of_reach(self.vif()))
+
+            with mock.patch.object(host_links, 'addresses',
+                                   lambda name: [f'address of {name}']):
+                sentence, _ = driver.out_of_reach(self.vif())
+
+        self.assertIn('has address of ens1f0 on ens1f0, address of mgmt on '
+                      'mgmt:', sentence)
 
     @ddt.data('42', None)
     def test_macvtaps_that_are_just_being_plugged_stay(self, vlan):
