@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+import dataclasses
 
 from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
@@ -50,18 +51,33 @@ class Attachment:
         self._claims = claimed
         self._ledger = entries
 
+    def claim(self, ports: list[Port]) -> tuple[list[Port], dict[str, str]]:
+        """See that each port has a VF of this host that can be used.
+
+        Before the guest is asked whether it goes back: what starts a server
+        anew, as a hard reboot or the end of a resize that is reverted, takes
+        the VF that it has, and fails where that has gone.
+
+        :returns: the ports with their VFs, and why others have none
+        """
+        claimed: list[Port] = []
+        return claimed, self._each(
+            ports, lambda port: claimed.append(self._claimed(port)))
+
     def attach(self, ports: list[Port]) -> dict[str, str]:
         """See that each port has its VF, in the running domain and the other.
 
+        :param ports: as :meth:`claim` has returned them
         :returns: the ports that have none, and why
         """
+        return self._each(ports, self._attach_one)
+
+    def _each(self, ports: list[Port],
+              act: Callable[[Port], None]) -> dict[str, str]:
         reasons = {}
         for port in ports:
             try:
-                if self._guest.primary(port.mac) is None:
-                    self._attach_one(port)
-                else:
-                    self._guest.keep_primary(port.mac)
+                act(port)
             except Exception as error:
                 # Whatever it is that one VF cannot have: the other ports go
                 # on, and this one has its standby.
@@ -70,6 +86,11 @@ class Attachment:
                 reasons[port.id] = f'Its VF cannot be attached: {error}'
         return reasons
 
+    def _claimed(self, port: Port) -> Port:
+        if self._guest.primary(port.mac):
+            return port
+        return dataclasses.replace(port, vif=self._claims.reclaim(port.vif))
+
     def _attach_one(self, port: Port) -> None:
         """Attach the port's VF, or another one where that cannot be used.
 
@@ -77,11 +98,13 @@ class Attachment:
         not be attached at first and cannot now is exchanged. One that the
         guest has is what was wanted, whatever Nova could not note down.
         """
+        if self._guest.primary(port.mac):
+            self._guest.keep_primary(port.mac)
+            return
         # One that was pulled out of the host is still in the persistent XML.
         self._guest.detach_primary(port.mac)
-        vif = self._claims.reclaim(port.vif)
         try:
-            self._plugs.attach(vif)
+            self._plugs.attach(port.vif)
         except Exception as error:
             if self._guest.primary(port.mac):
                 LOG.warning('The VF of port %(port)s is attached: %(error)s',
@@ -94,10 +117,11 @@ class Attachment:
                 raise
             LOG.warning('VF %(vf)s of port %(port)s cannot be attached again '
                         '(%(error)s); another one is taken',
-                        {'vf': vif['profile']['pci_slot'], 'port': port.id,
-                         'error': error}, instance=self._instance)
+                        {'vf': port.vif['profile']['pci_slot'],
+                         'port': port.id, 'error': error},
+                        instance=self._instance)
             self._plugs.attach(self._claims.reclaim(
-                vif, spoiled=vif['profile']['pci_slot']))
+                port.vif, spoiled=port.vif['profile']['pci_slot']))
 
     def _need_slot(self, port: Port, error: Exception) -> None:
         """See whether it is the guest that has no place for a VF.

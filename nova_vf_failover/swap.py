@@ -258,7 +258,8 @@ class Swap:
         with self._step('vf attach', ports):
             self._ledger.new_generation()
             self._ledger.enter(State.RETURNING, ports)
-            reasons = self._attachment.attach(ports)
+            claimed, reasons = self._attachment.claim(ports)
+            reasons |= self._attachment.attach(claimed)
         back = [port for port in ports if port.id not in reasons]
         if back:
             self._reporter.without_nic()
@@ -313,12 +314,14 @@ class Swap:
             with self._step('vf attach', ports):
                 self._ledger.new_generation()
                 self._ledger.enter(State.RETURNING, ports)
-                # The guest is armed before a VF appears: a NIC that does not
-                # replicate delivers to the VF from that moment on.
-                self._conversation.arm(ports)
-                reasons = self._attachment.attach(ports)
+                claimed, reasons = self._attachment.claim(ports)
+                if claimed:
+                    # The guest is armed before a VF appears: a NIC that does
+                    # not replicate delivers to the VF from that moment on.
+                    self._conversation.arm(claimed)
+                    reasons |= self._attachment.attach(claimed)
             back = [port for port in ports if port.id not in reasons]
-            if reasons and back:
+            if len(back) < len(claimed):
                 # The guest waits for all the ports of an intent.
                 self._ledger.new_generation()
             if back:

@@ -132,6 +132,20 @@ class OtherVFTestCase(ReclaimTestCase):
         self.assertIn(f'VF {first} is in the domain of server 0a1f1c1e',
                       self.stdlog.logger.output)
 
+    def test_also_for_a_guest_that_stays_on_its_standby(self):
+        self.hold_the_copy(self.server)
+        first = self.claimed
+        self.spoil('gone', first)
+        self.agent.mood = Mood.STUCK
+
+        self.finish(self.server)
+
+        self.assertWorld(self.server, 'beta', base.STANDBY)
+        self.assertNotEqual(first, self.bound)
+        # What starts it anew takes the VF that it has.
+        self._reboot_server(self.server, hard=True)
+        self.assertWorld(self.server, 'beta')
+
     def test_cache_and_instance_follow(self):
         self.hold_the_copy(self.server)
         self.spoil('gone', self.claimed)
