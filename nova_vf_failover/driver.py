@@ -30,26 +30,23 @@ from nova.network import model
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import event as libvirt_events
-from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import admission
 from nova_vf_failover import attachment
 from nova_vf_failover import completion
 from nova_vf_failover import exception
+from nova_vf_failover import journey
 from nova_vf_failover import metrics
-from nova_vf_failover import modes
 from nova_vf_failover import negotiation
 from nova_vf_failover import newcomers
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import recovery
 from nova_vf_failover import rescue
-from nova_vf_failover.standby import base as standbys
 from nova_vf_failover import suspension
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
-CONF = cfg.CONF
 
 # Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
 # fields no type checker sees.
@@ -68,6 +65,7 @@ class FailoverLibvirtDriver(
         self._bench = workbench.Workbench(self, self.virtapi._compute, host)
         self._operations = self._bench.operations
         self._standby = self._bench.standby
+        self._journey = journey.Journey(self._bench)
         self._forced = completion.ForcedCompletions()
         self._admission = admission.Admission(self._bench)
         self._newcomers = newcomers.Newcomers(self._bench)
@@ -193,7 +191,7 @@ class FailoverLibvirtDriver(
         with contextlib.ExitStack() as leaving:
             leaving.enter_context(self._forced.remembered(instance.uuid))
             try:
-                self._failover(context, instance, migrate_data)
+                self._journey.failover(context, instance, migrate_data)
                 leaving.enter_context(self._operations.leaving(instance.uuid))
             except Exception as error:
                 LOG.exception('The VFs of the server cannot be swapped; the '
@@ -271,26 +269,9 @@ class FailoverLibvirtDriver(
             return
         if negotiation.is_vf(vif):
             with vf_ports.refusing_as_nova(instance, vif):
-                if self._detach_swapped(context, instance, vif):
+                if self._journey.detach(context, instance, vif):
                     return
         super().detach_interface(context, instance, vif)
-
-    def _detach_swapped(self, context: Context, instance: objects.Instance,
-                        vif: model.VIF) -> bool:
-        """Take out what a port has that is not on its VF.
-
-        :returns: whether that was all that there is to be done
-        """
-        swapped = self._bench.swap(context, instance)
-        if vif['id'] not in swapped.ledger.away():
-            return False
-        if self._operations.leaves(instance.uuid):
-            return swapped.ledger.on_standby(vif['id'])
-        with self._operations.begin(instance.uuid):
-            # Recovery may have brought it back while it was waited for.
-            self._bench.claims.of(context, instance).confirm(vif)
-            self._bench.swap(context, instance).forget(self._bench.port(vif))
-        return False
 
     def suspend(self, context: Context, instance: objects.Instance) -> None:
         """Nova detaches the direct ports, as if for good."""
@@ -312,7 +293,7 @@ class FailoverLibvirtDriver(
         block_device_info: typing.Any = None,
     ) -> None:
         """On the destination: bring the ports of the journal onto VFs."""
-        handled = self._failback(context, instance, network_info)
+        handled = self._journey.failback(context, instance, network_info)
         super().post_live_migration_at_destination(
             context, instance, _without(network_info, handled),
             block_migration, block_device_info)
@@ -322,7 +303,7 @@ class FailoverLibvirtDriver(
         migrate_data: MigrateData,
     ) -> None:
         """On the source: the same, whatever it was that did not work."""
-        handled = self._failback(
+        handled = self._journey.failback(
             context, instance, negotiation.source_vfs(migrate_data))
         handled |= {offer.source_vif['id']
                     for offer in negotiation.offers(migrate_data)
@@ -362,7 +343,7 @@ class FailoverLibvirtDriver(
         super().post_live_migration_at_source(context, instance, network_info)
         for vif in network_info:
             if negotiation.is_vf(vif):
-                self._release(instance, functools.partial(
+                self._journey.release(instance, functools.partial(
                     self._standby.describe, vif))
 
     def rollback_live_migration_at_destination(
@@ -375,68 +356,7 @@ class FailoverLibvirtDriver(
             destroy_disks, migrate_data)
         for offer in negotiation.offers(migrate_data):
             if offer.answered:
-                self._release(instance, offer.destination_vif)
-
-    # -- what the hooks share ------------------------------------------------
-
-    def _failover(self, context: Context, instance: objects.Instance,
-                  migrate_data: MigrateData) -> None:
-        answered = [offer for offer in negotiation.offers(migrate_data)
-                    if offer.answered]
-        with self._operations.begin(instance.uuid) as operation:
-            swapped = self._bench.swap(context, instance, operation)
-            stranded = swapped.ledger.away() - {
-                offer.source_vif['id'] for offer in answered}
-            if (CONF.vf_failover.peer_without_plugin == 'abort'
-                    or modes.chosen(instance) is modes.Mode.REQUIRED):
-                stranded |= negotiation.unanswered(migrate_data)
-            if stranded:
-                raise exception.CannotSwap(
-                    ', '.join(sorted(stranded)), 'the destination host does '
-                    'not answer the offer to swap the VF.',
-                    'Install nova_vf_failover there and enable it.')
-            swapped.failover([self._bench.port(offer.source_vif)
-                              for offer in answered])
-        # From here on an abort is Nova's. One in the last step came to us.
-        swapped.stop_if_cancelled('the copy')
-
-    def _failback(self, context: Context, instance: objects.Instance,
-                  network_info: typing.Iterable[model.VIF]) -> set[str]:
-        """Bring ports back; never raises, for Nova would give up the server.
-
-        :returns: the ports that are not Nova's to attach
-        """
-        vfs = [vif for vif in network_info if negotiation.is_vf(vif)]
-        if not vfs:
-            return set()
-        # What cannot be read is left as it is: Nova must not attach VFs of
-        # which nobody knows whether they are there.
-        handled = {vif['id'] for vif in vfs}
-        try:
-            with self._operations.begin(instance.uuid):
-                swapped = self._bench.swap(context, instance)
-                handled = swapped.ledger.away()
-                swapped.resume(self._bench.ports(
-                    vif for vif in vfs if vif['id'] in handled))
-        except exception.Degraded as error:
-            LOG.error('The server is degraded: %s', error, instance=instance)
-        except Exception:
-            # The guest is on its standby, whatever has failed; raised, it
-            # would make Nova give up a server that is well.
-            LOG.exception('Where the ports of the server stand is in its '
-                          'journal, if that can be read', instance=instance)
-        return handled
-
-    def _release(self, instance: objects.Instance,
-                 describe: Callable[[], standbys.VIF]) -> None:
-        """Remove what a standby left on this host, if that can be done."""
-        try:
-            self._standby.release(describe())
-        except Exception:
-            # The server is well on another host: a leftover device must not
-            # turn its migration into an error.
-            LOG.exception('What the standby of the server has left on this '
-                          'host cannot be removed', instance=instance)
+                self._journey.release(instance, offer.destination_vif)
 
 
 def _without(network_info: model.NetworkInfo,
