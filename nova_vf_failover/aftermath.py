@@ -113,13 +113,19 @@ class Aftermath:
 
     def _holds(self, context: typing.Any,
                migration: objects.Migration) -> bool:
-        """Whether Placement still has an allocation of a migration."""
+        """Whether Placement still has an allocation of a migration.
+
+        Nova gives that back first where it undoes one, and whoever is stopped
+        in the middle of that leaves the rest.
+        """
         if migration.uuid in self._settled:
             return False
         holds = bool(self._compute.reportclient.get_allocs_for_consumer(
             context, migration.uuid)['allocations'])
         if not holds and migration.status in _SETTLED:
-            self._settled.add(migration.uuid)
+            holds = _is_half_undone(context, migration)
+            if not holds:
+                self._settled.add(migration.uuid)
         return holds
 
     def clear(self, context: typing.Any, instance: objects.Instance,
@@ -231,6 +237,23 @@ class Aftermath:
         """Delete the bindings of the ports on the other host."""
         self._compute.network_api.setup_networks_on_host(
             context, instance, host, teardown=True)
+
+
+def _is_half_undone(context: typing.Any,
+                    migration: objects.Migration) -> bool:
+    """Whether Nova has not come to the end of undoing a migration.
+
+    Close to it Nova takes its context from the server
+    (nova/compute/manager.py, ``_rollback_live_migration``).
+    """
+    try:
+        instance = objects.Instance.get_by_uuid(
+            context, migration.instance_uuid,
+            expected_attrs=['migration_context'])
+    except nova_exception.InstanceNotFound:
+        return False
+    left = instance.migration_context
+    return left is not None and left.migration_id == migration.id
 
 
 def _end(migration: objects.Migration, status: str) -> None:

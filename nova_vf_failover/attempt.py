@@ -156,7 +156,8 @@ class Attempt:
             raise exception.LeftBehind(
                 'it is on its VFs; what an abandoned live migration of it has '
                 'left in Neutron and Placement cannot be cleared: '
-                f'{type(error).__name__}: {error}') from error
+                f'{type(error).__name__}: {error}',
+                kind=type(error).__name__) from error
 
     def _bring_back(self, instance: objects.Instance,
                     swapped: swap.Swap) -> dict[str, str]:

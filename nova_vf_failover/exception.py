@@ -71,7 +71,15 @@ class Busy(VFFailoverError):
 
 
 class LeftBehind(VFFailoverError):
-    """What a live migration has left cannot be cleared for now."""
+    """What a live migration has left cannot be cleared for now.
+
+    :ivar kind: what stands in the way, without what differs each time, as
+        the number of a request
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class Degraded(VFFailoverError):

@@ -245,9 +245,13 @@ class Recovery:
         interval: int = CONF.vf_failover.recovery_interval
         return now + interval / 2
 
-    def _complain(self, server: str, text: str) -> None:
-        if self._complaints.get(server) != text:
-            self._complaints[server] = text
+    def _complain(self, server: str, text: str, kind: str = '') -> None:
+        """Say it unless it is what was said last.
+
+        :param kind: what it is about, if the text differs each time
+        """
+        if self._complaints.get(server) != (kind or text):
+            self._complaints[server] = kind or text
             LOG.error('Server %(server)s is left as it is: %(text)s',
                       {'server': server, 'text': text})
 
@@ -280,7 +284,7 @@ class Recovery:
         except nova_exception.InstanceNotFound as error:
             self._complain(server, f'its domain has no server: {error}')
         except exception.LeftBehind as error:
-            self._complain(server, str(error))
+            self._complain(server, str(error), error.kind)
         except Exception:
             # Of the database, of libvirt: this server's turn comes again.
             LOG.exception('Server %s cannot be brought back onto its VFs for '

@@ -184,6 +184,11 @@ class Reporter:
             event.__enter__()
         try:
             yield
+        except exception.MadeWay:
+            # Nova knows success and error, and this is no error.
+            with self._telling(name):
+                event.__exit__(None, None, None)
+            raise
         except BaseException:
             with self._telling(name):
                 event.__exit__(*sys.exc_info())

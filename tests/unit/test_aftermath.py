@@ -156,6 +156,33 @@ class AbandonedTestCase(MigrationsTestCase):
         self.compute.reportclient.move_allocations.assert_called_once_with(
             mock.ANY, 'migration-1', 'server')
 
+    def test_one_that_nova_has_begun_to_undo_is_cleared(self):
+        migration = self.add('error')
+        self.compute.reportclient.get_allocs_for_consumer.return_value = {
+            'allocations': {}}
+        self.now.migration_context.migration_id = migration.id
+        self.look()
+        self.look()
+
+        self.clear()
+
+        self.assertEqual('failed', migration.status)
+        self.compute.network_api.setup_networks_on_host.assert_called_once()
+
+    def test_one_that_nova_has_undone_is_not_found(self):
+        self.add('error')
+        self.compute.reportclient.get_allocs_for_consumer.return_value = {
+            'allocations': {}}
+        self.now.migration_context = None
+
+        for _ in range(2):
+            self.assertEqual(set(), self.aftermath.abandoned(
+                mock.Mock(), {'server'}))
+
+        # Nor is it asked for again.
+        self.compute.reportclient.get_allocs_for_consumer\
+            .assert_called_once()
+
     def test_a_new_one_is_left_alone(self):
         self.add('error')
         self.look()

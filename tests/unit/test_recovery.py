@@ -205,10 +205,11 @@ class LeftBehindTestCase(base.BaseTestCase):
 
     def test_it_is_said_once_until_it_has_worked(self):
         clear = self.bench.aftermath.clear
-        refused = nova_exception.PortBindingDeletionFailed(
-            port_id='port', host='there')
+        # As neutronclient, which tells the number of the request.
+        refused = [nova_exception.PortBindingDeletionFailed(
+            f'It is away; request_ids: req-{number}') for number in range(3)]
 
-        clear.side_effect = refused
+        clear.side_effect = refused[:2]
         self.attempt()
         self.attempt()
         self.assertEqual(1, len(self.lines()), self.log.output)
@@ -217,7 +218,7 @@ class LeftBehindTestCase(base.BaseTestCase):
 
         clear.side_effect = None
         self.attempt()
-        clear.side_effect = refused
+        clear.side_effect = refused[2]
         self.attempt()
         self.assertEqual(2, len(self.lines()))
         self.assertEqual(4, clear.call_count)
