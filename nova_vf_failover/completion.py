@@ -18,9 +18,12 @@ to copy (nova/virt/libvirt/driver.py, ``active_migrations``), and its API takes
 which it is while the guest is sent to its standby, too.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import threading
+
+from nova.virt.libvirt import guest as libvirt_guest
 
 
 class ForcedCompletions:
@@ -50,8 +53,31 @@ class ForcedCompletions:
             self._asked[server] = True
             return True
 
-    def take(self, server: str) -> bool:
-        """Nova has its record now.
+    def hand_over(self, server: str, guest: libvirt_guest.Guest,
+                  force: Callable[[], None]) -> None:
+        """Have Nova told with its first look at a job that copies.
+
+        It does what is asked for after any look at a job, and libvirt has one
+        from the moment at which the destination is prepared. QEMU does not
+        go over to a post-copy then, and libvirt takes a guest that is paused
+        ahead of the copy for one that is to stay so on the destination
+        (qemu_migration.c, ``qemuMigrationSrcPerformPeer2Peer3``).
+
+        :param guest: which Nova looks at, from now on
+        :param force: tells Nova
+        """
+        look = guest.get_job_info
+
+        def look_and_tell() -> libvirt_guest.JobInfo:
+            found = look()
+            if found.memory_total and self._take(server):
+                force()
+            return found
+
+        guest.get_job_info = look_and_tell
+
+    def _take(self, server: str) -> bool:
+        """From now on Nova is asked itself.
 
         :returns: whether it was asked for
         """

@@ -30,6 +30,7 @@ from nova.network import model
 from nova import objects
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import event as libvirt_events
+from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
 from nova_vf_failover import admission
@@ -251,12 +252,12 @@ class FailoverLibvirtDriver(
 
     def _live_migration_monitor(
         self, context: Context, instance: objects.Instance,
-        *arguments: typing.Any,
+        guest: libvirt_guest.Guest, *arguments: typing.Any,
     ) -> None:
         """Nova has its record of the copy now, and looks at it here."""
-        if self._forced.take(instance.uuid):
-            super().live_migration_force_complete(instance)
-        super()._live_migration_monitor(context, instance, *arguments)
+        self._forced.hand_over(instance.uuid, guest, functools.partial(
+            super().live_migration_force_complete, instance))
+        super()._live_migration_monitor(context, instance, guest, *arguments)
 
     def detach_interface(
         self, context: Context, instance: objects.Instance,

@@ -24,7 +24,7 @@ _PRIVATE = ('_reattach_instance_vifs',)
 
 # What is wrapped although its later parameters differ between releases: the
 # first ones, which are given by their place.
-_WRAPPED = {'_live_migration_monitor': ('context', 'instance')}
+_WRAPPED = {'_live_migration_monitor': ('context', 'instance', 'guest')}
 
 # What is called of Nova's that is no interface for others: the parameters that
 # are given, in their order.

@@ -105,12 +105,23 @@ class MoveTestCase(base.FailoverTestCase):
     def test_forced_while_the_guest_is_sent_to_its_standby(self):
         go_on = self.hold_the_failover()
         self.force()
+        # libvirt has a job before QEMU copies, and nothing is forced then.
+        stats, before = hypervisor.Domain.jobStats, []
+
+        def job_stats(domain, flags=0):
+            before.append(self.state())
+            return stats(domain, flags) | (
+                {'memory_total': 0} if len(before) < 3 else {})
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'tests.simulation.hypervisor.Domain.jobStats', job_stats))
         self.assertEqual(fakelibvirt.VIR_DOMAIN_RUNNING, self.state())
 
         go_on.set()
 
         self.until(lambda: self.state() == fakelibvirt.VIR_DOMAIN_PAUSED)
         self.assertTrue(self.hosts.world.migrations.running.is_set())
+        self.assertEqual([fakelibvirt.VIR_DOMAIN_RUNNING] * 3, before[:3])
         self.finish(self.server)
         self.assertWorld(self.server, 'beta')
 
