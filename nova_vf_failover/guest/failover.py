@@ -226,14 +226,13 @@ class Failover:
     def _undress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
         sysctl.write_changed(primary.name, worn['sysctls'])
-        try:
-            outfit.take_off_standby(self._kernel, standby, worn)
-            self._overlap.park(standby, primary.mac)
-        except OSError as error:
-            # If it has gone there is nothing left to undress.
-            LOG.warning('%s is not undressed: %s', standby.name, error)
-        # Once it is down: nobody is to hear of it.
-        self._memberships.leave(standby.index)
+        with self._memberships.leaving(standby):
+            try:
+                outfit.take_off_standby(self._kernel, standby, worn)
+                self._overlap.park(standby, primary.mac)
+            except OSError as error:
+                # If it has gone there is nothing left to undress.
+                LOG.warning('%s is not undressed: %s', standby.name, error)
 
 
 def _open(nic: links.Nic, mac: str,

@@ -24,6 +24,7 @@ sources, for which the kernel asks whether the very socket has them, whoever
 else is a member (net/ipv4/igmp.c, ip_mc_sf_allow).
 """
 
+import contextlib
 import errno
 import ipaddress
 import logging
@@ -31,6 +32,9 @@ import os
 import socket
 import struct
 import typing
+
+from nova_vf_failover.guest import links
+from nova_vf_failover.guest import sysctl
 
 LOG = logging.getLogger(__name__)
 
@@ -45,6 +49,9 @@ VRRP = frozenset(['224.0.0.18', 'ff02::12'])
 _KERNELS = frozenset(['224.0.0.1', 'ff01::1', 'ff02::1', 'ff01::2', 'ff02::2',
                       'ff05::2'])
 _SOLICITED = 'ff02::1:ff'
+# In which one message tells that somebody leaves, at once.
+_FIRST_VERSIONS = {'ipv4/conf:force_igmp_version': '2',
+                   'ipv6/conf:force_mld_version': '1'}
 
 
 def groups(name: str) -> typing.List[str]:
@@ -90,6 +97,22 @@ class Memberships:
     def leave(self, index: int) -> None:
         for sock in self._sockets.pop(index, []):
             sock.close()
+
+    @contextlib.contextmanager
+    def leaving(self, nic: links.Nic) -> typing.Iterator[None]:
+        """Leave the groups of a NIC that is set down meanwhile, unheard.
+
+        A switch may believe that the port has left its groups, of which it is
+        a member on its other NIC. What is said on a NIC that is down is lost;
+        but IGMPv3 and MLDv2 say it for a second, in which the NIC may be up
+        again, with a MAC that nobody has (net/ipv4/igmp.c, igmp_ifc_event;
+        net/ipv6/mcast.c, mld_ifc_event).
+        """
+        with sysctl.changed_for_now(nic.name, _FIRST_VERSIONS):
+            try:
+                yield
+            finally:
+                self.leave(nic.index)
 
     def keep_only(self, indexes: typing.Container[int]) -> None:
         """Forget NICs that have gone."""

@@ -187,10 +187,8 @@ class Overlap:
             with deliveries.Deliveries(primary.index) as taken_in:
                 taken_in.wait(outfit.delivered(worn) if worn else set(),
                               _TAKING_OVER)
-            self.park(standby, mac)
-            # Nobody is to hear of it: a switch may believe that the port has
-            # left its groups, of which it is a member on the primary.
-            self._memberships.leave(standby.index)
+            with self._memberships.leaving(standby):
+                self.park(standby, mac)
         self._announce(primary, mac)
         if worn:
             sysctl.write_changed(primary.name, worn['sysctls'])

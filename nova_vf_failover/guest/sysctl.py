@@ -16,6 +16,7 @@ They are named as in ``ipv4/conf:rp_filter``. /proc/sys/net shows the network
 namespace of the process that looks.
 """
 
+import contextlib
 import errno
 import logging
 import os
@@ -121,6 +122,18 @@ def write_changed(interface: str, values: Values) -> None:
         except OSError as error:
             LOG.warning('Cannot set %s of %s to %s: %s', name, interface,
                         values[name], error)
+
+
+@contextlib.contextmanager
+def changed_for_now(interface: str, values: Values) -> typing.Iterator[None]:
+    """Have other values meanwhile, as far as this kernel has them."""
+    found = {name: _read(interface, name) for name in values}
+    present = {name: value for name, value in found.items() if value}
+    write_changed(interface, {name: values[name] for name in present})
+    try:
+        yield
+    finally:
+        write_changed(interface, present)
 
 
 def _listed(*folders: str) -> typing.List[str]:

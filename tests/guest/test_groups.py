@@ -18,12 +18,18 @@ say, and learns from it where their MAC is.
 
 import socket
 import struct
+import threading
+import time
 from unittest import mock
 
+from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import frames
+from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import voice
 from tests.guest import base
 from tests.guest import in_process
 
@@ -32,6 +38,11 @@ _GROUPS = ('239.1.2.3', 'ff15::1:3')
 # is behind a hop-by-hop header
 _LEAVE, _DONE = 0x17, 132
 _IGMP, _HOP_BY_HOP = 2, 0
+# Seconds in which IGMPv3 and MLDv2 say a change once more (RFC 3376, 8.11,
+# and RFC 3810, 9.11), and some more.
+_REPEATED = 1.5
+_VERSIONS = ('net.ipv4.conf.%s.force_igmp_version',
+             'net.ipv6.conf.%s.force_mld_version')
 
 
 class Member:
@@ -104,6 +115,74 @@ class FailoverTestCase(Member, in_process.InProcess):
 
         self.assertEqual([False], self.seen)
         self.assertReachable()
+
+
+class RaisedStandbyTestCase(Member, in_process.InProcess):
+    """IGMPv3 and MLDv2 say for a while that somebody leaves.
+
+    The standby is up again before that is over, as a parked one.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.port, = self.ports
+        self.join()
+        self.attach_standby('alpha', self.port)
+
+    def raise_after(self, where, what, set_up):
+        act = getattr(where, what)
+
+        def acting(*arguments):
+            act(*arguments)
+            self.standby = self.mover._nics.standby(self.port.mac)
+            self.versions = self.versions_of(self.standby.name)
+            set_up(self.standby)
+
+        return mock.patch.object(where, what, acting)
+
+    def versions_of(self, name):
+        return [self.guest.run('sysctl', '-n', version % name).strip()
+                for version in _VERSIONS]
+
+    def assertSilent(self, heard):
+        self.assertEqual(['0', '0'], self.versions)
+        until = time.monotonic() + _REPEATED
+        while time.monotonic() < until:
+            heard.settimeout(max(0.001, until - time.monotonic()))
+            try:
+                frame = heard.recv(2048)
+            except TimeoutError:
+                break
+            self.assertNotEqual(links.parked(self.port.mac),
+                                frame[6:12].hex(':'), frame.hex())
+
+    def test_nobody_leaves_when_the_traffic_is_back(self):
+        said = voice.Voice(threading.Condition(), self.mover._nics,
+                           mock.Mock(), mock.Mock())
+        self.run_mover('standby')
+        self.detach_vf('alpha', self.port, 1)
+        self.attach_vf('alpha', self.port, 2)
+        with self.net.hosts['alpha'].nic.listen('alphapf0') as heard, (
+                self.raise_after(
+                    overlap.Overlap, 'end_on_primary',
+                    lambda standby: said._raise(
+                        standby, self.port.mac,
+                        mock.Mock(state=intents.DONE)))):
+            self.run_mover('primary')
+
+            self.assertSilent(heard)
+
+    def test_nobody_leaves_when_it_is_tried_again(self):
+        throw = mock.Mock(side_effect=[OSError('out of memory'), None])
+        with self.net.hosts['alpha'].nic.listen('alphapf0') as heard, (
+                mock.patch.object(switch.Switch, 'throw', throw)), (
+                self.raise_after(
+                    failover.Failover, '_undress_standby',
+                    lambda standby: self.mover._nics.set(
+                        standby, up=True))):
+            self.assertRaises(overlap.Failed, self.run_mover, 'standby')
+
+            self.assertSilent(heard)
 
 
 class FailbackTestCase(Member, base.GuestTestCase):
