@@ -103,6 +103,10 @@ def put_on_standby(kernel: netlink.Netlink, nic: links.Nic,
     # What the guest may have put there by itself.
     addresses.remove(kernel, nic.index)
     wanted = dict(worn['sysctls'])
+    if sysctl.is_routers(wanted):
+        # The kernel would say that it joins the groups of all routers
+        # (net/ipv6/addrconf.c, dev_forward_change).
+        del wanted[sysctl.FORWARDING]
     wanted.update(_QUIET)
     wanted.update({sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls']),
                    sysctl.ACCEPT_DAD: '0',
@@ -120,11 +124,14 @@ def show_standby(kernel: netlink.Netlink, nic: links.Nic, mac: str,
     """Give a dressed standby its MAC, and what is seen by others."""
     # With a MAC a NIC forgets its neighbours (net/core/neighbour.c,
     # neigh_changeaddr).
-    kernel.ask([links.changed(nic, mac=mac)]
-               + addresses.put_quietly(
-                   _addresses(worn, socket.AF_INET6), nic.index)
-               + neighbours.put(netlink.from_text(worn['neighbours']),
-                                nic.index))
+    kernel.ask([links.changed(nic, mac=mac)])
+    if sysctl.is_routers(worn['sysctls']):
+        # Before an address is asked for, for the answer tells of it.
+        sysctl.write_changed(nic.name, {
+            sysctl.FORWARDING: worn['sysctls'][sysctl.FORWARDING]})
+    kernel.ask(addresses.put_quietly(
+        _addresses(worn, socket.AF_INET6), nic.index)
+        + neighbours.put(netlink.from_text(worn['neighbours']), nic.index))
 
 
 def delivered(worn: Document) -> typing.Set[bytes]:

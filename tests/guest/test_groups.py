@@ -103,6 +103,25 @@ class FailoverTestCase(Member, in_process.InProcess):
             self.assertEqual([False, []], self.seen)
             self.assertEqual([{self.port.mac}] * 2, self.reporters(heard))
 
+    def test_a_standby_is_a_router_with_the_mac_of_the_port(self):
+        """The kernel joins the groups of routers by itself."""
+        self.guest.run('sysctl', '-qw', 'net.ipv6.conf.eth0.forwarding=1')
+
+        with self.look(overlap.Overlap, 'prove_standby',
+                       lambda _, primary, standby, *others: [
+                           self.standby().up, self.is_router(standby)]):
+            self.run_mover('standby')
+
+        self.assertEqual([True, False], self.seen)
+        self.assertTrue(self.is_router(self.standby()))
+
+    def standby(self):
+        return self.mover._nics.standby(self.port.mac)
+
+    def is_router(self, nic):
+        return 'ff02::2\n' in self.guest.run(
+            'ip', '-6', 'maddress', 'show', 'dev', nic.name)
+
     def test_nobody_leaves_when_it_is_undone(self):
         def up(members, index):
             return ([self.mover._nics.standby(self.port.mac).up]
