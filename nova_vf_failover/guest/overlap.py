@@ -111,20 +111,27 @@ class Overlap:
     def hears_alone(self, nic: links.Nic) -> bool:
         """Whether answers come in on a VF, and not on its standby.
 
-        Nobody is in a hurry yet: without an answer it is asked more than once.
+        What comes in meanwhile is lost if it is so: it is asked once more only
+        without an answer.
         """
         standby = self._nics.standby(nic.mac)
         if standby is None or not standby.up:
             return True
+        own, asked = self.addresses(nic.mac), self._asked(nic.mac)
+        if not asked:
+            return False
         opened: typing.List[wire.Wire] = []
         try:
             for each in (nic, standby):
                 opened.append(wire.Wire(each, nic.mac))
-            proof = wire.prove(opened[0], opened[1], self.addresses(nic.mac),
-                               self._asked(nic.mac), _elsewhere)
+            for patience in wire.THOROUGH:
+                proof = wire.prove(opened[0], opened[1], own, asked,
+                                   _elsewhere, (patience,))
+                if proof.answered:
+                    return not proof.elsewhere
         finally:
             wire.close_later(opened)
-        return proof.answered and not proof.elsewhere
+        return False
 
     def _try_primary(
             self, nic: links.Nic, tried: wire.Wire,

@@ -33,6 +33,9 @@ _SOL_PACKET, _ADD_MEMBERSHIP, _PROMISCUOUS = 263, 1, 1
 _PATIENCE = (0.01, 0.02, 0.05, 0.1, 0.25, 0.3)
 #: for what is not worth a longer wait
 BRIEF = _PATIENCE[:1]
+#: where one answer is to tell that there is no other one: a copy of it comes
+#: within microseconds, and has the rest of the try on a busy host
+THOROUGH = _PATIENCE[2:]
 
 # Frames that are read before anything else is done again.
 _MOST_AT_ONCE = 64
