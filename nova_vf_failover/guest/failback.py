@@ -225,7 +225,7 @@ class Failback:
         worn = self._kept.outfits.get(nic.mac)
         if worn:
             nic = self._names.rename(nic, worn['name'])
-            if self._hears_the_same(nic.mac):
+            if self._hears_the_same(nic):
                 self._ingress.shut(nic)
             outfit.open_primary(nic, worn)
         self._nics.set(nic, up=True)
@@ -246,10 +246,10 @@ class Failback:
                 continue
             shut.remove(nic.mac)
             worn = self._kept.outfits.get(nic.mac)
-            if (worn and self._hears_the_same(nic.mac)
+            if (worn and self._hears_the_same(nic)
                     and nic.index != worn['index']
                     and self._overlap.hears_alone(nic)):
-                worn['replicated'] = False
+                worn['alone_on'] = nic.index
                 self._ingress.open()
 
     def _in_use(self, nic: links.Nic) -> bool:
@@ -257,13 +257,17 @@ class Failback:
         return (nic.up and nic.mac not in self._kept.away
                 and not self._started_anew_on(nic.mac))
 
-    def _hears_the_same(self, mac: str) -> bool:
+    def _hears_the_same(self, nic: links.Nic) -> bool:
         """Whether what comes in on a VF comes in on its standby as well.
 
-        An outfit outlives the failback, as long as the standby is there.
+        An outfit outlives the failback, as long as the standby is there; and
+        this VF, if the next try is on another host.
         """
-        return mac in self._kept.away and bool(
-            self._kept.outfits[mac].get('replicated'))
+        if nic.mac not in self._kept.away:
+            return False
+        worn = self._kept.outfits[nic.mac]
+        return bool(worn.get('replicated')
+                    and worn.get('alone_on') != nic.index)
 
     def _started_anew_on(self, mac: str) -> typing.Optional[links.Nic]:
         """The standby that the guest was started anew on, if it was."""
@@ -292,7 +296,7 @@ class Failback:
         worn = self._kept.outfits.get(nic.mac)
         if worn:
             nic = self._names.rename(nic, worn['name'])
-            if self._hears_the_same(nic.mac):
+            if self._hears_the_same(nic):
                 self._ingress.shut(nic)
             outfit.put_on_primary(
                 self._kernel, nic, worn, self._neighbours(worn, standby),

@@ -47,14 +47,19 @@ class DressingTestCase(in_process.InProcess):
         :param copies: how often it hears each
         """
         heard = []
+        self.come_back_with(outfit, 'put_routes',
+                            self.put_routes_hearing(heard, copies))
+        return sorted(heard)
+
+    def put_routes_hearing(self, heard, copies=1):
+        """A way to put routes while packets come."""
         put_routes = outfit.put_routes
 
         def put_while_packets_come(*arguments):
             heard.extend(self.hear_burst(copies))
             put_routes(*arguments)
 
-        self.come_back_with(outfit, 'put_routes', put_while_packets_come)
-        return sorted(heard)
+        return put_while_packets_come
 
     def heard_while_configured(self):
         """The same, while a program of the guest's is busy with the VF."""
@@ -186,8 +191,8 @@ class OtherNicTestCase(DressingTestCase):
     """The guest comes from a NIC that replicates to one that does not."""
 
     def attach_vf(self, host, port, number):
-        if number == 2:
-            self.net.hosts[host].nic.become_exclusive()
+        self.net.hosts[host].nic.become(
+            nics.EXCLUSIVE if number == 2 else nics.REPLICATING)
         super().attach_vf(host, port, number)
 
     def test_it_is_opened_as_soon_as_that_is_seen(self):
@@ -195,6 +200,27 @@ class OtherNicTestCase(DressingTestCase):
 
     def test_it_is_opened_before_it_is_configured(self):
         self.assertEqual(list(range(_BURST)), self.heard_while_configured())
+
+    def test_the_next_nic_replicates_again(self):
+        self.attach_standby('alpha', self.port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', self.port, 1)
+        self.attach_vf('alpha', self.port, 2)
+        with mock.patch.object(
+                configurators, 'busy', autospec=True, return_value='unit'), (
+                mock.patch.object(outfit, 'put_routes', autospec=True,
+                                  side_effect=OSError('out of memory'))):
+            self.assertRaises(overlap.Failed, self.run_mover, 'primary')
+        self.detach_vf('alpha', self.port, 2)
+        self.attach_vf('alpha', self.port, 3)
+        self.useFixture(fixtures.MockPatchObject(wire, 'BRIEF',
+                                                 wire._PATIENCE))
+        heard = []
+        with mock.patch.object(outfit, 'put_routes',
+                               self.put_routes_hearing(heard)):
+            self.run_mover('primary')
+
+        self.assertEqual(list(range(_BURST)), sorted(heard))
 
     def test_it_is_asked_only_until_it_has_heard_an_answer(self):
         """What comes in meanwhile is lost."""

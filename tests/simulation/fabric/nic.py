@@ -139,9 +139,9 @@ class Nic:
         if mac:
             self._filter('add', self.vfs[vf], mac)
 
-    def become_exclusive(self) -> None:
+    def become(self, mode: str) -> None:
         """Another NIC in its place; no VF may have a MAC."""
-        self._mode = EXCLUSIVE
+        self._mode = mode
 
     def ignore(self, vf: str) -> None:
         """From now on the NIC takes a MAC for a VF and does not filter for it.
