@@ -64,6 +64,10 @@ class PaperAgent:
         self._armed: set[str] = set()
         #: of the last intent that was taken
         self.generation = 0
+        self._taken: dict[str, typing.Any] | None = None
+        # What is said of it from now on, once it is over.
+        self._ended: guest_agent.Program | None = None
+        self._over = False
         guest.on_arrival = self._switch_back
 
     def start(self, argv: Sequence[str],
@@ -96,10 +100,23 @@ class PaperAgent:
         return _report(intent, 'ready')
 
     def _apply(self, intent: dict[str, typing.Any]) -> guest_agent.Program:
-        if intent['generation'] < self.generation:
+        taken = {name: intent[name] for name in ('generation', 'use', 'ports')}
+        if taken == self._taken and self._ended:
+            # What has ended is not begun anew, whatever has changed since.
+            return self._ended
+        if taken != self._taken and intent['generation'] <= self.generation:
             return _report(intent, 'refused', 'the intent is stale',
                            taken=self.generation)
+        self._taken, self._ended = taken, None
         self.generation = intent['generation']
+        said = self._carry_out(intent)
+        if not isinstance(said, guest_agent.Hanging) and self._over:
+            self._ended = said
+        return said
+
+    def _carry_out(self, intent: dict[str, typing.Any],
+                   ) -> guest_agent.Program:
+        self._over = True
         macs = [port['mac'] for port in intent['ports']]
         if self.mood is Mood.FAILING:
             return _report(intent, 'failed', 'nobody answers over eth1')
@@ -125,11 +142,13 @@ class PaperAgent:
         if self.mood is Mood.STUCK:
             return _report(intent, 'failed', 'the VF has no carrier')
         if self.mood is Mood.ORPHANED:
+            self._over = False
             return _report(intent, 'none', 'The service does not answer')
         self._armed = set(macs)
         began = time.time()
         self._switch_back()
         if self._armed:
+            self._over = False
             return _report(intent, 'armed')
         return _report(intent, 'done', began=began)
 
