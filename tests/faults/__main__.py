@@ -63,7 +63,8 @@ def main() -> int:
     document = results.document()
     table.show(screen, document)
     _write(arguments.json, document)
-    bad = document['violations'] or document['missed'] or results.unanswered
+    bad = (document['violations'] or document['missed']
+           or document['no_network'] or results.unanswered)
     return 1 if bad or not results.outcomes else 0
 
 

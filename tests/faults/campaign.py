@@ -303,8 +303,10 @@ def covers(plain: trials.Outcome, ours: trials.Outcome) -> bool:
     """Whether plain Nova has violated all that we have.
 
     A server that Nova has lost for its host cannot be brought back there.
+    That a guest is without its network is never excused.
     """
-    if not plain.hit:
+    if not plain.hit or any(violation.invariant == invariants.NETWORK
+                            for violation in ours.violations):
         return False
     theirs = set(plain.violations)
     lost = any(violation.invariant == invariants.AGREEMENT

@@ -252,7 +252,7 @@ class Invariants:
         neutron = self._cloud.neutron
         bindings = {name: binding['status'] for name, binding
                     in neutron._port_bindings[port].items()}
-        if bindings and bindings != {host: 'ACTIVE'}:
+        if bindings != {host: 'ACTIVE'}:
             yield f'port {port} has the bindings {bindings}, not of {host}'
         shown = neutron.show_port(port)['port']
         binding = (shown['binding:vnic_type'], shown['binding:vif_type'],

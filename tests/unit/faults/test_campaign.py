@@ -82,6 +82,11 @@ class CoversTestCase(base.BaseTestCase):
             outcome(ATTACH, Fault.LOST, ERROR),
             outcome(ATTACH, Fault.LOST, ERROR, NETWORK)))
 
+    def test_never_that_the_network_is_gone(self):
+        self.assertFalse(campaign.covers(
+            outcome(ATTACH, Fault.LOST, NETWORK),
+            outcome(ATTACH, Fault.LOST, NETWORK)))
+
     def test_not_where_plain_nova_did_not_come_by(self):
         self.assertFalse(campaign.covers(
             outcome(ATTACH, Fault.LOST, ERROR, hit=False),
@@ -206,7 +211,7 @@ class ResumeTestCase(base.BaseTestCase):
 
     def test_goes_on_with_another_number_of_vfs(self):
         nova = outcome(READ, Fault.ERROR, ERROR)
-        ours = outcome(READ, Fault.ERROR, NETWORK, vfs=3)
+        ours = outcome(READ, Fault.ERROR, ERROR, vfs=3)
         first = self.run_campaign(Workers([READ], [nova]))
         second = Workers([READ], [ours])
 
