@@ -53,8 +53,10 @@ def main() -> int:
     if arguments.json:
         with open(arguments.json, 'w', encoding='utf-8') as target:
             json.dump(document, target, indent=1)
-    return 1 if any(run['violations'] or run['locks_held']
-                    for run in document['limits'].values()) else 0
+    return 1 if any(
+        run['violations'] or run['locks_held'] or run['at_once'] > (
+            int(limit) or arguments.servers)
+        for limit, run in document['limits'].items()) else 0
 
 
 def _arguments() -> argparse.Namespace:
@@ -117,6 +119,7 @@ def _document(its: cloud.SoakCloud, alone: list[timing.Move],
             for name in alone[0].steps},
         'all_arrived_s': timing.figures(seconds),
         'violations': violations,
+        'at_once': max(its.departures.most.values()),
         'waits': its.locks.waits,
         'locks_held': [
             {'lock': lock, 'who': who, 'times': times}

@@ -26,11 +26,14 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 
 from tests.faults import invariants
 from tests.functional import endings
+from tests.soak import departures
 from tests.soak import labour
 from tests.soak import locks
 from tests.soak import timing
 
 VFS = 2
+# Servers on one VLAN, and so on one device of each host.
+_SHARERS = 10
 # Seconds in which nothing at all may happen.
 _STANDSTILL = 120.0
 # Seconds after which a thread that has nothing to do looks around. All
@@ -69,11 +72,13 @@ class SoakCloud(base.FailoverTestCase):
         self.endings = self.useFixture(endings.Endings())
         self.locks = self.useFixture(locks.Locks())
         self.labour = self.useFixture(labour.Labour())
+        self.departures = self.useFixture(departures.Departures())
         self.invariants = invariants.Invariants(self)
         self.servers = []
         for number, host in zip(range(count),
                                 itertools.cycle(['alpha', 'beta'])):
-            ports = [self.add_port(str(100 + number)) for _ in range(VFS)]
+            ports = [self.add_port(str(100 + number // _SHARERS))
+                     for _ in range(VFS)]
             server = self.boot(*ports, host=host)
             self.servers.append(invariants.Server.of(server['id'], ports))
             told(server['id'])

@@ -50,7 +50,8 @@ def _show_rest(screen: console.Console, name: str,
     arrived = run['all_arrived_s']
     screen.print(
         f'{name}: {run["together_s"]["n"]} moves, all arrived after '
-        f'{_shown(arrived)} s; {len(run["violations"])} violations; '
+        f'{_shown(arrived)} s, at most {run["at_once"]} leaving a host at '
+        f'a time; {len(run["violations"])} violations; '
         f'{run["waits"]} waits for a guest, '
         f'{sum(each["times"] for each in run["locks_held"])} of them with '
         "a lock of Nova's.")
