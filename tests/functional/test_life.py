@@ -96,8 +96,8 @@ class DegradedTestCase(base.BaseTestCase):
     def test_what_is_degraded_at_the_end_is_wrong(self):
         self.break_recovery()
         # However that has come.
-        self.life._operate(0, 'unpause', self.life.cloud.unpause, 'ACTIVE',
-                           see=False)
+        self.life._operate(self.server, 'unpause', self.life.cloud.unpause,
+                           'ACTIVE', see=False)
 
         error = self.assertRaises(machine.Violated, self.life.teardown)
 

@@ -17,6 +17,7 @@ from tests.stateful import cloud  # isort: skip
 
 from collections.abc import Callable
 import contextlib
+import functools
 import random
 import sys
 import typing
@@ -32,15 +33,76 @@ MOST_PORTS = 3
 # So that there is always one for who is moved.
 FEWEST_VFS = 6
 
-_any = strategies.integers(0, MOST_SERVERS - 1)
+# Of the servers that there are, or of those that a rule is for.
+_any = strategies.integers(0, 5)
 _vlans = strategies.sampled_from(['42', '43', None])
 
 #: told the name of each step that was done
 Told = Callable[[str], None]
 
 
+#: whether a rule is for a server
+Fits = Callable[['Life', model.Server], bool]
+
+
 class Violated(AssertionError):
     """Something is not as it must be."""
+
+
+def _rule(fits: Fits = lambda life, server: True,
+          **drawn: strategies.SearchStrategy[typing.Any]) -> typing.Any:
+    """A rule for a server, which is drawn only if there is one that fits.
+
+    So each step of a sequence is one, and none is spent on nothing.
+    """
+    def decorated(rule: Callable[..., None]) -> typing.Any:
+        @stateful.precondition(lambda life: bool(life.those(fits)))
+        @stateful.rule(number=_any, **drawn)
+        @functools.wraps(rule)
+        def for_one(life: 'Life', number: int, **its: typing.Any) -> None:
+            there = life.those(fits)
+            rule(life, there[number % len(there)], **its)
+
+        return for_one
+
+    return decorated
+
+
+# -- which servers a rule is for ----------------------------------------------
+
+def _may(act: str) -> Fits:
+    return lambda life, server: server.may(act)
+
+
+def _has_room_elsewhere(life: 'Life', server: model.Server) -> bool:
+    return server.host is None or life.model.free(
+        model.other(server.host)) >= len(server.ports)
+
+
+def _has_room_again(life: 'Life', server: model.Server) -> bool:
+    return bool(life.model.roomy(len(server.ports)))
+
+
+def _takes_a_port(life: 'Life', server: model.Server) -> bool:
+    return len(server.ports) < MOST_PORTS and (
+        server.host is None or life.model.free(server.host) > 0)
+
+
+def _spares_a_port(life: 'Life', server: model.Server) -> bool:
+    return len(server.ports) > 1
+
+
+def _has_vfs_to_lose_elsewhere(life: 'Life', server: model.Server) -> bool:
+    return server.host is not None and life.model.vfs[
+        model.other(server.host)] > FEWEST_VFS
+
+
+def _runs(life: 'Life', server: model.Server) -> bool:
+    return server.status == model.ACTIVE
+
+
+def _is_unwell(life: 'Life', server: model.Server) -> bool:
+    return not server.well
 
 
 class Life(stateful.RuleBasedStateMachine):
@@ -77,25 +139,24 @@ class Life(stateful.RuleBasedStateMachine):
         self._boot(vlans)
 
     @stateful.precondition(lambda self: len(
-        self.model.servers) < MOST_SERVERS)
+        self.model.servers) < MOST_SERVERS and self.model.roomy(1))
     @stateful.rule(vlans=strategies.lists(
         _vlans, min_size=1, max_size=MOST_PORTS))
     def boot(self, vlans: list[str | None]) -> None:
         self._boot(vlans)
 
     def _boot(self, vlans: list[str | None]) -> None:
-        hosts = self.model.roomy(len(vlans))
-        if hosts:
-            self._renew()
-            self.model.servers.append(self.cloud.create(vlans, hosts[-1]))
-            self._see('boot')
+        """Boot a server with these ports, or those there are VFs for."""
+        host = max(model.HOSTS, key=self.model.free)
+        self._renew()
+        self.model.servers.append(self.cloud.create(
+            vlans[:self.model.free(host)], host))
+        self._see('boot')
 
-    @stateful.rule(number=_any)
-    def delete(self, number: int) -> None:
-        server = self._server(number)
-        if server:
-            self._delete(server)
-            self._see('delete')
+    @_rule()
+    def delete(self, server: model.Server) -> None:
+        self._delete(server)
+        self._see('delete')
 
     def _delete(self, server: model.Server) -> None:
         self.cloud.act(server, self.cloud._delete_server)
@@ -103,48 +164,38 @@ class Life(stateful.RuleBasedStateMachine):
 
     # -- live migrations ------------------------------------------------------
 
-    @stateful.rule(number=_any)
-    def live_migrate(self, number: int) -> None:
-        self._live_migrate(number, 'live migrate', lambda _: None)
+    @_rule()
+    def live_migrate(self, server: model.Server) -> None:
+        self._live_migrate(server, 'live migrate', lambda _: None)
 
-    @stateful.rule(number=_any)
-    def force_complete(self, number: int) -> None:
-        self._live_migrate(number, 'force complete', self.cloud.force)
+    @_rule()
+    def force_complete(self, server: model.Server) -> None:
+        self._live_migrate(server, 'force complete', self.cloud.force)
 
-    @stateful.rule(number=_any)
-    def abort(self, number: int) -> None:
-        self._live_migrate(number, 'abort', self.cloud.cancel, stays=True)
+    @_rule()
+    def abort(self, server: model.Server) -> None:
+        self._live_migrate(server, 'abort', self.cloud.cancel, stays=True)
 
-    @stateful.rule(number=_any)
-    def lose_claimed_vf(self, number: int) -> None:
-        server = self._server(number)
-        if (server is None or server.host is None or self.model.vfs[
-                model.other(server.host)] <= FEWEST_VFS):
-            return
+    @_rule(_has_vfs_to_lose_elsewhere)
+    def lose_claimed_vf(self, server: model.Server) -> None:
         goal = model.other(server.host)
 
         def lose(_: dict[str, typing.Any]) -> None:
             self.cloud.lose_claimed_vf(goal)
             self.model.lose_vf(goal)
 
-        self._live_migrate(number, 'live migrate, a claimed VF goes', lose)
+        self._live_migrate(server, 'live migrate, a claimed VF goes', lose)
 
-    @stateful.rule(number=_any, mood=strategies.sampled_from(cloud.MOODS))
-    def lose_agent_meanwhile(self, number: int,
+    @_rule(mood=strategies.sampled_from(cloud.MOODS))
+    def lose_agent_meanwhile(self, server: model.Server,
                              mood: paper_agent.Mood) -> None:
-        server = self._server(number)
-
         def lose(_: dict[str, typing.Any]) -> None:
-            if server:
-                self._set_mood(server, mood)
+            self._set_mood(server, mood)
 
-        self._live_migrate(number, f'live migrate, agent {mood.value}', lose)
+        self._live_migrate(server, f'live migrate, agent {mood.value}', lose)
 
-    @stateful.rule(number=_any)
-    def keep_vf(self, number: int) -> None:
-        server = self._server(number)
-        if server is None or not server.may('live migrate'):
-            return
+    @_rule(_may('live migrate'))
+    def keep_vf(self, server: model.Server) -> None:
         self._ended = 'refused'
         certain = self._may_leave(server)
         with self.cloud.vfs_kept(), contextlib.suppress(cloud.Refused):
@@ -157,12 +208,10 @@ class Life(stateful.RuleBasedStateMachine):
             server.host = model.other(server.host)
         self._see(f'live migrate, VFs are kept: {self._ended}')
 
-    @stateful.rule(number=_any)
-    def guest_reboots(self, number: int) -> None:
-        server = self._server(number)
-        if server and server.status == model.ACTIVE:
-            self.cloud.reset_guest(server)
-            self._see('the guest reboots')
+    @_rule(_runs)
+    def guest_reboots(self, server: model.Server) -> None:
+        self.cloud.reset_guest(server)
+        self._see('the guest reboots')
 
     def _may_leave(self, server: model.Server) -> bool:
         """Whether nothing speaks against a live migration."""
@@ -171,11 +220,8 @@ class Life(stateful.RuleBasedStateMachine):
                 and self.model.free(model.other(server.host)) >= len(
                     server.ports))
 
-    def _live_migrate(self, number: int, step: str, meanwhile: cloud.Act,
-                      stays: bool = False) -> None:
-        server = self._server(number)
-        if server is None:
-            return
+    def _live_migrate(self, server: model.Server, step: str,
+                      meanwhile: cloud.Act, stays: bool = False) -> None:
         if not server.may('live migrate'):
             self._refuse(server, step, self.cloud.live_migrate)
             return
@@ -200,96 +246,79 @@ class Life(stateful.RuleBasedStateMachine):
 
     # -- what else is done to servers -----------------------------------------
 
-    @stateful.rule(number=_any)
-    def soft_reboot(self, number: int) -> None:
-        self._operate(number, 'soft reboot', self.cloud._reboot_server)
+    @_rule()
+    def soft_reboot(self, server: model.Server) -> None:
+        self._operate(server, 'soft reboot', self.cloud._reboot_server)
 
-    @stateful.rule(number=_any)
-    def hard_reboot(self, number: int) -> None:
-        self._operate(number, 'hard reboot', lambda it: (
+    @_rule()
+    def hard_reboot(self, server: model.Server) -> None:
+        self._operate(server, 'hard reboot', lambda it: (
             self.cloud._reboot_server(it, hard=True)), model.ACTIVE)
 
-    @stateful.rule(number=_any)
-    def pause(self, number: int) -> None:
-        self._operate(number, 'pause', self.cloud.pause, model.PAUSED)
+    @_rule()
+    def pause(self, server: model.Server) -> None:
+        self._operate(server, 'pause', self.cloud.pause, model.PAUSED)
 
-    @stateful.rule(number=_any)
-    def unpause(self, number: int) -> None:
-        if self._operate(number, 'unpause', self.cloud.unpause, model.ACTIVE,
+    @_rule()
+    def unpause(self, server: model.Server) -> None:
+        if self._operate(server, 'unpause', self.cloud.unpause, model.ACTIVE,
                          see=False):
             # Its agent may work again, and nobody has looked since.
             self._let_recover()
             self._see('unpause')
 
-    @stateful.rule(number=_any, vlan=_vlans)
-    def attach(self, number: int, vlan: str | None) -> None:
-        server = self._server(number)
-        if (server is None or len(server.ports) == MOST_PORTS
-                or server.host and not self.model.free(server.host)):
-            return
+    @_rule(_takes_a_port, vlan=_vlans)
+    def attach(self, server: model.Server, vlan: str | None) -> None:
         self._renew()
         port = self.cloud.add_port(vlan)
-        if self._operate(number, 'attach', lambda it: (
+        if self._operate(server, 'attach', lambda it: (
                 self.cloud._attach_interface(it, port['id'])), see=False):
             server.ports.append(port)
             self._see('attach')
 
-    @stateful.rule(number=_any)
-    def detach(self, number: int) -> None:
-        server = self._server(number)
-        if server is None or len(server.ports) == 1:
-            return
+    @_rule(_spares_a_port)
+    def detach(self, server: model.Server) -> None:
         port = server.ports[-1]
-        if self._operate(number, 'detach', lambda it: (
+        if self._operate(server, 'detach', lambda it: (
                 self.cloud._detach_interface(it, port['id'])), see=False):
             server.ports.remove(port)
             self._see('detach')
 
-    @stateful.rule(number=_any, confirm=strategies.booleans())
-    def cold_migrate(self, number: int, confirm: bool) -> None:
-        server = self._server(number)
-        if server is None or not self._room_elsewhere(server):
-            return
+    @_rule(_has_room_elsewhere, confirm=strategies.booleans())
+    def cold_migrate(self, server: model.Server, confirm: bool) -> None:
         self._renew()
-        if self._operate(number, 'cold migrate', lambda it: (
+        if self._operate(server, 'cold migrate', lambda it: (
                 self.cloud.cold_migrate(it, confirm)), see=False):
             if confirm:
                 server.host = model.other(server.host)
             self._see('cold migrate, ' + ('confirm' if confirm else 'revert'))
 
-    @stateful.rule(number=_any)
-    def evacuate(self, number: int) -> None:
-        server = self._server(number)
-        if server is None or not self._room_elsewhere(server):
-            return
+    @_rule(_has_room_elsewhere)
+    def evacuate(self, server: model.Server) -> None:
         self._renew()
         host = server.host
         # Nobody's host is to die for an evacuation that Nova refuses.
         evacuate = (
             (lambda it: self.cloud.evacuate(it, host))
             if host and server.may('evacuate') else self.cloud.ask_evacuation)
-        if self._operate(number, 'evacuate', evacuate, see=False):
+        if self._operate(server, 'evacuate', evacuate, see=False):
             server.host = model.other(server.host)
             self._see('evacuate')
 
-    @stateful.rule(number=_any)
-    def shelve(self, number: int) -> None:
-        server = self._server(number)
-        if self._operate(number, 'shelve', self.cloud._shelve_server,
-                         model.SHELVED, see=False) and server:
+    @_rule()
+    def shelve(self, server: model.Server) -> None:
+        if self._operate(server, 'shelve', self.cloud._shelve_server,
+                         model.SHELVED, see=False):
             server.host = None
             server.since = max([migration['id'] for migration
                                 in self.cloud.migrations(
                                     {'id': server.uuid})], default=0)
             self._see('shelve')
 
-    @stateful.rule(number=_any)
-    def unshelve(self, number: int) -> None:
-        server = self._server(number)
-        if server is None or not self.model.roomy(len(server.ports)):
-            return
+    @_rule(_has_room_again)
+    def unshelve(self, server: model.Server) -> None:
         self._renew()
-        if self._operate(number, 'unshelve', self.cloud.unshelve,
+        if self._operate(server, 'unshelve', self.cloud.unshelve,
                          model.ACTIVE, see=False):
             server.host = self.cloud.host(server)
             self._see('unshelve')
@@ -301,28 +330,30 @@ class Life(stateful.RuleBasedStateMachine):
         self._restart(host)
         self._see('restart of nova-compute')
 
-    @stateful.rule(host=strategies.sampled_from(model.HOSTS))
-    def lose_vf(self, host: str) -> None:
-        if self.model.vfs[host] > FEWEST_VFS and self.model.free(host):
-            self.cloud.lose_free_vf(host)
-            self.model.lose_vf(host)
-            self._see('a free VF goes')
-
-    @stateful.rule(number=_any, mood=strategies.sampled_from(cloud.MOODS))
-    def agent_fails(self, number: int, mood: paper_agent.Mood) -> None:
-        server = self._server(number)
-        if server:
-            self._set_mood(server, mood)
-            self._see(f'agent {mood.value}')
-
+    @stateful.precondition(lambda self: self._hosts_to_lose_vfs())
     @stateful.rule(number=_any)
-    def agent_works(self, number: int) -> None:
-        server = self._server(number)
-        if server is None or server.well:
-            return
+    def lose_vf(self, number: int) -> None:
+        hosts = self._hosts_to_lose_vfs()
+        host = hosts[number % len(hosts)]
+        self.cloud.lose_free_vf(host)
+        self.model.lose_vf(host)
+        self._see('a free VF goes')
+
+    @_rule(mood=strategies.sampled_from(cloud.MOODS))
+    def agent_fails(self, server: model.Server,
+                    mood: paper_agent.Mood) -> None:
+        self._set_mood(server, mood)
+        self._see(f'agent {mood.value}')
+
+    @_rule(_is_unwell)
+    def agent_works(self, server: model.Server) -> None:
         self._set_mood(server, paper_agent.Mood.GOOD)
         self._let_recover()
         self._see('agent good')
+
+    def _hosts_to_lose_vfs(self) -> list[str]:
+        return [host for host in model.HOSTS if self.model.free(host) > 0
+                and self.model.vfs[host] > FEWEST_VFS]
 
     def _let_recover(self) -> None:
         left = self.cloud.left_away(self.model.mendable())
@@ -350,24 +381,18 @@ class Life(stateful.RuleBasedStateMachine):
         for host in sorted(self.model.stale):
             self._restart(host)
 
-    def _server(self, number: int) -> model.Server | None:
-        there = self.model.servers
-        return there[number % len(there)] if there else None
+    def those(self, fits: Fits) -> list[model.Server]:
+        """The servers that fit."""
+        return [server for server in self.model.servers
+                if fits(self, server)]
 
-    def _room_elsewhere(self, server: model.Server) -> bool:
-        return server.host is None or self.model.free(
-            model.other(server.host)) >= len(server.ports)
-
-    def _operate(self, number: int, step: str, act: cloud.Act,
+    def _operate(self, server: model.Server, step: str, act: cloud.Act,
                  status: str | None = None, see: bool = True) -> bool:
         """Do something to a server, if Nova does in its state.
 
         :param status: what the server is afterwards, unless what it was
         :returns: whether it was done
         """
-        server = self._server(number)
-        if server is None:
-            return False
         if not server.may(step):
             self._refuse(server, step, act)
             return False
@@ -389,7 +414,7 @@ class Life(stateful.RuleBasedStateMachine):
     def _see(self, step: str) -> None:
         """A while after a step, see that all is as it must be."""
         self.cloud.look()
-        self.cloud.look()
+        self.cloud.look(audit=False)
         wrong = self.cloud.wrong(self.model.servers)
         if wrong:
             raise Violated('\n'.join([f'after "{step}":', *wrong]))
