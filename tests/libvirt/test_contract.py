@@ -18,9 +18,12 @@ environment names another one, by its URI, that is tested. The guests have no
 operating system.
 """
 
+from collections.abc import Iterator
+import contextlib
 import os
 import pathlib
 import queue
+import select
 import shutil
 import tempfile
 import threading
@@ -112,6 +115,30 @@ class LibvirtTestCase(contract.LibvirtContract, base.BaseTestCase):
 
     def await_removal(self) -> str:
         return self.removed.get(timeout=30)
+
+    @contextlib.contextmanager
+    def job(self, domain: typing.Any) -> Iterator[None]:
+        """The guest is saved into a pipe that nobody empties."""
+        if ELSEWHERE in os.environ:
+            self.skipTest('the pipe has to be on the host of libvirt')
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        pipe = os.path.join(folder, 'pipe')
+        os.mkfifo(pipe)
+        end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        saving = threading.Thread(target=domain.save, args=(pipe,))
+        saving.start()
+        try:
+            # There is something to read once the job has begun.
+            select.select([end], [], [], 30)
+            yield
+        finally:
+            while saving.is_alive():
+                select.select([end], [], [], 0.1)
+                with contextlib.suppress(BlockingIOError):
+                    os.read(end, 1 << 20)
+            saving.join()
+            os.close(end)
 
     def ask_guest(self, domain: typing.Any, command: str) -> str:
         return libvirt_qemu.qemuAgentCommand(domain, command, 5, 0)

@@ -77,5 +77,15 @@ def in_use(address: str, guest: str) -> Exception:
                    f'{guest}')
 
 
+def busy() -> Exception:
+    """virDomainObjBeginJobInternal: a job such as a migration goes on.
+
+    libvirt says so once it has waited for half a minute.
+    """
+    return error(fakelibvirt.VIR_ERR_OPERATION_TIMEOUT,
+                 'Timed out during operation: cannot acquire state change '
+                 'lock')
+
+
 def aborted(text: str) -> Exception:
     return error(VIR_ERR_OPERATION_ABORTED, f'operation aborted: {text}')

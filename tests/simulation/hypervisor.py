@@ -59,6 +59,8 @@ class Domain(fakelibvirt.Domain):
         # What the guest was asked for and has not let go, by alias.
         self._pending: dict[str, etree._Element] = {}
         self._abort = threading.Event()
+        #: whether a job goes on during which nothing is changed
+        self.busy = False
         # Up to Nova 33 its domain has a job from the first moment.
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_NONE
 
@@ -210,7 +212,12 @@ class Domain(fakelibvirt.Domain):
             self._take_out(alias)
 
     def _affected(self, flags: int) -> tuple[bool, bool]:
-        """Whether flags mean the live and the persistent definition."""
+        """Whether flags mean the live and the persistent definition.
+
+        :raises libvirtError: the domain is migrated, to here or from here
+        """
+        if self.busy:
+            raise errors.busy()
         running = self._live is not None
         live = bool(flags & fakelibvirt.VIR_DOMAIN_AFFECT_LIVE)
         config = bool(flags & fakelibvirt.VIR_DOMAIN_AFFECT_CONFIG)
@@ -280,6 +287,7 @@ class Domain(fakelibvirt.Domain):
                                  "mode='subsystem' type='pci'>")
         self._abort.clear()
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_UNBOUNDED
+        self.busy = True
         incoming = None
         try:
             # The definition that the destination gets is the one of the
@@ -296,10 +304,12 @@ class Domain(fakelibvirt.Domain):
                 fakelibvirt.VIR_DOMAIN_JOB_CANCELLED
                 if error.get_error_code() == errors.VIR_ERR_OPERATION_ABORTED
                 else fakelibvirt.VIR_DOMAIN_JOB_FAILED)
+            self.busy = False
             raise
         self._switch_over(incoming, world.migrations, bool(
             flags & fakelibvirt.VIR_MIGRATE_UNDEFINE_SOURCE))
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_COMPLETED
+        self.busy = False
 
     def _copy(self, how: migrations.Migrations) -> None:
         how.observer('copy', 'start')
@@ -342,6 +352,7 @@ class Domain(fakelibvirt.Domain):
 
     def prepare(self) -> None:
         """The destination's part before the copy: plug the host's ends."""
+        self.busy = True
         for element in self._interfaces():
             taken = self._connection.targets() | {
                 nic.target for nic in self.nics() if nic.target}
@@ -358,6 +369,7 @@ class Domain(fakelibvirt.Domain):
                 self._connection.data_plane.connect_macvtap(
                     self.UUIDString(), nic)
         # qemuMigrationDstFinish
+        self.busy = False
         self._connection._emit_lifecycle(
             self, fakelibvirt.VIR_DOMAIN_EVENT_RESUMED, _RESUMED_MIGRATED)
 

@@ -17,6 +17,8 @@
 """
 
 import abc
+from concurrent import futures
+import contextlib
 import typing
 
 from lxml import etree
@@ -107,6 +109,10 @@ class LibvirtContract(abc.ABC):
     def ask_guest(self, domain: typing.Any, command: str) -> str:
         """``virDomainQemuAgentCommand``"""
 
+    @abc.abstractmethod
+    def job(self, domain: typing.Any) -> contextlib.AbstractContextManager:
+        """A job goes on meanwhile, as long as a migration's may."""
+
     def start(self, *interfaces: str, **options: typing.Any) -> typing.Any:
         started = self.define(domain(*interfaces, **options))
         started.createWithFlags(0)
@@ -122,10 +128,11 @@ class LibvirtContract(abc.ABC):
                     *arguments: typing.Any) -> None:
         error = self.assertRaises(self.libvirt.libvirtError, function,
                                   *arguments)
+        # A daemon says who has the lock, too.
+        said = error.get_error_message().partition(' (held by')[0]
         self.assertEqual((code, text), (
             next((name for name in (code,) if getattr(self.libvirt, name)
-                  == error.get_error_code()), error.get_error_code()),
-            error.get_error_message()))
+                  == error.get_error_code()), error.get_error_code()), said))
 
     # -- two interfaces of one MAC -------------------------------------------
 
@@ -342,6 +349,22 @@ class LibvirtContract(abc.ABC):
             'VIR_ERR_OPERATION_INVALID',
             'Requested operation is not valid: no job is active on the '
             'domain', domain.abortJob)
+
+    def test_nothing_is_changed_while_a_job_goes_on(self):
+        domain = self.start(nic())
+        changes = (
+            (domain.attachDeviceFlags, nic(OTHER_MAC), LIVE),
+            (domain.detachDeviceFlags, nic(), LIVE),
+            (domain.setMetadata, ELEMENT, '<a/>', 'ex', NAMESPACE, LIVE),
+            (domain.setMetadata, ELEMENT, '<a/>', 'ex', NAMESPACE, CONFIG))
+
+        # Each waits for the job in vain.
+        with self.job(domain), futures.ThreadPoolExecutor() as pool:
+            list(pool.map(lambda change: self.assertFault(
+                'VIR_ERR_OPERATION_TIMEOUT', 'Timed out during operation: '
+                'cannot acquire state change lock', *change), changes))
+            self.assertEqual(1, len(self.nics(domain)))
+            self.assertEqual([], self.metadata(domain))
 
     def test_guest_agent_that_does_not_run(self):
         domain = self.start(nic())

@@ -15,6 +15,8 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 import nova.tests.functional  # noqa: F401 isort: skip
 
+from collections.abc import Iterator
+import contextlib
 import queue
 import typing
 
@@ -75,6 +77,12 @@ class ContractTestCase(HypervisorTestCase, contract.LibvirtContract):
 
     def let_go(self, domain: typing.Any) -> None:
         self.world.answers.set()
+
+    @contextlib.contextmanager
+    def job(self, domain: hypervisor.Domain) -> Iterator[None]:
+        domain.busy = True
+        yield
+        domain.busy = False
 
     def ask_guest(self, domain: typing.Any, command: str) -> str:
         return guest_agent.libvirt_qemu().qemuAgentCommand(
