@@ -21,6 +21,15 @@ function install_vf_failover {
     setup_develop $VF_FAILOVER_DIR
 }
 
+# stack.sh has Neutron's options written into nova.conf in the background and
+# waits for that only after this phase. Of two that change the file at the same
+# time one loses what it has written.
+function _vf_failover_have_nova_conf {
+    if type -t async_wait >/dev/null; then
+        async_wait configure_neutron_nova
+    fi
+}
+
 # nova-cpu.conf is a copy that devstack makes of nova.conf right before it
 # starts nova-compute (lib/nova, start_nova_compute).
 function configure_vf_failover_compute {
@@ -90,6 +99,9 @@ if [[ "$1" == "stack" && "$2" == "install" ]]; then
         install_vf_failover
     fi
 elif [[ "$1" == "stack" && "$2" == "post-config" ]]; then
+    if is_service_enabled n-cpu || is_service_enabled n-sch; then
+        _vf_failover_have_nova_conf
+    fi
     if is_service_enabled n-cpu; then
         echo_summary "Configuring nova_vf_failover"
         configure_vf_failover_compute

@@ -55,6 +55,10 @@ function sudo {
 function sg {
     SG=$1 sh $2 "$3"
 }
+# Who has begun it waits for it here (inc/async).
+function async_wait {
+    echo "async_wait $*: $(md5sum <$NOVA_CONF)" >>$CALLS
+}
 function setup_develop {
     echo "setup_develop $*" >>$CALLS
 }

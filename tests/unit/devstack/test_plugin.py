@@ -19,11 +19,13 @@ functions change the files.
 # Before any other module of Nova: it chooses the concurrency mode.
 import nova.tests.functional  # noqa: F401 isort: skip
 
+import hashlib
 import json
 import os
 import pathlib
 import subprocess
 
+import ddt
 import fixtures
 import nova.conf
 from oslo_config import cfg
@@ -47,6 +49,7 @@ device_spec = {"address":"0000:81:00.0"}
 """
 
 
+@ddt.ddt
 class PluginTestCase(base.BaseTestCase):
 
     def setUp(self):
@@ -178,6 +181,15 @@ class PluginTestCase(base.BaseTestCase):
         self.assertEqual(options.filter_scheduler.enabled_filters,
                          self.options().filter_scheduler.enabled_filters)
 
+    @ddt.data('n-cpu', 'n-sch')
+    def test_nobody_else_writes_into_novas_options_meanwhile(self, service):
+        self.stack(service)
+
+        untouched = hashlib.md5(
+            NOVA_CONF.encode(), usedforsecurity=False).hexdigest()
+        self.assertIn(f'async_wait configure_neutron_nova: {untouched}  -',
+                      self.calls)
+
     def test_the_api_has_the_package_and_nothing_else(self):
         self.stack('n-api')
 
@@ -212,3 +224,21 @@ class PluginTestCase(base.BaseTestCase):
                       self.stack('q-svc', Q_AGENT='openvswitch'))
         self.assertIn('mechanism drivers: mine\n', self.stack(
             'q-svc', Q_ML2_PLUGIN_MECHANISM_DRIVERS='mine'))
+
+
+class PageTestCase(base.BaseTestCase):
+    """What the page has users write into their local.conf."""
+
+    def setUp(self):
+        super().setUp()
+        page = ROOT.joinpath('doc/source/devstack.rst').read_text()
+        self.lines = [line.split() for line in page.splitlines()]
+
+    def test_the_clone_has_the_branch(self):
+        # Without a name DevStack takes master, which is not there.
+        self.assertIn(['enable_plugin', 'nova-vf-failover', 'URL', 'main'],
+                      self.lines)
+
+    def test_the_agent_is_started_by_the_name_that_it_runs_as(self):
+        # devstack/lib/l2_agent_sriovnicswitch in Neutron
+        self.assertIn(['enable_service', 'q-sriov-agt'], self.lines)
