@@ -71,7 +71,7 @@ class DegradedTestCase(base.BaseTestCase):
         self.addCleanup(self.life._end.close)
         self.life.first(['42'])
         self.server, = self.life.model.servers
-        self.life.agent_fails(0, paper_agent.Mood.STUCK)
+        self.life.agent_fails(0, mood=paper_agent.Mood.STUCK)
         self.life.live_migrate(0)
         self.life.pause(0)
         self.life.agent_works(0)

@@ -40,6 +40,7 @@ RELEASES, IGNORES, REFUSES = 'releases', 'ignores', 'refuses'
 
 # Details of libvirt's events that Nova's fixture does not know.
 _STARTED_MIGRATED = _RESUMED_MIGRATED = 1
+_SUSPENDED_PAUSED = 0
 
 
 class Domain(fakelibvirt.Domain):
@@ -116,6 +117,10 @@ class Domain(fakelibvirt.Domain):
         """That of this start, -1 where it does not run."""
         running = list(self._connection._running_vms.items())
         return next((number for number, it in running if it is self), -1)
+
+    def isActive(self) -> int:
+        """1 for one that is paused as well."""
+        return int(self._live is not None)
 
     def isPersistent(self) -> bool:
         return self._config is not None
@@ -285,6 +290,9 @@ class Domain(fakelibvirt.Domain):
         if any(nic.is_vf for nic in self.nics()):
             raise errors.invalid('cannot migrate a domain with <hostdev '
                                  "mode='subsystem' type='pci'>")
+        # Of one that is paused while it is copied nobody asks
+        # (qemuMigrationSrcPerformPeer2Peer3): so a copy is forced to its end.
+        paused = self._state == fakelibvirt.VIR_DOMAIN_PAUSED
         self._abort.clear()
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_UNBOUNDED
         self.busy = True
@@ -306,7 +314,7 @@ class Domain(fakelibvirt.Domain):
                 else fakelibvirt.VIR_DOMAIN_JOB_FAILED)
             self.busy = False
             raise
-        self._switch_over(incoming, world.migrations, bool(
+        self._switch_over(incoming, world.migrations, paused, bool(
             flags & fakelibvirt.VIR_MIGRATE_UNDEFINE_SOURCE))
         self._job_type = fakelibvirt.VIR_DOMAIN_JOB_COMPLETED
         self.busy = False
@@ -332,14 +340,14 @@ class Domain(fakelibvirt.Domain):
         return errors.aborted('migration out job: canceled by client')
 
     def _switch_over(self, incoming: 'Domain', how: migrations.Migrations,
-                     undefine: bool) -> None:
+                     paused: bool, undefine: bool) -> None:
         uuid = self.UUIDString()
         how.observer('stop', 'start')
         macvtaps = [nic for nic in self.nics() if nic.is_macvtap]
         for nic in macvtaps:
             self._connection.data_plane.disconnect_macvtap(uuid, nic, True)
         time.sleep(how.downtime_seconds)
-        incoming.take_over()
+        incoming.take_over(paused)
         how.observer('stop', 'end')
         for nic in macvtaps:
             self._connection.data_plane.unplug_macvtap(uuid, nic)
@@ -362,8 +370,8 @@ class Domain(fakelibvirt.Domain):
                 self._connection.data_plane.plug_macvtap(
                     self.UUIDString(), nic)
 
-    def take_over(self) -> None:
-        """The guest goes on here."""
+    def take_over(self, paused: bool) -> None:
+        """The guest goes on here, or stands still as it did."""
         for nic in self.nics():
             if nic.is_macvtap:
                 self._connection.data_plane.connect_macvtap(
@@ -372,6 +380,11 @@ class Domain(fakelibvirt.Domain):
         self.busy = False
         self._connection._emit_lifecycle(
             self, fakelibvirt.VIR_DOMAIN_EVENT_RESUMED, _RESUMED_MIGRATED)
+        if paused:
+            self.suspend()
+            self._connection._emit_lifecycle(
+                self, fakelibvirt.VIR_DOMAIN_EVENT_SUSPENDED,
+                _SUSPENDED_PAUSED)
 
     def dismiss(self) -> None:
         """The migration to here has failed."""

@@ -42,6 +42,7 @@ _DOMAIN = """
   <name>contract</name>
   <uuid>{uuid}</uuid>
   <memory unit='MiB'>64</memory>
+  <vcpu>1</vcpu>
   <os><type arch='x86_64' machine='{machine}'>hvm</type></os>
   <features><acpi/></features>
   <devices>

@@ -200,6 +200,33 @@ class NicTestCase(HypervisorTestCase):
             self.world.connections['alpha'].lookupByUUIDString,
             contract.UUID)
 
+    def state_of_moved(self) -> tuple[int, int]:
+        moved = self.world.connections['beta'].lookupByUUIDString(
+            contract.UUID)
+        return moved.info()[0], moved.isActive()
+
+    def test_a_guest_that_is_paused_stands_still_at_its_new_place(self):
+        domain = self.start(macvtap('alpha'))
+        domain.suspend()
+
+        self.migrate(domain, 'beta')
+
+        self.assertEqual((fakelibvirt.VIR_DOMAIN_PAUSED, 1),
+                         self.state_of_moved())
+
+    def test_a_guest_that_is_paused_for_its_copy_runs_there(self):
+        domain = self.start(macvtap('alpha'))
+
+        def pause(step: str, phase: str) -> None:
+            if (step, phase) == ('copy', 'start'):
+                domain.suspend()
+
+        self.world.migrations.observer = pause
+        self.migrate(domain, 'beta')
+
+        self.assertEqual((fakelibvirt.VIR_DOMAIN_RUNNING, 1),
+                         self.state_of_moved())
+
     def test_a_migration_that_fails_leaves_all_as_it_was(self):
         domain = self.start(macvtap('alpha'))
         before = {name: self.plane(name).snapshot() for name in VFS}
