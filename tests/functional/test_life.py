@@ -69,9 +69,9 @@ class DegradedTestCase(base.BaseTestCase):
         super().setUp()
         self.life = machine.Life()
         self.addCleanup(self.life._end.close)
-        self.life.first(['42'])
+        self.life.first(0)
         self.server, = self.life.model.servers
-        self.life.agent_fails(0, mood=paper_agent.Mood.STUCK)
+        self.life._set_mood(self.server, paper_agent.Mood.STUCK)
         self.life.live_migrate(0)
         self.life.pause(0)
         self.life.agent_works(0)

@@ -17,96 +17,31 @@ from tests.stateful import cloud  # isort: skip
 
 from collections.abc import Callable
 import contextlib
-import functools
 import random
 import sys
 import typing
 
 from hypothesis import stateful
-from hypothesis import strategies
 
 from tests.simulation import paper_agent
 from tests.stateful import model
+from tests.stateful import rules
 
-MOST_SERVERS = 3
-MOST_PORTS = 3
-# So that there is always one for who is moved.
-FEWEST_VFS = 6
-
-# Of the servers that there are, or of those that a rule is for.
-_any = strategies.integers(0, 5)
-_vlans = strategies.sampled_from(['42', '43', None])
+_VLANS = ('42', '43', None)
 
 #: told the name of each step that was done
 Told = Callable[[str], None]
-
-
-#: whether a rule is for a server
-Fits = Callable[['Life', model.Server], bool]
 
 
 class Violated(AssertionError):
     """Something is not as it must be."""
 
 
-def _rule(fits: Fits = lambda life, server: True,
-          **drawn: strategies.SearchStrategy[typing.Any]) -> typing.Any:
-    """A rule for a server, which is drawn only if there is one that fits.
-
-    So each step of a sequence is one, and none is spent on nothing.
-    """
-    def decorated(rule: Callable[..., None]) -> typing.Any:
-        @stateful.precondition(lambda life: bool(life.those(fits)))
-        @stateful.rule(number=_any, **drawn)
-        @functools.wraps(rule)
-        def for_one(life: 'Life', number: int, **its: typing.Any) -> None:
-            there = life.those(fits)
-            rule(life, there[number % len(there)], **its)
-
-        return for_one
-
-    return decorated
-
-
-# -- which servers a rule is for ----------------------------------------------
-
-def _may(act: str) -> Fits:
-    return lambda life, server: server.may(act)
-
-
-def _has_room_elsewhere(life: 'Life', server: model.Server) -> bool:
-    return server.host is None or life.model.free(
-        model.other(server.host)) >= len(server.ports)
-
-
-def _has_room_again(life: 'Life', server: model.Server) -> bool:
-    return bool(life.model.roomy(len(server.ports)))
-
-
-def _takes_a_port(life: 'Life', server: model.Server) -> bool:
-    return len(server.ports) < MOST_PORTS and (
-        server.host is None or life.model.free(server.host) > 0)
-
-
-def _spares_a_port(life: 'Life', server: model.Server) -> bool:
-    return len(server.ports) > 1
-
-
-def _has_vfs_to_lose_elsewhere(life: 'Life', server: model.Server) -> bool:
-    return server.host is not None and life.model.vfs[
-        model.other(server.host)] > FEWEST_VFS
-
-
-def _runs(life: 'Life', server: model.Server) -> bool:
-    return server.status == model.ACTIVE
-
-
-def _is_unwell(life: 'Life', server: model.Server) -> bool:
-    return not server.well
-
-
 class Life(stateful.RuleBasedStateMachine):
-    """Servers that are booted, moved, shelved and deleted on two hosts."""
+    """Servers that are booted, moved, shelved and deleted on two hosts.
+
+    :ivar chance: decides what is left to chance in a step
+    """
 
     #: told of each step
     told: Told = staticmethod(lambda step: None)
@@ -133,27 +68,23 @@ class Life(stateful.RuleBasedStateMachine):
 
     # -- servers come and go --------------------------------------------------
 
-    @stateful.initialize(vlans=strategies.lists(
-        _vlans, min_size=1, max_size=MOST_PORTS))
-    def first(self, vlans: list[str | None]) -> None:
-        self._boot(vlans)
+    @stateful.initialize(number=rules.NUMBERS)
+    def first(self, number: int) -> None:
+        self.chance = random.Random(number)
+        self._boot(model.HOSTS[-1], model.MOST_PORTS)
 
-    @stateful.precondition(lambda self: len(
-        self.model.servers) < MOST_SERVERS and self.model.roomy(1))
-    @stateful.rule(vlans=strategies.lists(
-        _vlans, min_size=1, max_size=MOST_PORTS))
-    def boot(self, vlans: list[str | None]) -> None:
-        self._boot(vlans)
+    @rules.rule(rules.hosts_with_room)
+    def boot(self, host: str) -> None:
+        self._boot(host, min(model.MOST_PORTS, self.model.free(host)))
 
-    def _boot(self, vlans: list[str | None]) -> None:
-        """Boot a server with these ports, or those there are VFs for."""
-        host = max(model.HOSTS, key=self.model.free)
+    def _boot(self, host: str, most_ports: int) -> None:
         self._renew()
-        self.model.servers.append(self.cloud.create(
-            vlans[:self.model.free(host)], host))
+        vlans = self.chance.choices(
+            _VLANS, k=self.chance.randint(1, most_ports))
+        self.model.servers.append(self.cloud.create(vlans, host))
         self._see('boot')
 
-    @_rule()
+    @rules.rule(rules.servers())
     def delete(self, server: model.Server) -> None:
         self._delete(server)
         self._see('delete')
@@ -164,19 +95,19 @@ class Life(stateful.RuleBasedStateMachine):
 
     # -- live migrations ------------------------------------------------------
 
-    @_rule()
+    @rules.rule(rules.servers())
     def live_migrate(self, server: model.Server) -> None:
         self._live_migrate(server, 'live migrate', lambda _: None)
 
-    @_rule()
+    @rules.rule(rules.servers())
     def force_complete(self, server: model.Server) -> None:
         self._live_migrate(server, 'force complete', self.cloud.force)
 
-    @_rule()
+    @rules.rule(rules.servers())
     def abort(self, server: model.Server) -> None:
         self._live_migrate(server, 'abort', self.cloud.cancel, stays=True)
 
-    @_rule(_has_vfs_to_lose_elsewhere)
+    @rules.rule(rules.servers(rules.has_vfs_to_lose_elsewhere))
     def lose_claimed_vf(self, server: model.Server) -> None:
         goal = model.other(server.host)
 
@@ -186,15 +117,16 @@ class Life(stateful.RuleBasedStateMachine):
 
         self._live_migrate(server, 'live migrate, a claimed VF goes', lose)
 
-    @_rule(mood=strategies.sampled_from(cloud.MOODS))
-    def lose_agent_meanwhile(self, server: model.Server,
-                             mood: paper_agent.Mood) -> None:
+    @rules.rule(rules.servers())
+    def lose_agent_meanwhile(self, server: model.Server) -> None:
+        mood = self.chance.choice(cloud.MOODS)
+
         def lose(_: dict[str, typing.Any]) -> None:
             self._set_mood(server, mood)
 
         self._live_migrate(server, f'live migrate, agent {mood.value}', lose)
 
-    @_rule(_may('live migrate'))
+    @rules.rule(rules.servers(rules.may_migrate))
     def keep_vf(self, server: model.Server) -> None:
         self._ended = 'refused'
         certain = self._may_leave(server)
@@ -208,7 +140,7 @@ class Life(stateful.RuleBasedStateMachine):
             server.host = model.other(server.host)
         self._see(f'live migrate, VFs are kept: {self._ended}')
 
-    @_rule(_runs)
+    @rules.rule(rules.servers(rules.runs))
     def guest_reboots(self, server: model.Server) -> None:
         self.cloud.reset_guest(server)
         self._see('the guest reboots')
@@ -246,20 +178,20 @@ class Life(stateful.RuleBasedStateMachine):
 
     # -- what else is done to servers -----------------------------------------
 
-    @_rule()
+    @rules.rule(rules.servers())
     def soft_reboot(self, server: model.Server) -> None:
         self._operate(server, 'soft reboot', self.cloud._reboot_server)
 
-    @_rule()
+    @rules.rule(rules.servers())
     def hard_reboot(self, server: model.Server) -> None:
         self._operate(server, 'hard reboot', lambda it: (
             self.cloud._reboot_server(it, hard=True)), model.ACTIVE)
 
-    @_rule()
+    @rules.rule(rules.servers())
     def pause(self, server: model.Server) -> None:
         self._operate(server, 'pause', self.cloud.pause, model.PAUSED)
 
-    @_rule()
+    @rules.rule(rules.servers())
     def unpause(self, server: model.Server) -> None:
         if self._operate(server, 'unpause', self.cloud.unpause, model.ACTIVE,
                          see=False):
@@ -267,16 +199,16 @@ class Life(stateful.RuleBasedStateMachine):
             self._let_recover()
             self._see('unpause')
 
-    @_rule(_takes_a_port, vlan=_vlans)
-    def attach(self, server: model.Server, vlan: str | None) -> None:
+    @rules.rule(rules.servers(rules.takes_a_port))
+    def attach(self, server: model.Server) -> None:
         self._renew()
-        port = self.cloud.add_port(vlan)
+        port = self.cloud.add_port(self.chance.choice(_VLANS))
         if self._operate(server, 'attach', lambda it: (
                 self.cloud._attach_interface(it, port['id'])), see=False):
             server.ports.append(port)
             self._see('attach')
 
-    @_rule(_spares_a_port)
+    @rules.rule(rules.servers(rules.spares_a_port))
     def detach(self, server: model.Server) -> None:
         port = server.ports[-1]
         if self._operate(server, 'detach', lambda it: (
@@ -284,8 +216,9 @@ class Life(stateful.RuleBasedStateMachine):
             server.ports.remove(port)
             self._see('detach')
 
-    @_rule(_has_room_elsewhere, confirm=strategies.booleans())
-    def cold_migrate(self, server: model.Server, confirm: bool) -> None:
+    @rules.rule(rules.servers(rules.has_room_elsewhere))
+    def cold_migrate(self, server: model.Server) -> None:
+        confirm = self.chance.choice([True, False])
         self._renew()
         if self._operate(server, 'cold migrate', lambda it: (
                 self.cloud.cold_migrate(it, confirm)), see=False):
@@ -293,7 +226,7 @@ class Life(stateful.RuleBasedStateMachine):
                 server.host = model.other(server.host)
             self._see('cold migrate, ' + ('confirm' if confirm else 'revert'))
 
-    @_rule(_has_room_elsewhere)
+    @rules.rule(rules.servers(rules.has_room_elsewhere))
     def evacuate(self, server: model.Server) -> None:
         self._renew()
         host = server.host
@@ -305,7 +238,7 @@ class Life(stateful.RuleBasedStateMachine):
             server.host = model.other(server.host)
             self._see('evacuate')
 
-    @_rule()
+    @rules.rule(rules.servers())
     def shelve(self, server: model.Server) -> None:
         if self._operate(server, 'shelve', self.cloud._shelve_server,
                          model.SHELVED, see=False):
@@ -315,7 +248,7 @@ class Life(stateful.RuleBasedStateMachine):
                                     {'id': server.uuid})], default=0)
             self._see('shelve')
 
-    @_rule(_has_room_again)
+    @rules.rule(rules.servers(rules.has_room_again))
     def unshelve(self, server: model.Server) -> None:
         self._renew()
         if self._operate(server, 'unshelve', self.cloud.unshelve,
@@ -325,35 +258,28 @@ class Life(stateful.RuleBasedStateMachine):
 
     # -- what happens ---------------------------------------------------------
 
-    @stateful.rule(host=strategies.sampled_from(model.HOSTS))
+    @rules.rule(lambda life: model.HOSTS)
     def restart(self, host: str) -> None:
         self._restart(host)
         self._see('restart of nova-compute')
 
-    @stateful.precondition(lambda self: self._hosts_to_lose_vfs())
-    @stateful.rule(number=_any)
-    def lose_vf(self, number: int) -> None:
-        hosts = self._hosts_to_lose_vfs()
-        host = hosts[number % len(hosts)]
+    @rules.rule(rules.hosts_with_vfs_to_lose)
+    def lose_vf(self, host: str) -> None:
         self.cloud.lose_free_vf(host)
         self.model.lose_vf(host)
         self._see('a free VF goes')
 
-    @_rule(mood=strategies.sampled_from(cloud.MOODS))
-    def agent_fails(self, server: model.Server,
-                    mood: paper_agent.Mood) -> None:
+    @rules.rule(rules.servers())
+    def agent_fails(self, server: model.Server) -> None:
+        mood = self.chance.choice(cloud.MOODS)
         self._set_mood(server, mood)
         self._see(f'agent {mood.value}')
 
-    @_rule(_is_unwell)
+    @rules.rule(rules.servers(rules.is_unwell))
     def agent_works(self, server: model.Server) -> None:
         self._set_mood(server, paper_agent.Mood.GOOD)
         self._let_recover()
         self._see('agent good')
-
-    def _hosts_to_lose_vfs(self) -> list[str]:
-        return [host for host in model.HOSTS if self.model.free(host) > 0
-                and self.model.vfs[host] > FEWEST_VFS]
 
     def _let_recover(self) -> None:
         left = self.cloud.left_away(self.model.mendable())
@@ -380,11 +306,6 @@ class Life(stateful.RuleBasedStateMachine):
         """
         for host in sorted(self.model.stale):
             self._restart(host)
-
-    def those(self, fits: Fits) -> list[model.Server]:
-        """The servers that fit."""
-        return [server for server in self.model.servers
-                if fits(self, server)]
 
     def _operate(self, server: model.Server, step: str, act: cloud.Act,
                  status: str | None = None, see: bool = True) -> bool:

@@ -17,6 +17,11 @@ import typing
 
 HOSTS = ('alpha', 'beta')
 
+MOST_SERVERS = 3
+MOST_PORTS = 3
+# So that there is always one for who is moved.
+FEWEST_VFS = 6
+
 ACTIVE, PAUSED, SHELVED = 'ACTIVE', 'PAUSED', 'SHELVED_OFFLOADED'
 
 #: in which states of a server Nova does something with it
