@@ -82,7 +82,7 @@ class Admission:
         if not any(negotiation.is_vf(vif) for vif in network_info):
             return
         try:
-            with _answering(instance, instance.uuid):
+            with _answering(instance):
                 self._offer(context, instance, data, network_info)
         except exception.CannotSwap as refusal:
             # Not even whether a standby is in the guest could be found out.
@@ -94,7 +94,7 @@ class Admission:
             return
         mode = modes.of(instance)
         try:
-            with _answering(instance, instance.uuid):
+            with _answering(instance):
                 self._check(context, instance, network_info)
                 away = self._bench.domain(instance).read_journal().entries
         except exception.CannotSwap as refusal:
@@ -116,7 +116,7 @@ class Admission:
         if not offers:
             return
         try:
-            with _answering(instance, instance.uuid):
+            with _answering(instance):
                 self._bench.selection.improve(
                     context, instance, data,
                     lambda: self._useless(instance, offers))
@@ -158,7 +158,8 @@ class Admission:
                  ) -> exception.CannotSwap | None:
         """Why no standby could be where the port's VF is claimed."""
         try:
-            with _answering(instance, offer.source_vif['id']):
+            with _answering(instance,
+                            exception.ports(offer.source_vif['id'])):
                 self._bench.standby.check(offer.destination_profile())
         except exception.CannotSwap as refusal:
             return refusal
@@ -169,14 +170,15 @@ class Admission:
         """:raises exception.CannotSwap: this server stays with Nova's way"""
         if self._bench.power_state(instance) != power_state.RUNNING:
             raise exception.CannotSwap(
-                instance.uuid, 'the server is not running, so its guest '
-                'cannot change NICs.', 'Unpause or resume it first.')
+                exception.server(instance.uuid), 'it is not running, so its '
+                'guest cannot change NICs.', 'Unpause or resume it first.')
         try:
             with self._bench.operations.begin(instance.uuid, _patience()):
                 self._bench.swap(context, instance).check(
                     self._bench.ports(network_info))
         except exception.Busy as busy:
-            raise exception.CannotSwap(instance.uuid, str(busy), '') from busy
+            raise exception.CannotSwap(
+                exception.server(instance.uuid), str(busy), '') from busy
 
     def _give_back(self, context: Context,
                    instance: objects.Instance) -> None:
@@ -219,10 +221,11 @@ def _patience() -> float:
 
 
 @contextlib.contextmanager
-def _answering(instance: objects.Instance, subject: str) -> Iterator[None]:
+def _answering(instance: objects.Instance,
+               subject: str | None = None) -> Iterator[None]:
     """Whatever a check runs into is a reason against a swap.
 
-    :param subject: the port, or the server where no port is to blame
+    :param subject: what is looked at, if it is not the whole server
     :raises exception.CannotSwap: the check has not come to its end
     """
     try:
@@ -234,7 +237,8 @@ def _answering(instance: objects.Instance, subject: str) -> Iterator[None]:
         LOG.exception('It cannot be found out whether the VFs of the server '
                       'can be swapped', instance=instance)
         raise exception.CannotSwap(
-            subject, 'whether it can be swapped cannot be found out.',
+            subject or exception.server(instance.uuid),
+            'whether it can be swapped cannot be found out.',
             'See the log of nova-compute.',
             f'{type(error).__name__}: {error}') from error
 

@@ -135,7 +135,8 @@ class Attachment:
         """
         if self._guest.free_slots() == 0:
             raise exception.CannotSwap(
-                port.id, 'the guest has no free PCI slot for its VF.',
+                exception.ports(port.id),
+                'the guest has no free PCI slot for its VF.',
                 'Detach what has taken it, or hard reboot the server.',
                 str(error)) from error
 

@@ -107,7 +107,7 @@ class ServerClaims:
             if device.address == _address(vif):
                 return device
         raise exception.CannotSwap(
-            vif['id'],
+            exception.ports(vif['id']),
             f'its binding names VF {_address(vif)}, which the PCI tracker of '
             f'this host has not allocated to server {self._instance.uuid}.',
             'Hard reboot the server to have its VF plugged anew.')
@@ -229,7 +229,8 @@ class ServerClaims:
         except (nova_exception.PciDeviceRequestFailed, ValueError) as error:
             # A tracker without any device returns none.
             raise exception.CannotSwap(
-                vif['id'], 'no VF of this host can be used for it.',
+                exception.ports(vif['id']),
+                'no VF of this host can be used for it.',
                 'Mend one, or migrate the server.',
                 '; '.join(faults.values())) from error
         finally:
@@ -276,8 +277,9 @@ class ServerClaims:
             if new['id'] == vif['id']:
                 return new
         raise exception.CannotSwap(
-            vif['id'], f'server {self._instance.uuid} does not have it any '
-            'more.', '')
+            exception.ports(vif['id']),
+            f'server {self._instance.uuid} does not have it any more.',
+            'Recovery takes its NICs out.')
 
 
 def _address(vif: VIF) -> str | None:

@@ -54,11 +54,12 @@ class Conversation:
                 intents.Use.STANDBY, ports, CONF.vf_failover.failover_timeout))
         except exception.ChannelError as error:
             raise exception.CannotSwap(
-                ports[0].id, 'its guest cannot be told to change NICs.',
-                self._channel.cure, f'{error}.') from error
+                exception.server(self._guest.uuid), 'its guest cannot be told '
+                'to change NICs.', self._channel.cure, f'{error}.') from error
         if report.state is not intents.ReportState.READY:
             raise exception.CannotSwap(
-                ports[0].id, 'its guest will not change NICs.',
+                exception.server(self._guest.uuid),
+                'its guest will not change NICs.',
                 'Mend in the guest what its agent says:',
                 report.message or report.state.value)
 

@@ -17,24 +17,41 @@ class VFFailoverError(Exception):
     """Base of every error that this package raises on purpose."""
 
 
+def ports(*ids: str) -> str:
+    """Ports as the subject of :class:`CannotSwap`.
+
+    :param ids: Neutron's UUIDs of them
+    """
+    return f'{"Port" if len(ids) == 1 else "Ports"} {", ".join(ids)}'
+
+
+def server(uuid: str) -> str:
+    """A server as the subject of :class:`CannotSwap`, all its ports."""
+    return f'Server {uuid}'
+
+
 class CannotSwap(VFFailoverError):
-    """A port cannot be swapped on this host; nothing has been changed.
+    """Ports cannot go from one of their NICs to the other as things are.
+
+    Raised by a check, it says that nothing has been changed. Raised on the way
+    back to a VF, it says that the port stays on its standby; the journal has
+    where each one stands.
 
     Nova stores 255 characters of it for ``openstack server event show``
     (nova/objects/instance_action.py), so the cure stands before the details.
 
-    :param port: Neutron port UUID, or the server where no port is to blame
+    :param subject: what it is about, in the words of :func:`ports` or, where
+        no port is to blame, :func:`server`
     :param reason: what was found, naming the device
     :param cure: what the operator can do about it
     :param detail: what else may help, of any length
     """
 
-    def __init__(self, port: str, reason: str, cure: str,
+    def __init__(self, subject: str, reason: str, cure: str,
                  detail: str = '') -> None:
-        self.port = port
         self.reason = reason
         self.cure = cure
-        super().__init__(f'Port {port}: {reason} {cure} {detail}'.rstrip())
+        super().__init__(f'{subject}: {reason} {cure} {detail}'.rstrip())
 
 
 class ChannelError(VFFailoverError):

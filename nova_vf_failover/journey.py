@@ -62,8 +62,8 @@ class Journey:
                 stranded |= negotiation.unanswered(migrate_data)
             if stranded:
                 raise exception.CannotSwap(
-                    ', '.join(sorted(stranded)), 'the destination host does '
-                    'not answer the offer to swap the VF.',
+                    exception.ports(*sorted(stranded)), 'the destination '
+                    'host does not answer the offer to swap the VF.',
                     'Install nova_vf_failover there and enable it.')
             swapped.failover([self._bench.port(offer.source_vif)
                               for offer in answered])

@@ -89,8 +89,7 @@ class Operations:
         operation = Operation(yields=True)
         with self._changed:
             if server in self._running:
-                raise exception.Busy(
-                    f'Server {server} is being worked upon.')
+                raise _busy(server)
             if server in self._leaving:
                 raise exception.Busy(
                     f'Server {server} is on its way to another host.')
@@ -163,10 +162,12 @@ class Operations:
         watch.start()
         while server in self._running:
             operation = self._running[server]
-            if not operation.yields or watch.expired():
+            if not operation.yields:
+                raise _busy(server)
+            if watch.expired():
                 raise exception.Busy(
-                    f'The ports of server {server} are being moved, which '
-                    'has not come to its next step yet. Try again.')
+                    f'Recovery is still moving ports of server {server} and '
+                    f'did not stop within {patience:.0f} s. Try again.')
             operation.cancelled.set()
             self._changed.wait(watch.leftover())
 
@@ -178,6 +179,11 @@ class Operations:
             with self._changed:
                 del self._running[server]
                 self._changed.notify_all()
+
+
+def _busy(server: str) -> exception.Busy:
+    return exception.Busy(
+        f'Another operation of this plugin is working on server {server}.')
 
 
 @contextlib.contextmanager

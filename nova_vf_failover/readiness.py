@@ -52,7 +52,8 @@ class Readiness:
         self._standby.check(port.vif)
         if self._guest.primary(port.mac) is None:
             raise exception.CannotSwap(
-                port.id, f'the guest has no VF with the MAC {port.mac}.',
+                exception.ports(port.id),
+                f'the guest has no VF with the MAC {port.mac}.',
                 'Hard reboot the server to have its VF plugged anew.')
 
     def _check_mac(self, port: Port) -> None:
@@ -63,8 +64,9 @@ class Readiness:
         for vif in self._instance.get_network_info():
             if vif['id'] != port.id and vif['address'].lower() == port.mac:
                 raise exception.CannotSwap(
-                    port.id, f'port {vif["id"]} of the server has the same '
-                    f'MAC {port.mac}, by which its guest finds the standby.',
+                    exception.ports(port.id),
+                    f'port {vif["id"]} of the server has the same MAC '
+                    f'{port.mac}, by which its guest finds the standby.',
                     'Give one of them another MAC.')
 
     def _check_slots(self, ports: list[Port]) -> None:
@@ -72,7 +74,7 @@ class Readiness:
         free = self._guest.free_slots()
         if free is not None and free < needed:
             raise exception.CannotSwap(
-                ports[0].id,
+                exception.server(self._instance.uuid),
                 f'the guest has {free} free PCI slots and its standby NICs '
                 f'need {needed}.',
                 'Raise [libvirt] num_pcie_ports and hard reboot the server.')

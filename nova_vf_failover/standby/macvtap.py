@@ -74,7 +74,8 @@ class MacvtapStandby(base.Standby):
         link = self._links.find(pf)
         if link is None:
             raise exception.CannotSwap(
-                vif['id'], f'PF {pf} does not exist on this host.',
+                exception.ports(vif['id']),
+                f'PF {pf} does not exist on this host.',
                 'Load its driver or correct [pci] device_spec.')
         _check_link(vif, 'PF', link)
         vlan = _vlan(vif)
@@ -87,20 +88,23 @@ class MacvtapStandby(base.Standby):
         link = self._links.vlan_of(pf, vlan)
         if link and link.name != source:
             raise exception.CannotSwap(
-                vif['id'], f'VLAN {vlan} of PF {pf} is already the link '
+                exception.ports(vif['id']),
+                f'VLAN {vlan} of PF {pf} is already the link '
                 f'{link.name}, and the macvtap needs it as {source}.',
                 f'Remove {link.name}, or give it the name {source}.')
         if link:
             _check_link(vif, 'VLAN device', link)
         elif self._links.find(source):
             raise exception.CannotSwap(
-                vif['id'], f'Link {source} is not VLAN {vlan} of PF {pf}, and '
+                exception.ports(vif['id']),
+                f'Link {source} is not VLAN {vlan} of PF {pf}, and '
                 'the macvtap needs one of this name.',
                 f'Give {source} another name.')
         if ((link is None or link.alias == MARK)
                 and not self._links.can_keep_host_off()):
             raise exception.CannotSwap(
-                vif['id'], f'nova-compute may not write to /proc/sys here, so '
+                exception.ports(vif['id']),
+                f'nova-compute may not write to /proc/sys here, so '
                 f'this host would hear and answer on VLAN {vlan} of PF {pf}.',
                 'Have its container be privileged, or make the link '
                 f'{source} yourself.')
@@ -303,7 +307,8 @@ class MacvtapStandby(base.Standby):
                 address, pf_interface=True))
         except nova.exception.PciDeviceNotFoundById as error:
             raise exception.CannotSwap(
-                vif['id'], f'VF {address} has gone, or its PF has no network '
+                exception.ports(vif['id']),
+                f'VF {address} has gone, or its PF has no network '
                 'interface on this host.', 'Load the driver of the PF, or '
                 'restart nova-compute if the VF is not to come back.'
             ) from error
@@ -318,22 +323,25 @@ def _check_link(vif: base.VIF, what: str, link: links.Link) -> None:
     name = link.name
     if link.master:
         raise exception.CannotSwap(
-            vif['id'],
+            exception.ports(vif['id']),
             f'{what} {name} is a port of the {link.master_kind or "switch"} '
             f'{link.master}, where the kernel refuses a macvtap.',
             f'Take {name} out of {link.master}, or use another PF.')
     if not link.up:
         raise exception.CannotSwap(
-            vif['id'], f'{what} {name} is down, so a macvtap on it would '
+            exception.ports(vif['id']),
+            f'{what} {name} is down, so a macvtap on it would '
             'carry nothing.', f'Set it up: ip link set {name} up.')
     if not link.carrier:
         raise exception.CannotSwap(
-            vif['id'], f'{what} {name} has no carrier, so a macvtap on it '
+            exception.ports(vif['id']),
+            f'{what} {name} has no carrier, so a macvtap on it '
             'would carry nothing.', 'Check its cable and its switch port.')
     needed = _mtu(vif)
     if needed and link.mtu < needed:
         raise exception.CannotSwap(
-            vif['id'], f'{what} {name} has an MTU of {link.mtu} and the '
+            exception.ports(vif['id']),
+            f'{what} {name} has an MTU of {link.mtu} and the '
             f'network of the port {needed}.',
             f'Raise it: ip link set {name} mtu {needed}.')
 

@@ -66,7 +66,8 @@ class CheckTestCase(base.FailoverTestCase):
         with operations.begin_yielding(self.server['id']) as recovering:
             refusal = self.refusal(self.server)
 
-        self.assertIn('has not come to its next step yet', refusal)
+        self.assertIn(f'Server {self.server["id"]}: Recovery is still moving '
+                      'ports of server', refusal)
         self.assertTrue(recovering.cancelled.is_set())
         self.assertWorld(self.server, 'alpha')
 

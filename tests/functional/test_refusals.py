@@ -45,7 +45,7 @@ class AgentTestCase(base.FailoverTestCase):
         refusal = self.refusal(server)
 
         self.assertIn('Migration pre-check error', refusal)
-        self.assertIn(self.ports[0]['id'], refusal)
+        self.assertIn(f'Server {server["id"]}: its guest ', refusal)
         self.assertIn(cure, refusal)
         self.assertIn(words, self.stdlog.logger.output)
         self.assertWorld(server, 'alpha')
@@ -123,7 +123,7 @@ class HostTestCase(base.FailoverTestCase):
 
         refusal = self.refusal(server)
 
-        self.assertIn(f'PF {pf} {words}', refusal)
+        self.assertIn(f'Port {self.ports[0]["id"]}: PF {pf} {words}', refusal)
         self.assertIn(cure.format(pf=pf), refusal)
         self.assertWorld(server, 'alpha')
 
@@ -170,6 +170,7 @@ class HostTestCase(base.FailoverTestCase):
 
         refusal = self.refusal(server)
 
-        self.assertIn('2 free PCI slots and its standby NICs need 3', refusal)
+        self.assertIn(f'Server {server["id"]}: the guest has 2 free PCI '
+                      'slots and its standby NICs need 3', refusal)
         self.assertIn('num_pcie_ports', refusal)
         self.assertWorld(server, 'alpha')

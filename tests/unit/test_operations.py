@@ -58,9 +58,11 @@ class OperationsTestCase(base.BaseTestCase):
         self.recover(lambda operation: over.wait(10))
 
         error = self.assertRaises(
-            exception.Busy, self.operations.begin(SERVER, 0.1).__enter__)
+            exception.Busy, self.operations.begin(SERVER, 1).__enter__)
 
-        self.assertIn(SERVER, str(error))
+        self.assertEqual(
+            f'Recovery is still moving ports of server {SERVER} and did not '
+            'stop within 1 s. Try again.', str(error))
         over.set()
 
     def test_recovery_does_not_wait(self):
@@ -87,8 +89,11 @@ class OperationsTestCase(base.BaseTestCase):
 
     def test_a_move_is_not_begun_twice(self):
         with self.operations.begin(SERVER):
-            self.assertRaises(exception.Busy,
-                              self.operations.begin(SERVER).__enter__)
+            error = self.assertRaises(
+                exception.Busy, self.operations.begin(SERVER).__enter__)
+
+        self.assertEqual('Another operation of this plugin is working on '
+                         f'server {SERVER}.', str(error))
 
     def test_an_abort_is_for_moves(self):
         self.assertFalse(self.operations.cancel(SERVER))
