@@ -84,7 +84,7 @@ class Bench(base.Stage, fixtures.Fixture):
         return self.done(self.intent('standby'))
 
     def leave(self, steering: steerings.Steering) -> None:
-        """The VF goes, as in :mod:`nova_vf_failover.swap`."""
+        """The VF goes, as in :mod:`nova_vf_failover.failover`."""
         port, = self.ports
         vif = {'id': 'port', 'address': port.mac,
                'profile': {'pci_slot': '0000:81:00.1'}}

@@ -23,6 +23,7 @@ import fixtures
 from nova.compute import vm_states
 from nova.tests.fixtures import libvirt as fakelibvirt
 
+from nova_vf_failover import failover
 from nova_vf_failover import swap
 from tests.simulation import hypervisor
 from tests.simulation import paper_agent
@@ -204,10 +205,10 @@ class ConductorLostTestCase(base.FailoverTestCase):
         self.server = self.boot(self.add_port())
 
     def test_nova_takes_no_standby_out(self):
-        failover = swap.Swap.failover
+        original = swap.Swap.failover
 
         def fail_over(swapped, ports):
-            failover(swapped, ports)
+            original(swapped, ports)
             instance = swapped._instance
             instance.task_state = None
             instance.vm_state = vm_states.ERROR
@@ -326,7 +327,7 @@ class KilledTestCase(base.FailoverTestCase):
     """nova-compute on the source dies in the middle of a failover."""
 
     @ddt.data('_attach_standbys', '_send_guest_to_standby',
-              '_detach_primaries')
+              'detach_primaries')
     def test_guest_is_reachable_and_can_be_migrated_again(self, step):
         self.start_hosts()
         server = self.boot(self.add_port())
@@ -345,15 +346,15 @@ class KilledTestCase(base.FailoverTestCase):
     def kill_after(self, step, server):
         """The process ends right after a step, and is started anew."""
         died = threading.Event()
-        original = getattr(swap.Swap, step)
+        original = getattr(failover.Failover, step)
 
-        def die(swapped, *arguments):
-            original(swapped, *arguments)
+        def die(its, *arguments):
+            original(its, *arguments)
             died.set()
             raise Killed()
 
         with fixtures.MonkeyPatch(
-                f'nova_vf_failover.swap.Swap.{step}', die):
+                f'nova_vf_failover.failover.Failover.{step}', die):
             self.begin_migration(server)
             self.assertTrue(died.wait(30))
         self.hosts.world.migrations.proceed.set()
