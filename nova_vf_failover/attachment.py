@@ -60,9 +60,18 @@ class Attachment:
 
         :returns: the ports with their VFs, and why others have none
         """
-        claimed: list[Port] = []
-        return claimed, self._each(
-            ports, lambda port: claimed.append(self._claimed(port)))
+        ready: list[Port] = []
+        reasons: dict[str, str] = {}
+        for port in ports:
+            try:
+                ready.append(self._with_vf(port))
+            except Exception as error:
+                # Of the tracker, of the database, of Neutron: the other
+                # ports go on, and this one has its standby.
+                LOG.exception('No VF can be claimed for port %s', port.id,
+                              instance=self._instance)
+                reasons[port.id] = f'No VF can be claimed for it: {error}'
+        return ready, reasons
 
     def attach(self, ports: list[Port]) -> dict[str, str]:
         """See that each port has its VF, in the running domain and the other.
@@ -70,14 +79,10 @@ class Attachment:
         :param ports: as :meth:`claim` has returned them
         :returns: the ports that have none, and why
         """
-        return self._each(ports, self._attach_one)
-
-    def _each(self, ports: list[Port],
-              act: Callable[[Port], None]) -> dict[str, str]:
-        reasons = {}
+        reasons: dict[str, str] = {}
         for port in ports:
             try:
-                act(port)
+                self._attach_one(port)
             except Exception as error:
                 # Whatever it is that one VF cannot have: the other ports go
                 # on, and this one has its standby.
@@ -86,7 +91,7 @@ class Attachment:
                 reasons[port.id] = f'Its VF cannot be attached: {error}'
         return reasons
 
-    def _claimed(self, port: Port) -> Port:
+    def _with_vf(self, port: Port) -> Port:
         if self._guest.primary(port.mac):
             return port
         return dataclasses.replace(port, vif=self._claims.reclaim(port.vif))
