@@ -22,8 +22,29 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import threading
+import typing
 
 from nova.virt.libvirt import guest as libvirt_guest
+
+
+# As FailoverLibvirtDriver: what we inherit is Any.
+class CopyingGuest(libvirt_guest.Guest):  # type: ignore[misc]
+    """A guest whose job Nova looks at.
+
+    :param domain: libvirt's
+    :param copies: called after each look at a job that copies
+    """
+
+    def __init__(self, domain: typing.Any,
+                 copies: Callable[[], None]) -> None:
+        super().__init__(domain)
+        self._copies = copies
+
+    def get_job_info(self) -> libvirt_guest.JobInfo:
+        found = super().get_job_info()
+        if found.memory_total:
+            self._copies()
+        return found
 
 
 class ForcedCompletions:
@@ -54,7 +75,7 @@ class ForcedCompletions:
             return True
 
     def hand_over(self, server: str, guest: libvirt_guest.Guest,
-                  force: Callable[[], None]) -> None:
+                  force: Callable[[], None]) -> CopyingGuest:
         """Have Nova told with its first look at a job that copies.
 
         It does what is asked for after any look at a job, and libvirt has one
@@ -63,18 +84,14 @@ class ForcedCompletions:
         ahead of the copy for one that is to stay so on the destination
         (qemu_migration.c, ``qemuMigrationSrcPerformPeer2Peer3``).
 
-        :param guest: which Nova looks at, from now on
         :param force: tells Nova
+        :returns: what Nova has to look at instead of the guest
         """
-        look = guest.get_job_info
-
-        def look_and_tell() -> libvirt_guest.JobInfo:
-            found = look()
-            if found.memory_total and self._take(server):
+        def tell() -> None:
+            if self._take(server):
                 force()
-            return found
 
-        guest.get_job_info = look_and_tell
+        return CopyingGuest(guest._domain, tell)
 
     def _take(self, server: str) -> bool:
         """From now on Nova is asked itself.

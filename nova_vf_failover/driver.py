@@ -12,9 +12,14 @@
 
 """The seam: what of Nova's libvirt driver a live migration goes through.
 
-The only module that overrides Nova. Each method here says when its part of
-the story in :mod:`nova_vf_failover.swap` is told, and hands Nova's own method
-a view of the network in which the ports that we handle do not exist.
+Each method here says when its part of the story in
+:mod:`nova_vf_failover.swap` is told, and hands Nova's own method a view of the
+network in which the ports that we handle do not exist.
+
+Nova is overridden here, in public methods of the driver and in two of its own,
+``_live_migration_monitor`` and ``_reattach_instance_vifs``, and nowhere else
+but in the guest that the first of these is given
+(:class:`.completion.CopyingGuest`).
 """
 
 from __future__ import annotations
@@ -255,9 +260,11 @@ class FailoverLibvirtDriver(
         guest: libvirt_guest.Guest, *arguments: typing.Any,
     ) -> None:
         """Nova has its record of the copy now, and looks at it here."""
-        self._forced.hand_over(instance.uuid, guest, functools.partial(
-            super().live_migration_force_complete, instance))
-        super()._live_migration_monitor(context, instance, guest, *arguments)
+        watched = self._forced.hand_over(
+            instance.uuid, guest, functools.partial(
+                super().live_migration_force_complete, instance))
+        super()._live_migration_monitor(
+            context, instance, watched, *arguments)
 
     def detach_interface(
         self, context: Context, instance: objects.Instance,

@@ -1,0 +1,65 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+from unittest import mock
+
+import fixtures
+from nova.virt.libvirt import guest as libvirt_guest
+from oslotest import base
+
+from nova_vf_failover import completion
+
+SERVER = '7c1c6bb1-8d3f-4a0e-9f3e-0d3f6a3c1b11'
+
+
+class ForcedCompletionsTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.forced = completion.ForcedCompletions()
+        self.told = []
+        self.domain = mock.Mock()
+        self.nova_guest = libvirt_guest.Guest(self.domain)
+        self.job = mock.Mock(memory_total=4096)
+        self.useFixture(fixtures.MockPatchObject(
+            libvirt_guest.Guest, 'get_job_info',
+            side_effect=lambda: self.job))
+
+    def hand_over(self):
+        return self.forced.hand_over(SERVER, self.nova_guest,
+                                     lambda: self.told.append(SERVER))
+
+    def test_nova_is_told_once_with_the_first_look_at_a_copy(self):
+        with self.forced.remembered(SERVER):
+            self.assertTrue(self.forced.ask(SERVER))
+            watched = self.hand_over()
+            for total, told in ((0, []), (4096, [SERVER]), (4096, [SERVER])):
+                self.job.memory_total = total
+
+                self.assertIs(self.job, watched.get_job_info())
+
+                self.assertEqual(told, self.told)
+            # Nova has its record by now.
+            self.assertFalse(self.forced.ask(SERVER))
+
+    def test_nova_is_told_nothing_that_nobody_asked_for(self):
+        with self.forced.remembered(SERVER):
+            self.hand_over().get_job_info()
+
+        self.assertEqual([], self.told)
+
+    def test_nova_looks_at_the_same_domain(self):
+        with self.forced.remembered(SERVER):
+            watched = self.hand_over()
+
+        watched.abort_job()
+        self.domain.abortJob.assert_called_once_with()
