@@ -194,7 +194,7 @@ class Admission:
         """Whether the server is not to be swapped.
 
         A server that is degraded has to be, whatever it asks for: Nova would
-        rewrite the standby as a VF and try to migrate that.
+        rewrite the standby as a VF and then fail to migrate it.
         """
         return (modes.of(instance) is modes.Mode.OFF and not
                 self._bench.domain(instance).read_journal().entries)
@@ -202,7 +202,7 @@ class Admission:
     def _refuse_or_go_native(self, instance: objects.Instance,
                              refusal: exception.CannotSwap,
                              mode: modes.Mode) -> None:
-        # A standby Nova would rewrite as a VF, and try to migrate that.
+        # Nova would rewrite the standby as a VF and then fail to migrate it.
         if (mode is modes.Mode.REQUIRED
                 or self._bench.domain(instance).read_journal().entries):
             raise _error(refusal)

@@ -35,15 +35,17 @@ from nova_vf_failover import negotiation
 
 LOG = logging.getLogger(__name__)
 
-# What Nova says of one, and what is said here of one that is being cleared.
+# Statuses of a live migration that has ended, set by Nova or by
+# Aftermath.clear().
 _OVER = ('error', 'failed', 'completed')
-# What Nova goes on saying of one whose nova-compute has died: it ends only
-# those that were "running", and those on the source only. A nova-compute that
-# is stopped says of those that were queued that they are cancelled, and does
-# no more (nova/compute/manager.py, ``_cleanup_live_migrations_in_pool``).
+# Statuses that a live migration may keep for good if its nova-compute has
+# died in it: when that starts again Nova ends only those that were "running",
+# and those on the source only. A nova-compute that is stopped marks those that
+# were queued as cancelled, and does no more (nova/compute/manager.py,
+# ``_cleanup_live_migrations_in_pool``).
 _ENDLESS = ('accepted', 'queued', 'preparing', 'running', 'error',
             'cancelled')
-# Of these none begins to hold anything again.
+# A migration in one of these never allocates again, so the answer is cached.
 _SETTLED = ('error', 'cancelled')
 
 
@@ -130,16 +132,18 @@ class Aftermath:
 
     def clear(self, context: typing.Any, instance: objects.Instance,
               abandoned: bool = False) -> None:
-        """Do it if the server's last live migration ended so.
+        """Clean up after the server's last live migration if it needs that.
 
-        Such a one still holds an allocation, which is given back last:
-        whoever dies before that does all of it once more.
+        It does if its nova-compute died in it: it still holds an allocation
+        then. That is given back last, so what is cut short is done once more
+        from its beginning.
 
-        A new one may have been asked for meanwhile. It is left alone, and so
-        is what it may take over of the last one.
+        A new live migration may have been asked for meanwhile. It is left
+        alone, and so is what it may take over of the last one.
 
-        :param abandoned: whether :meth:`abandoned` has found it, twice, so
-            that one of which Nova says that it goes on does not
+        :param abandoned: whether :meth:`abandoned` has found the server
+            twice: its migration has ended then, though Nova may say that it
+            goes on
         :raises nova.exception.PortBindingDeletionFailed: Neutron refuses
         :raises nova.exception.PortBindingActivationFailed: as well
         :raises nova.exception.AllocationMoveFailed: Placement does
@@ -161,7 +165,7 @@ class Aftermath:
 
     def _leave_earlier(self, instance: objects.Instance,
                        last: objects.Migration) -> None:
-        """Have those before the last one not be found any more.
+        """Stop reporting older migrations of the server; log what they hold.
 
         What the server has had since is not theirs, so nothing can be said
         of what they hold but that nobody gives it back.
@@ -185,10 +189,11 @@ class Aftermath:
 
     def _may_hold(self, context: typing.Any, instance: objects.Instance,
                   migration: objects.Migration) -> bool:
-        """As :meth:`_holds`; of one that has ended well Placement may be away.
+        """As :meth:`_holds`, but Placement is not always needed.
 
-        The bindings of such a one are settled, and the server is not to wait
-        for its VFs until Placement is back. It is asked again later.
+        If the migration completed or failed, an unreachable Placement is only
+        logged: the bindings are settled, and the server is not to wait for
+        its VFs until Placement is back. It is asked again later.
         """
         try:
             holds = self._holds(context, migration)

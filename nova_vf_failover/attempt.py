@@ -70,10 +70,11 @@ class Attempt:
         self._context = nova_context.get_admin_context()
 
     def run(self) -> None:
-        """Try, unless Nova or somebody of ours works upon the server.
+        """Try, unless Nova or another operation of ours is at the server.
 
-        :raises exception.Busy: somebody does
-        :raises exception.LeftBehind: its VFs are not what is the matter
+        :raises exception.Busy: one of them is
+        :raises exception.LeftBehind: the server is on its VFs, but what a
+            live migration has left elsewhere cannot be cleared for now
         """
         with self._bench.operations.begin_yielding(
                 self._server) as operation, operations.held(self._server):
@@ -90,7 +91,7 @@ class Attempt:
             except exception.SwapCancelled:
                 LOG.info('Recovery makes way for something else',
                          instance=instance)
-                # It stands.
+                # The operator's request stays in the domain.
                 asked = None
             finally:
                 guest.remove_request(asked)
@@ -144,9 +145,9 @@ class Attempt:
             reporter.recovered(entries, attempt)
 
     def _clear_aftermath(self, instance: objects.Instance) -> None:
-        """Of a live migration that has left the server on its VFs.
+        """Clear what a live migration has left, though the VFs are here.
 
-        :raises exception.LeftBehind: not now
+        :raises exception.LeftBehind: that is not possible for now
         """
         try:
             self._bench.aftermath.clear(

@@ -244,14 +244,18 @@ class FailoverLibvirtDriver(
                         error, instance=instance)
 
     def live_migration_abort(self, instance: objects.Instance) -> None:
-        """Also while the VFs are swapped and libvirt has no job to abort."""
+        """Abort a live migration, or the swap of VFs that precedes its job.
+        """
         if not self._operations.cancel(instance.uuid):
             super().live_migration_abort(instance)
 
     def live_migration_force_complete(
         self, instance: objects.Instance,
     ) -> None:
-        """Also while libvirt has no job that could be forced yet."""
+        """Force a live migration to its end, or remember that for later.
+
+        libvirt has no job that could be forced while the VFs are swapped.
+        """
         if not self._forced.ask(instance.uuid):
             super().live_migration_force_complete(instance)
 
@@ -259,7 +263,8 @@ class FailoverLibvirtDriver(
         self, context: Context, instance: objects.Instance,
         guest: libvirt_guest.Guest, *arguments: typing.Any,
     ) -> None:
-        """Nova has its record of the copy now, and looks at it here."""
+        """Nova looks at its copy here, and takes what was asked for before.
+        """
         watched = self._forced.hand_over(
             instance.uuid, guest, functools.partial(
                 super().live_migration_force_complete, instance))
@@ -310,7 +315,7 @@ class FailoverLibvirtDriver(
         self, context: Context, instance: objects.Instance,
         migrate_data: MigrateData,
     ) -> None:
-        """On the source: the same, whatever it was that did not work."""
+        """On the source: bring them back after a failure or an abort."""
         handled = self._journey.failback(
             context, instance, negotiation.source_vfs(migrate_data))
         handled |= {offer.source_vif['id']
@@ -327,9 +332,10 @@ class FailoverLibvirtDriver(
         self, context: Context, instance: objects.Instance,
         network_info: model.NetworkInfo,
     ) -> None:
-        """Nova's own part of both: the direct ports that it has detached.
+        """Attach the direct ports that Nova itself has detached.
 
-        Nova compares the number of NICs with that of ports. So it attaches
+        Nova calls it on either host, after a migration and after a rollback.
+        It compares the number of NICs with that of ports. So it attaches
         all of them again if one is missing (bug 1944619), and none if a
         standby makes the numbers equal. Here each one is looked for.
 

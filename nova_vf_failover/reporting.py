@@ -246,7 +246,8 @@ class Reporter:
         self._metrics.write()
 
     def _leave_off(self, move: moves.Move) -> None:
-        """A failback goes on another time: it is none that has failed."""
+        """Tell of a failback that made way, which is no failure: it goes on.
+        """
         LOG.info('%(move)s of %(count)d port(s) left off after '
                  '%(duration).3f s: %(reason)s',
                  {'move': move.kind, 'count': len(move.ports),

@@ -213,7 +213,7 @@ class MacvtapStandby(base.Standby):
     def sweep(self, used: Callable[[], Collection[str]],
               arriving: Callable[[], bool]) -> None:
         if not self._sweeping.acquire(blocking=False):
-            # What another sweep has been told is as good.
+            # One is under way, and what it was told of the host is as new.
             return
         try:
             self._sweep(used, arriving)
@@ -243,7 +243,8 @@ class MacvtapStandby(base.Standby):
                     self._remove_unused(link)
 
     def _give_up(self, awaited: dict[tuple[str, str], int]) -> None:
-        """Wait no longer for these, but for what was plugged again since."""
+        """Forget these, unless they were plugged again since they were listed.
+        """
         for which, number in awaited.items():
             if self._awaited.get(which) == number:
                 del self._awaited[which]
