@@ -19,7 +19,6 @@ detach that matches two devices (src/conf/domain_conf.c, virDomainNetFindIdx).
 """
 
 import contextlib
-import dataclasses
 import functools
 import typing
 
@@ -27,13 +26,12 @@ from lxml import etree
 from nova import exception as nova_exception
 from nova.virt.libvirt import guest as libvirt_guest
 
+from nova_vf_failover import domain_xml
 from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import request
 
-# The kinds of <interface> that a primary and its standby are made of.
-PRIMARY_TYPE = 'hostdev'
-STANDBY_TYPE = 'direct'
+Interface = domain_xml.Interface
 
 
 class Detach(typing.Protocol):
@@ -47,39 +45,6 @@ class Detach(typing.Protocol):
                  get_device_conf_func: typing.Callable[..., typing.Any],
                  device_name: str) -> None:
         ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Interface:
-    """An ``<interface>`` exactly as libvirt printed it.
-
-    It has what Nova's detach asks of a device: an alias and its XML.
-
-    :ivar alias: libvirt's name for it; only the live domain has one
-    :ivar device: the host's network device, which a hostdev has none of
-    """
-
-    mac: str
-    kind: str
-    alias: str | None
-    xml: str
-    device: str | None = None
-
-    def to_xml(self) -> str:
-        return self.xml
-
-    @classmethod
-    def from_element(cls, element: etree._Element) -> 'Interface':
-        mac = element.find('mac')
-        alias = element.find('alias')
-        target = element.find('target')
-        return cls(
-            mac='' if mac is None else mac.get('address', '').lower(),
-            kind=element.get('type', ''),
-            alias=None if alias is None else alias.get('name'),
-            xml=etree.tostring(element, encoding='unicode',
-                               with_tail=False),
-            device=None if target is None else target.get('dev'))
 
 
 class Domain:
@@ -108,22 +73,19 @@ class Domain:
 
     def interfaces(self, persistent: bool = False) -> list[Interface]:
         """The NICs of the live or of the persistent domain."""
-        return [Interface.from_element(element)
-                for element in self._devices(persistent, 'interface')]
+        return domain_xml.interfaces(self._tree(persistent))
 
     def primary(self, mac: str, persistent: bool = False) -> Interface | None:
         """The VF of the port with this MAC."""
-        return self._nic(mac, PRIMARY_TYPE, persistent)
+        return self._nic(mac, domain_xml.PRIMARY_TYPE, persistent)
 
     def standby(self, mac: str, persistent: bool = False) -> Interface | None:
         """The standby NIC of the port with this MAC."""
-        return self._nic(mac, STANDBY_TYPE, persistent)
+        return self._nic(mac, domain_xml.STANDBY_TYPE, persistent)
 
-    def has_lost_primary(self, mac: str) -> bool:
-        """Whether the guest has let a VF go that it will start with."""
-        return (self.primary(mac) is None
-                and self._guest.has_persistent_configuration()
-                and self.primary(mac, persistent=True) is not None)
+    def lost_ports(self, content: journal.Journal) -> list[str]:
+        """As :func:`nova_vf_failover.domain_xml.lost_ports`."""
+        return domain_xml.lost_ports(content, self._tree)
 
     def standby_device(self, mac: str) -> str:
         """The host's network device behind it, or an empty name."""
@@ -142,9 +104,9 @@ class Domain:
         mac = vif['address'].lower()
         address = (vif.get('profile') or {}).get('pci_slot')
         return any(
-            nic.mac == mac and nic.kind != STANDBY_TYPE
-            for nic in self.interfaces()) or address in host_devices(
-                self._tree(False))
+            nic.mac == mac and nic.kind != domain_xml.STANDBY_TYPE
+            for nic in self.interfaces()
+        ) or address in domain_xml.host_devices(self._tree(False))
 
     def detach_primary(self, mac: str) -> None:
         """Take the VF out of the guest; nothing to do if it has gone.
@@ -190,11 +152,11 @@ class Domain:
         :returns: None for a machine with a bus that is neither
         """
         controllers = [
-            element for element in self._devices(False, 'controller')
+            element for element in self._devices('controller')
             if element.get('type') == 'pci']
         used = {(int(address.get('bus', '0'), 0),
                  int(address.get('slot', '0'), 0))
-                for address in self._devices(False, '*/address')
+                for address in self._devices('*/address')
                 if address.get('type') == 'pci'}
         models = {element.get('model') for element in controllers}
         if 'pcie-root' in models:
@@ -214,7 +176,7 @@ class Domain:
 
         :raises exception.JournalError: it cannot be understood
         """
-        return journal_of(self._tree(False))
+        return domain_xml.journal_of(self._tree(False))
 
     def write_journal(self, content: journal.Journal) -> None:
         """Store the journal, live and persistent; empty removes it.
@@ -245,7 +207,7 @@ class Domain:
         :raises exception.JournalError: the journal cannot be understood
         """
         tree = self._tree(False)
-        return journal_of(tree), request.find(tree)
+        return domain_xml.journal_of(tree), request.find(tree)
 
     def remove_request(self, answered: request.Request | None) -> None:
         """It has been answered; one that came after it has not."""
@@ -262,8 +224,8 @@ class Domain:
         return etree.fromstring(
             self._guest.get_xml_desc(dump_inactive=persistent))
 
-    def _devices(self, persistent: bool, tag: str) -> list[etree._Element]:
-        return self._tree(persistent).findall(f'./devices/{tag}')
+    def _devices(self, tag: str) -> list[etree._Element]:
+        return self._tree(False).findall(f'./devices/{tag}')
 
     def _nic(self, mac: str, kind: str, persistent: bool) -> Interface | None:
         found = [nic for nic in self.interfaces(persistent)
@@ -302,25 +264,3 @@ class Domain:
         if live and self._guest.is_active() and get_device():
             raise nova_exception.DeviceDetachFailed(
                 device=mac, reason='It is still in the running domain.')
-
-
-def journal_of(tree: etree._Element) -> journal.Journal:
-    """What a domain's XML says about its ports; empty if it says nothing.
-
-    :raises exception.JournalError: it cannot be understood
-    """
-    element = tree.find(f'./metadata/{{{journal.NAMESPACE}}}journal')
-    if element is None:
-        return journal.Journal()
-    return journal.Journal.from_xml(etree.tostring(
-        element, encoding='unicode', with_tail=False))
-
-
-def host_devices(tree: etree._Element) -> set[str]:
-    """The PCI addresses of the host's devices in a domain's XML."""
-    return {
-        '{:04x}:{:02x}:{:02x}.{:x}'.format(*(
-            int(address.get(part, '0'), 0)
-            for part in ('domain', 'bus', 'slot', 'function')))
-        for address in tree.iterfind('./devices/*/source/address')
-        if address.get('bus')}

@@ -23,7 +23,7 @@ import nova.exception
 import nova.pci.utils
 from nova.virt.libvirt import guest as libvirt_guest
 
-from nova_vf_failover import domain
+from nova_vf_failover import domain_xml
 from nova_vf_failover.standby import links
 
 
@@ -73,7 +73,7 @@ def _devices(guest: typing.Any) -> set[str]:
     """The PCI addresses of the host's devices that a domain has."""
     libvirt = libvirt_guest.libvirt
     try:
-        return domain.host_devices(etree.fromstring(guest.get_xml_desc()))
+        return domain_xml.host_devices(etree.fromstring(guest.get_xml_desc()))
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise

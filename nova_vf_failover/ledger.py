@@ -94,7 +94,7 @@ class Ledger:
     def take_up_lost(self) -> None:
         """Write which guests have let a VF go that they had kept."""
         moved = self._journal
-        for port in lost_ports(self._guest, self._journal):
+        for port in self._guest.lost_ports(self._journal):
             moved = moved.moved(
                 port, self._journal.kept[port], State.STANDBY, 'The guest has '
                 'let its VF go, some time after it was asked for it.')
@@ -129,9 +129,3 @@ class Ledger:
         if changed != self._journal:
             self._journal = changed
             self._guest.write_journal(changed)
-
-
-def lost_ports(guest: domain.Domain, content: journal.Journal) -> list[str]:
-    """The ports whose guest has let a VF go that it had kept."""
-    return [port for port, mac in content.kept.items()
-            if port not in content.entries and guest.has_lost_primary(mac)]

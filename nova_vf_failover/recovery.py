@@ -35,7 +35,6 @@ from nova_vf_failover import attempt
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import journal
-from nova_vf_failover import ledger
 from nova_vf_failover import newcomers
 from nova_vf_failover import ports
 from nova_vf_failover import workbench
@@ -230,7 +229,7 @@ class Recovery:
             return Findings(asked is not None,
                             tuple(content.entries.values()),
                             bool(content.kept),
-                            tuple(ledger.lost_ports(guest, content)))
+                            tuple(guest.lost_ports(content)))
         except exception.JournalError as error:
             self._complain(guest.uuid, str(error))
         except Exception as error:

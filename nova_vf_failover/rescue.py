@@ -27,7 +27,7 @@ from nova import objects
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 
-from nova_vf_failover import domain
+from nova_vf_failover import domain_xml
 from nova_vf_failover import exception
 from nova_vf_failover import negotiation
 from nova_vf_failover.standby import base as standbys
@@ -61,7 +61,7 @@ def _away(instance: objects.Instance) -> set[str]:
     path = os.path.join(
         libvirt_utils.get_instance_path(instance), 'unrescue.xml')
     try:
-        return set(domain.journal_of(etree.fromstring(
+        return set(domain_xml.journal_of(etree.fromstring(
             libvirt_utils.load_file(path))).entries)
     except exception.JournalError as error:
         # The server is not to be kept from its own domain for that.

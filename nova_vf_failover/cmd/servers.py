@@ -28,6 +28,7 @@ import typing
 from lxml import etree
 from oslo_config import cfg
 
+from nova_vf_failover import domain_xml
 from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import moves
@@ -218,31 +219,14 @@ def of(domain: typing.Any) -> Server:
         uuid=domain.UUIDString(), name=_name(tree) or domain.name(),
         domain=domain.name(), nics=tuple(_nics(tree, away)), journal=entries,
         fault=fault, last=moves.find(tree), request=request.find(tree),
-        lost=tuple(_lost(domain, tree, entries)))
-
-
-def _lost(domain: typing.Any, tree: etree._Element,
-          content: journal.Journal) -> Iterable[str]:
-    """As :func:`nova_vf_failover.ledger.lost_ports`, without Nova."""
-    gone = {port: mac for port, mac in content.kept.items()
-            if port not in content.entries and mac not in _primaries(tree)}
-    if gone:
-        wanted = _primaries(etree.fromstring(domain.XMLDesc(_INACTIVE)))
-        yield from (port for port, mac in gone.items() if mac in wanted)
-
-
-def _primaries(tree: etree._Element) -> set[str]:
-    return {_mac(element) for element in tree.iterfind(
-        "./devices/interface[@type='hostdev']")}
+        lost=tuple(domain_xml.lost_ports(
+            entries, lambda persistent: etree.fromstring(
+                domain.XMLDesc(_INACTIVE)) if persistent else tree)))
 
 
 def _journal(tree: etree._Element) -> tuple[journal.Journal, str]:
-    element = tree.find(f'./metadata/{{{journal.NAMESPACE}}}journal')
-    if element is None:
-        return journal.Journal(), ''
     try:
-        return journal.Journal.from_xml(etree.tostring(
-            element, encoding='unicode', with_tail=False)), ''
+        return domain_xml.journal_of(tree), ''
     except exception.JournalError as error:
         return journal.Journal(), str(error)
 
@@ -256,30 +240,12 @@ def _name(tree: etree._Element) -> str:
     return ''
 
 
-def _mac(interface: etree._Element) -> str:
-    element = interface.find('mac')
-    return '' if element is None else element.get('address', '').lower()
-
-
 def _nics(tree: etree._Element, away: set[str]) -> Iterable[Nic]:
-    for element in tree.iterfind('./devices/interface'):
-        mac = _mac(element)
-        if element.get('type') == 'hostdev':
-            yield Nic(mac, 'primary', _address(element))
-        elif element.get('type') == 'direct' and mac in away:
-            target = element.find('target')
-            yield Nic(mac, 'standby',
-                      '' if target is None else target.get('dev', ''))
-
-
-def _address(element: etree._Element) -> str:
-    source = element.find('source/address')
-    if source is None:
-        return ''
-    domain, bus, slot, function = (
-        int(source.get(key, '0'), 0)
-        for key in ('domain', 'bus', 'slot', 'function'))
-    return f'{domain:04x}:{bus:02x}:{slot:02x}.{function:x}'
+    for nic in domain_xml.interfaces(tree):
+        if nic.kind == domain_xml.PRIMARY_TYPE:
+            yield Nic(nic.mac, 'primary', nic.address)
+        elif nic.kind == domain_xml.STANDBY_TYPE and nic.mac in away:
+            yield Nic(nic.mac, 'standby', nic.device or '')
 
 
 def libvirt_errors() -> tuple[type[Exception], ...]:

@@ -32,6 +32,7 @@ from nova import objects
 from nova.objects import fields
 from nova.tests.fixtures import libvirt as fakelibvirt
 
+from nova_vf_failover import domain_xml
 from nova_vf_failover import journal
 from tests.simulation import dataplane
 
@@ -336,12 +337,7 @@ class Invariants:
 
 
 def _journal(domain: typing.Any) -> dict[str, journal.Entry]:
-    element = etree.fromstring(domain.XMLDesc(0)).find(
-        f'./metadata/{{{journal.NAMESPACE}}}journal')
-    if element is None:
-        return {}
-    return journal.Journal.from_xml(
-        etree.tostring(element, encoding='unicode')).entries
+    return domain_xml.journal_of(etree.fromstring(domain.XMLDesc(0))).entries
 
 
 def _nics(domain: typing.Any,

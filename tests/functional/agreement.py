@@ -19,7 +19,7 @@ from nova import objects
 from nova.objects import fields as object_fields
 from nova.tests.fixtures import libvirt as fakelibvirt
 
-from nova_vf_failover import domain as vf_domain
+from nova_vf_failover import domain_xml
 
 # Where a port may stand when nothing is being done to it.
 PRIMARY, STANDBY = 'primary', 'standby'
@@ -132,7 +132,7 @@ class Agreement:
             self.assertEqual(sorted((port['mac_address'], kind)
                                     for port in self.ports), found)
             self.assertEqual(
-                standing == PRIMARY, not vf_domain.journal_of(tree).entries)
+                standing == PRIMARY, not domain_xml.journal_of(tree).entries)
         for name, connection in self.hosts.world.connections.items():
             if name != host:
                 self.assertNotIn(server['id'], [

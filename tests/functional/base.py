@@ -41,6 +41,7 @@ from oslo_config import cfg
 from oslo_serialization import jsonutils
 
 from nova_vf_failover import conf
+from nova_vf_failover import domain_xml
 from nova_vf_failover import journal
 from tests import api_paste
 from tests.functional import agreement
@@ -341,12 +342,8 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
     def entries(self, host: str,
                 server: dict[str, typing.Any]) -> list[journal.Entry]:
         """The journal of a server, in the order of its ports."""
-        element = etree.fromstring(self.domain(host, server).XMLDesc(0)).find(
-            f'./metadata/{{{journal.NAMESPACE}}}journal')
-        if element is None:
-            return []
-        found = journal.Journal.from_xml(
-            etree.tostring(element, encoding='unicode')).entries
+        found = domain_xml.journal_of(etree.fromstring(
+            self.domain(host, server).XMLDesc(0))).entries
         return [found[port['id']] for port in self.ports
                 if port['id'] in found]
 
