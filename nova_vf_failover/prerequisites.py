@@ -79,11 +79,8 @@ def signature_fault() -> str | None:
 
 def driver_fault() -> str | None:
     """The first driver of ours that cannot be used."""
-    for namespace, name in (
-            (registry.STANDBY, CONF.vf_failover.standby),
-            (registry.CHANNELS, CONF.vf_failover.channel),
-            (registry.STEERING, CONF.vf_failover.steering)):
-        fault = registry.fault(namespace, name)
+    for kind in registry.KINDS:
+        fault = kind.fault()
         if fault:
             return fault
     return None

@@ -12,39 +12,75 @@
 
 """The drivers that an operator chooses by name, found with stevedore."""
 
+from __future__ import annotations
+
+import dataclasses
 import typing
 
+from oslo_config import cfg
 from stevedore import driver
 from stevedore import exception
 from stevedore import extension
 
-STANDBY = 'nova_vf_failover.standby'
-CHANNELS = 'nova_vf_failover.channels'
-STEERING = 'nova_vf_failover.steering'
+if typing.TYPE_CHECKING:
+    # These import Nova's libvirt driver, on which a host where the plugin is
+    # off must not depend.
+    from nova_vf_failover.channels import base as channels
+    from nova_vf_failover.standby import base as standbys
+    from nova_vf_failover.steering import base as steering
+
+CONF = cfg.CONF
+
+Driver = typing.TypeVar('Driver')
 
 
-def load(namespace: str, name: str) -> typing.Any:
-    """The class that is registered as ``name`` in ``namespace``.
+@dataclasses.dataclass(frozen=True)
+class Kind(typing.Generic[Driver]):
+    """What one of the drivers does, of which an operator chooses how.
 
-    :raises stevedore.exception.NoMatches: there is none
+    :ivar namespace: of the entry points to choose from
+    :ivar option: of ``[vf_failover]``, with the name of the chosen one
     """
-    return driver.DriverManager(namespace, name).driver
+
+    namespace: str
+    option: str
+
+    @property
+    def chosen(self) -> str:
+        """The name of the driver that the operator has chosen."""
+        return str(CONF.vf_failover[self.option])
+
+    def make(self) -> Driver:
+        """A new one of the driver that the operator has chosen.
+
+        :raises stevedore.exception.NoMatches: there is none of that name
+        """
+        made: Driver = self._class()()
+        return made
+
+    def fault(self) -> str | None:
+        """Why the chosen one cannot be used: a sentence, with the choices."""
+        setting = f'[vf_failover] {self.option} = {self.chosen}'
+        try:
+            reason = self._class().missing_requirement()
+        except exception.NoMatches:
+            known = ', '.join(sorted(extension.ExtensionManager(
+                self.namespace).names())) or 'none'
+            return (f'{setting} is no driver that is installed here; there '
+                    f'is: {known}.')
+        except Exception as error:
+            # A driver of somebody else's may fail in any way when it is
+            # loaded.
+            return f'{setting} cannot be loaded: {error!r}.'
+        return f'{setting} cannot work here: {reason}' if reason else None
+
+    def _class(self) -> typing.Any:
+        return driver.DriverManager(self.namespace, self.chosen).driver
 
 
-def fault(namespace: str, name: str) -> str | None:
-    """Why ``name`` cannot be used: a sentence that names the choices."""
-    option = namespace.rpartition('.')[2].removesuffix('s')
-    try:
-        reason = load(namespace, name).missing_requirement()
-    except exception.NoMatches:
-        known = ', '.join(sorted(
-            extension.ExtensionManager(namespace).names())) or 'none'
-        return (f'[vf_failover] {option} = {name} is no driver that is '
-                f'installed here; there is: {known}.')
-    except Exception as error:
-        # A driver of somebody else's may fail in any way when it is loaded.
-        return (f'[vf_failover] {option} = {name} cannot be loaded: '
-                f'{error!r}.')
-    if reason:
-        return f'[vf_failover] {option} = {name} cannot work here: {reason}'
-    return None
+STANDBY: Kind[standbys.Standby] = Kind('nova_vf_failover.standby', 'standby')
+CHANNEL: Kind[channels.Channel] = Kind('nova_vf_failover.channels', 'channel')
+STEERING: Kind[steering.Steering] = Kind(
+    'nova_vf_failover.steering', 'steering')
+
+KINDS = (STANDBY, CHANNEL, STEERING)

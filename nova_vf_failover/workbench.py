@@ -27,7 +27,6 @@ from oslo_config import cfg
 from oslo_log import log as logging
 
 from nova_vf_failover import aftermath
-from nova_vf_failover.channels import base as channels
 from nova_vf_failover import claims
 from nova_vf_failover import domain as vf_domain
 from nova_vf_failover import fitness
@@ -78,12 +77,9 @@ class Workbench:
         self._driver = driver
         self._compute = compute
         self.host = host
-        self.standby: standbys.Standby = registry.load(
-            registry.STANDBY, CONF.vf_failover.standby)()
-        self.channel: channels.Channel = registry.load(
-            registry.CHANNELS, CONF.vf_failover.channel)()
-        self._steering = registry.load(
-            registry.STEERING, CONF.vf_failover.steering)()
+        self.standby = registry.STANDBY.make()
+        self.channel = registry.CHANNEL.make()
+        self._steering = registry.STEERING.make()
         self.claims = claims.Claims(compute.rt, compute.network_api, host,
                                     fitness.Fitness(self.guests))
         self.selection = selection.Selection(compute)

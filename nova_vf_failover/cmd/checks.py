@@ -26,6 +26,7 @@ import typing
 from oslo_config import cfg
 from oslo_upgradecheck import upgradecheck
 
+from nova_vf_failover.channels import base as channels
 from nova_vf_failover.cmd import findings
 from nova_vf_failover.cmd import guests
 from nova_vf_failover.cmd import hardware
@@ -81,27 +82,21 @@ class HostChecks(upgradecheck.UpgradeCommands):
             # The rest goes by options that cannot be read.
             return
         yield from rights.check()
-        standby = _driver(registry.STANDBY, CONF.vf_failover.standby)
-        if standby:
-            yield from hardware.check(standby, self._sysfs)
-        channel = _driver(registry.CHANNELS, CONF.vf_failover.channel)
-        if channel and self._ask_guests:
-            yield from self._find_guests(channel)
+        # A driver that cannot be used has been told of with the options.
+        if not registry.STANDBY.fault():
+            yield from hardware.check(registry.STANDBY.make(), self._sysfs)
+        if self._ask_guests and not registry.CHANNEL.fault():
+            yield from self._find_guests(registry.CHANNEL.make())
 
-    def _find_guests(self, channel: typing.Any) -> Iterator[findings.Finding]:
+    def _find_guests(
+        self, channel: channels.Channel,
+    ) -> Iterator[findings.Finding]:
         try:
             domains = servers.domains()
         except servers.Unreachable:
             # The check of libvirt has said so.
             return
         yield from guests.check(domains, channel)
-
-
-def _driver(namespace: str, name: str) -> typing.Any:
-    """A driver of ours; None if there is none, which has been said."""
-    if registry.fault(namespace, name):
-        return None
-    return registry.load(namespace, name)()
 
 
 def _known(_checks: typing.Any,

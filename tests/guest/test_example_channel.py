@@ -100,10 +100,11 @@ class Example:
     def install(self, way, **flags):
         conf.register_opts(CONF)
         self.useFixture(Installed())
-        channel = registry.load(registry.CHANNELS, 'command')
         options = self.useFixture(config_fixture.Config(CONF))
+        options.config(group='vf_failover', channel='command', **flags)
+        channel = registry.CHANNEL.make()
+        # Known since the driver was loaded.
         options.config(program=way, group='vf_failover_command')
-        options.config(group='vf_failover', **flags)
         return channel
 
 
@@ -113,8 +114,8 @@ class MoveTestCase(Example, base.GuestTestCase):
         agent = ' '.join(self.agent._argv())
         channel = self.install(Way(self, f'[ "$1" = {SERVER} ] || exit 3\n'
                                          f'shift\nexec {agent} "$@"').path)
-        self.assertIsNone(registry.fault(registry.CHANNELS, 'command'))
-        guest, channel = types.SimpleNamespace(uuid=SERVER), channel()
+        self.assertIsNone(registry.CHANNEL.fault())
+        guest = types.SimpleNamespace(uuid=SERVER)
         port, = self.ports
 
         def intent(generation, use):
@@ -142,7 +143,7 @@ class FaultTestCase(Example, test_base.BaseTestCase):
 
     def fault(self, text, **flags):
         """What the driver raises when the program does this."""
-        channel = self.install(Way(self, text).path, **flags)()
+        channel = self.install(Way(self, text).path, **flags)
         intent = intents.Intent(5, intents.Use.STANDBY, 10, {
             'port': 'fa:16:3e:00:00:01'})
         return str(self.assertRaises(
@@ -169,12 +170,14 @@ class FaultTestCase(Example, test_base.BaseTestCase):
     def test_no_program(self):
         self.install(None)
         self.assertIn('program is not set',
-                      registry.fault(registry.CHANNELS, 'command'))
+                      registry.CHANNEL.fault())
         CONF.set_override('program', '/nonexistent', 'vf_failover_command')
         self.assertIn('/nonexistent is no program',
-                      registry.fault(registry.CHANNELS, 'command'))
+                      registry.CHANNEL.fault())
 
     def test_it_is_named_as_one_to_choose(self):
         self.install(None)
-        self.assertIn('there is: command, metadata, qga',
-                      registry.fault(registry.CHANNELS, 'quite other'))
+        CONF.set_override('channel', 'quite other', 'vf_failover')
+        self.assertIn('channel = quite other is no driver that is installed '
+                      'here; there is: command, metadata, qga',
+                      registry.CHANNEL.fault())
