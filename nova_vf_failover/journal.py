@@ -27,6 +27,7 @@ import time
 from lxml import etree
 
 from nova_vf_failover import exception
+from nova_vf_failover import wording
 
 NAMESPACE = 'urn:nova-vf-failover:journal:1'
 # The prefix with which libvirt writes the namespace into the domain's XML.
@@ -259,5 +260,4 @@ def _named(root: etree._Element, name: str) -> list[etree._Element]:
 
 def _legible(reason: str) -> str:
     """An error as XML can hold it, which has no control characters."""
-    return ''.join(char if char.isprintable() else ' '
-                   for char in reason[:LONGEST_REASON])
+    return wording.legible(reason, LONGEST_REASON)

@@ -27,6 +27,8 @@ import typing
 from lxml import etree
 
 from nova_vf_failover.channels import intent as intents
+from nova_vf_failover import domain_metadata
+from nova_vf_failover import wording
 
 NAMESPACE = 'urn:nova-vf-failover:last:1'
 # The prefix with which libvirt writes the namespace into the domain's XML.
@@ -42,11 +44,6 @@ STEPS = ('check', 'standby attach', 'guest failover', 'steering', 'vf detach',
 _MOST_STEPS = 32
 _MOST_PORTS = 64
 _LONGEST_TEXT = 300
-
-# include/libvirt/libvirt-domain.h, the same numbers in every libvirt:
-# VIR_DOMAIN_METADATA_ELEMENT and VIR_DOMAIN_AFFECT_LIVE.
-_METADATA_ELEMENT = 2
-_AFFECT_LIVE = 1
 
 # The agent's step in which a guest leaves one NIC for the other.
 _SWITCH = 'switch'
@@ -68,6 +65,12 @@ class Step:
     @property
     def finished(self) -> float:
         return self.started + self.duration
+
+    @property
+    def document(self) -> dict[str, typing.Any]:
+        """As programs are told of it, on the message bus or by JSON."""
+        return {'name': self.name, 'started_at': self.started,
+                'duration_s': self.duration, 'error': self.error or None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,8 +185,7 @@ def keep(domain: typing.Any, move: Move) -> None:
     :raises libvirt.libvirtError: the domain does not run, or has gone
     """
     last = find(etree.fromstring(domain.XMLDesc(0))).after(move)
-    domain.setMetadata(_METADATA_ELEMENT, last.to_xml(), PREFIX, NAMESPACE,
-                       _AFFECT_LIVE)
+    domain_metadata.store(domain, last.to_xml(), PREFIX, NAMESPACE)
 
 
 def find(tree: etree._Element) -> Last:
@@ -255,5 +257,4 @@ def _moment(seconds: float) -> str:
 
 def _text(text: str) -> str:
     """What an attribute of XML can hold, in one line of bounded length."""
-    return ''.join(char if char.isprintable() else ' '
-                   for char in text[:_LONGEST_TEXT]).strip()
+    return wording.legible(text, _LONGEST_TEXT).strip()

@@ -19,7 +19,6 @@ notification.json`` says what is in them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import typing
 
 from nova import rpc
@@ -91,12 +90,6 @@ def move_data(move: moves.Move) -> dict[str, typing.Any]:
         'duration_s': move.duration,
         'error': move.error or None,
         'interruption_s': move.interruption,
-        'steps': _steps(move.steps),
-        'guest_steps': _steps(move.guest),
+        'steps': [step.document for step in move.steps],
+        'guest_steps': [step.document for step in move.guest],
     }
-
-
-def _steps(steps: Iterable[moves.Step]) -> list[dict[str, typing.Any]]:
-    return [{'name': step.name, 'started_at': step.started,
-             'duration_s': step.duration, 'error': step.error or None}
-            for step in steps]

@@ -60,7 +60,8 @@ class Reporter:
         self._context = context
         self._instance = instance
         self._host = host
-        self._notifier = notifications.Notifier(context, instance.uuid, host)
+        self._notify = notifications.Notifier(
+            context, instance.uuid, host).send
         self._metrics = metrics.of_process()
         self._recorder: moves.Recorder | None = None
 
@@ -281,10 +282,6 @@ class Reporter:
                 result='Error' if errors else 'Success',
                 details=errors[0][:255] if errors else None,
             ).create(self._instance.uuid, self._context.request_id)
-
-    def _notify(self, step: str, phase: str,
-                payload: dict[str, typing.Any]) -> None:
-        self._notifier.send(step, phase, payload)
 
 
 def _sentence(failure: Exception) -> str:

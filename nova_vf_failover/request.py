@@ -27,16 +27,13 @@ import typing
 
 from lxml import etree
 
+from nova_vf_failover import domain_metadata
+
 NAMESPACE = 'urn:nova-vf-failover:request:1'
 # The prefix with which libvirt writes the namespace into the domain's XML.
 PREFIX = 'vffr'
 
 _ELEMENT = 'failback'
-
-# include/libvirt/libvirt-domain.h, the same numbers in every libvirt:
-# VIR_DOMAIN_METADATA_ELEMENT and VIR_DOMAIN_AFFECT_LIVE.
-_METADATA_ELEMENT = 2
-_AFFECT_LIVE = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,5 +92,4 @@ def remove(domain: typing.Any) -> None:
 
 
 def _store(domain: typing.Any, text: str | None) -> None:
-    domain.setMetadata(_METADATA_ELEMENT, text, PREFIX, NAMESPACE,
-                       _AFFECT_LIVE)
+    domain_metadata.store(domain, text, PREFIX, NAMESPACE)

@@ -24,6 +24,7 @@ import typing
 from oslo_serialization import jsonutils
 
 from nova_vf_failover import exception
+from nova_vf_failover import wording
 
 VERSION = 1
 
@@ -198,6 +199,4 @@ def shortened(text: str | bytes) -> str:
     """For a log: one line of bounded length, nothing that is not printable."""
     if isinstance(text, bytes):
         text = text.decode('utf-8', 'replace')
-    text = ''.join(char if char.isprintable() else ' '
-                   for char in text[:LONGEST_MESSAGE])
-    return text.strip()
+    return wording.legible(text, LONGEST_MESSAGE).strip()

@@ -38,3 +38,8 @@ def broken(subject: str, text: str, cure: str = '') -> Finding:
     """
     return subject, upgradecheck.Result(
         Code.FAILURE, f'{text} {cure}'.rstrip())
+
+
+def sentence(clause: str) -> str:
+    """What is said of something, standing alone."""
+    return clause[:1].upper() + clause[1:]

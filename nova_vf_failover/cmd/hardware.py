@@ -203,7 +203,8 @@ def _check_pf(vfs: list[VirtualFunction], standby: standbys.Standby,
     try:
         standby.check(_vif(first))
     except exception.CannotSwap as refusal:
-        yield findings.broken(subject, _capital(refusal.reason), refusal.cure)
+        yield findings.broken(subject, findings.sentence(refusal.reason),
+                              refusal.cure)
     else:
         yield findings.good(subject, 'It is up and free for standby NICs; '
                             f'{len(vfs)} of its VFs are for servers.')
@@ -305,7 +306,3 @@ def _kernel() -> tuple[int, ...]:
 def _numbers(version: re.Match[str]) -> tuple[int, ...]:
     """The first three groups; one that is not there is zero."""
     return tuple(int(number or 0) for number in version.groups()[:3])
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]

@@ -143,7 +143,7 @@ def _asked(subject: str, fault: Callable[[], str | None],
            text: str) -> findings.Finding:
     found = fault()
     if found:
-        return findings.broken(subject, found[:1].upper() + found[1:])
+        return findings.broken(subject, findings.sentence(found))
     return findings.good(subject, text)
 
 

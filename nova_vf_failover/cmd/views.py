@@ -110,14 +110,9 @@ def _move(move: moves.Move) -> dict[str, typing.Any]:
         'move': move.kind, 'host': move.host, 'started_at': move.started,
         'duration_s': move.duration, 'error': move.error or None,
         'ports': list(move.ports), 'interruption_s': move.interruption,
-        'steps': [_step(step) for step in move.steps],
-        'guest_steps': [_step(step) for step in move.guest],
+        'steps': [step.document for step in move.steps],
+        'guest_steps': [step.document for step in move.guest],
     }
-
-
-def _step(step: moves.Step) -> dict[str, typing.Any]:
-    return {'name': step.name, 'started_at': step.started,
-            'duration_s': step.duration, 'error': step.error or None}
 
 
 def _short(move: moves.Move) -> str:

@@ -52,6 +52,7 @@ _MEANS = (
     'nova_vf_failover.channels', 'nova_vf_failover.conversation',
     'nova_vf_failover.standby.links', 'nova_vf_failover.workbench',
     'nova_vf_failover.moves', 'nova_vf_failover.request',
+    'nova_vf_failover.domain_metadata', 'nova_vf_failover.domain_xml',
 )
 # What services do all the time.
 _HOUSEKEEPING = ('nova.servicegroup', 'nova.service', 'nova.manager')
