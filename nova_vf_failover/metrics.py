@@ -75,6 +75,7 @@ class Metrics:
             self._faults.labels(_label(step))
 
     def count_move(self, move: moves.Move) -> None:
+        """A failover or a failback of a server is over."""
         outcome = 'error' if move.error else 'success'
         self._moves.labels(move.kind, outcome).inc()
         self._durations.labels(move.kind).observe(move.duration)
@@ -82,6 +83,7 @@ class Metrics:
             self._interruptions.labels(move.kind).observe(move.interruption)
 
     def count_step(self, step: moves.Step) -> None:
+        """A step is over, whether it worked or not."""
         name = _label(step.name)
         self._steps.labels(name).observe(step.duration)
         if step.error:

@@ -149,6 +149,9 @@ class Last:
 class Recorder:
     """Notes the steps of a move while it happens.
 
+    :ivar kind: FAILOVER or FAILBACK
+    :ivar started: when it began, seconds of the UNIX epoch
+    :ivar steps: what is done, added by whoever does it
     :ivar timed: whether the guest knows how long it had no NIC in use
     """
 

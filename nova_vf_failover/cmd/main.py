@@ -219,7 +219,15 @@ def _read_options(arguments: list[str]) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The console script."""
+    """The console script.
+
+    :returns: the exit code: of a check 0, 1 or 2, see :mod:`.checks`; of
+        another command 0, or 1 where a failback was asked for in vain. 2 also
+        where it cannot be said: of options that are wrong, without libvirt,
+        or where no one server is meant. 141 where nobody reads on, and 255
+        where this program itself is at fault
+    :raises SystemExit: 2 for wrong arguments, 0 after "--help"
+    """
     try:
         _read_options(sys.argv[1:] if arguments is None else arguments)
         action: Callable[[], int] = CONF.command.action_fn

@@ -88,6 +88,7 @@ class Server:
 
     @property
     def state(self) -> str:
+        """One of ON_VF, DEGRADED, MOVING and UNKNOWN."""
         entries = self.journal.entries.values()
         if self.fault:
             return UNKNOWN
