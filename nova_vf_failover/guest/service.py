@@ -150,7 +150,9 @@ class Service:
             intent = intents.parse(request['intent'])
             if command == 'check':
                 return self._check(intent)
-            return self._apply(intent, _seconds(request.get('wait')))
+            if command == 'apply':
+                return self._apply(intent, _seconds(request.get('wait')))
+            raise ValueError('"command" is %r' % (command,))
         except intents.BadIntent as error:
             return intents.Report(
                 state=intents.REFUSED, message=str(error)).to_document()

@@ -19,6 +19,7 @@ import threading
 from unittest import mock
 import zipimport
 
+import ddt
 import fixtures
 from oslotest import base
 
@@ -93,6 +94,30 @@ class FailureTestCase(ServedTestCase):
             service._vital(mock.Mock(side_effect=OSError))
 
         ended.assert_called_once_with(1)
+
+
+@ddt.ddt
+class RequestTestCase(ServedTestCase):
+
+    @ddt.data('chekc', '', None, {}, ['apply'])
+    def test_nothing_is_done_at_an_unknown_word(self, command):
+        report = self.service.answer(json.dumps({
+            'command': command, 'wait': 5,
+            'intent': json.dumps(INTENT)}).encode())
+
+        self.assertEqual('refused', report['state'])
+        self.assertIn('"command" is', report['message'])
+        # No intent was taken that would be carried out later.
+        self.assertEqual('none', self.service.answer(
+            b'{"command": "status"}')['state'])
+        self.mover.fail_over.assert_not_called()
+
+    def test_nothing_is_done_without_a_word(self):
+        report = self.service.answer(json.dumps({
+            'intent': json.dumps(INTENT)}).encode())
+
+        self.assertEqual('refused', report['state'])
+        self.mover.fail_over.assert_not_called()
 
 
 class NameserversTestCase(ServedTestCase):
