@@ -33,6 +33,10 @@ Document = typing.Dict[str, typing.Any]
 Ports = typing.List[intents.Port]
 Found = typing.Dict[str, typing.List[str]]
 
+#: a primary, and its outfit
+Dressed = typing.NamedTuple('Dressed', [
+    ('nic', links.Nic), ('worn', Document)])
+
 
 class Inspection:
     """Looks, and changes nothing."""
@@ -45,7 +49,7 @@ class Inspection:
 
     def check(self, ports: Ports) -> None:
         """:raises intents.Refused: it would not work, and all reasons"""
-        found = self._obstacles(ports, self._worn(ports))
+        found = self._obstacles(ports, self._primaries(ports))
         sentences = [sentence for port in ports
                      for sentence in found[port.mac]]
         if sentences:
@@ -58,64 +62,76 @@ class Inspection:
 
     def describe(self, ports: Ports) -> typing.List[Document]:
         """What there is of each port, in numbers and sentences."""
-        worn = self._worn(ports)
-        found = self._obstacles(ports, worn)
-        return [dict(self._describe(port, worn.get(port.mac)),
+        primaries = self._primaries(ports)
+        found = self._obstacles(ports, primaries)
+        return [dict(self._describe(port, primaries.get(port.mac)),
                      obstacles=found[port.mac]) for port in ports]
 
-    def _worn(self, ports: Ports) -> typing.Dict[str, switch.Away]:
-        primaries = [nic for nic in (
+    def _primaries(self, ports: Ports) -> typing.Dict[str, Dressed]:
+        """Those that are there, by MAC."""
+        nics = [nic for nic in (
             self._nics.primary(port.mac) for port in ports) if nic]
-        return {nic.mac: switch.Away(worn, nic.index, nic, True)
-                for nic, worn in zip(primaries, outfit.take(
-                    self._kernel, primaries))}
+        return {nic.mac: Dressed(nic, worn) for nic, worn in zip(
+            nics, outfit.take(self._kernel, nics))}
 
     def _obstacles(self, ports: Ports,
-                   worn: typing.Dict[str, switch.Away]) -> Found:
-        found = self._rules(worn)
+                   primaries: typing.Dict[str, Dressed]) -> Found:
+        found = self._rules(primaries)
         for port in ports:
-            if port.mac in worn:
+            if port.mac in primaries:
                 found[port.mac] = obstacles.of(
                     self._kernel, self._nics,
-                    worn[port.mac].standby) + found.get(port.mac, [])
+                    primaries[port.mac].nic) + found.get(port.mac, [])
             else:
                 found[port.mac] = [obstacles.missing(port)]
         return found
 
-    def _rules(self, worn: typing.Dict[str, switch.Away]) -> Found:
+    def _rules(self, primaries: typing.Dict[str, Dressed]) -> Found:
         """Why the rules leave no place for the twins of each port."""
         found: Found = {}
         try:
-            self._switch.check(list(worn.values()))
+            self._twins(primaries.values())
         except intents.Refused as together:
-            for mac, away in worn.items():
+            for mac, primary in primaries.items():
                 try:
-                    self._switch.check([away])
+                    self._twins([primary])
                 except intents.Refused as alone:
-                    found[mac] = ['%s: %s' % (away.standby.name, alone)]
+                    found[mac] = ['%s: %s' % (primary.nic.name, alone)]
             if not found:
-                found = {mac: [str(together)] for mac in worn}
+                found = {mac: [str(together)] for mac in primaries}
         return found
 
+    def _twins(self, primaries: typing.Iterable[Dressed]) -> int:
+        """How many rules would get a twin.
+
+        :raises intents.Refused: see :class:`.switch.Switch`
+        """
+        # There need be no standby yet, and how many there are does not depend
+        # on its name.
+        return self._switch.check([
+            switch.Away(worn, nic.index, standby=nic, stayed=True)
+            for nic, worn in primaries])
+
     def _describe(self, port: intents.Port,
-                  away: typing.Optional[switch.Away]) -> Document:
+                  primary: typing.Optional[Dressed]) -> Document:
         standby = self._nics.standby(port.mac)
         document: Document = {
             'id': port.id, 'mac': port.mac, 'primary': None,
             'standby': standby.name if standby else None, 'warnings': []}
-        if away:
+        if primary:
+            nic = primary.nic
             document.update(
-                primary=away.standby.name, driver=away.standby.driver,
-                rules=self._twins(away), **_counts(away.worn))
-            document['warnings'] = _tentative(away) + _virtual(
-                away) + _leases(away) + attachments.of(
-                    self._kernel, away.standby) + firewall.Firewall().warnings(
-                    away.standby, standby)
+                primary=nic.name, driver=nic.driver,
+                rules=self._number_of_twins(primary), **_counts(primary.worn))
+            document['warnings'] = _tentative(primary) + _virtual(
+                primary) + _leases(primary) + attachments.of(
+                    self._kernel, nic) + firewall.Firewall().warnings(
+                    nic, standby)
         return document
 
-    def _twins(self, away: switch.Away) -> int:
+    def _number_of_twins(self, primary: Dressed) -> int:
         try:
-            return self._switch.check([away])
+            return self._twins([primary])
         except intents.Refused:
             return 0
 
@@ -138,28 +154,28 @@ def _counts(worn: Document) -> Document:
         'groups': len(worn['groups'])}
 
 
-def _leases(away: switch.Away) -> typing.List[str]:
+def _leases(primary: Dressed) -> typing.List[str]:
     """A program that is bound to the old index knows nothing of a new VF."""
-    if configurators.renews(away.standby):
+    if configurators.renews(primary.nic):
         return []
     return ['Nobody is known to renew %s of %s after a move; it ends with its '
-            'lease.' % (addresses.plain(body)[1], away.standby.name)
+            'lease.' % (addresses.plain(body)[1], primary.nic.name)
             for body in addresses.leased(
-                netlink.from_text(away.worn['addresses']))]
+                netlink.from_text(primary.worn['addresses']))]
 
 
-def _virtual(away: switch.Away) -> typing.List[str]:
+def _virtual(primary: Dressed) -> typing.List[str]:
     """A program that loses its NIC tells nobody to give its addresses up."""
-    if multicast.VRRP.isdisjoint(away.worn['groups']):
+    if multicast.VRRP.isdisjoint(primary.worn['groups']):
         return []
     return ['A program speaks VRRP on %s: its virtual addresses go along to '
             'the standby and the program does not, so that another router may '
-            'take them over meanwhile.' % away.standby.name]
+            'take them over meanwhile.' % primary.nic.name]
 
 
-def _tentative(away: switch.Away) -> typing.List[str]:
-    every = netlink.from_text(away.worn['addresses'])
+def _tentative(primary: Dressed) -> typing.List[str]:
+    every = netlink.from_text(primary.worn['addresses'])
     settled = addresses.in_use(every)
     return ['It is not known yet whether %s of %s is free; it is not moved.'
-            % (addresses.plain(body)[1], away.standby.name)
+            % (addresses.plain(body)[1], primary.nic.name)
             for body in every if body not in settled]
