@@ -18,6 +18,7 @@ import typing
 
 from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import configurators
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -133,7 +134,7 @@ class Failback:
         if worn is None:
             return
         try:
-            outfit.put_doubtful(nic, worn)
+            dressing.put_doubtful(nic, worn)
         except OSError as error:
             # The others are there, and the standby is parked.
             LOG.warning('%s goes without the addresses that were in doubt: '
@@ -224,10 +225,10 @@ class Failback:
         """
         worn = self._kept.outfits.get(nic.mac)
         if worn:
-            nic = self._names.rename(nic, worn['name'])
+            nic = self._names.rename(nic, worn.name)
             if self._hears_the_same(nic):
                 self._ingress.shut(nic)
-            outfit.open_primary(nic, worn)
+            dressing.open_primary(nic, worn)
         self._nics.set(nic, up=True)
 
     def _let_in(self, shut: typing.Set[str]) -> None:
@@ -247,9 +248,9 @@ class Failback:
             shut.remove(nic.mac)
             worn = self._kept.outfits.get(nic.mac)
             if (worn and self._hears_the_same(nic)
-                    and nic.index != worn['index']
+                    and nic.index != worn.index
                     and self._overlap.hears_alone(nic)):
-                worn['alone_on'] = nic.index
+                worn.alone_on = nic.index
                 self._ingress.open()
 
     def _in_use(self, nic: links.Nic) -> bool:
@@ -265,9 +266,7 @@ class Failback:
         """
         if nic.mac not in self._kept.away:
             return False
-        worn = self._kept.outfits[nic.mac]
-        return bool(worn.get('replicated')
-                    and worn.get('alone_on') != nic.index)
+        return self._kept.outfits[nic.mac].hears_the_same(nic)
 
     def _started_anew_on(self, mac: str) -> typing.Optional[links.Nic]:
         """The standby that the guest was started anew on, if it was."""
@@ -295,13 +294,13 @@ class Failback:
         standby = self._nics.standby(port.mac)
         worn = self._kept.outfits.get(nic.mac)
         if worn:
-            nic = self._names.rename(nic, worn['name'])
+            nic = self._names.rename(nic, worn.name)
             if self._hears_the_same(nic):
                 self._ingress.shut(nic)
-            outfit.put_on_primary(
+            dressing.put_on_primary(
                 self._kernel, nic, worn, self._neighbours(worn, standby),
                 configured)
-            self._memberships.join(nic.index, worn['groups'])
+            self._memberships.join(nic.index, worn.groups)
         else:
             self._nics.set(nic, up=True)
         report.ports[port.mac]['primary'] = nic.name
@@ -313,25 +312,24 @@ class Failback:
         standby = self._started_anew_on(mac)
         worn = self._kept.outfits.get(mac)
         # An earlier try has left what was worn then.
-        if standby is None or worn and worn['index'] != standby.index:
+        if standby is None or worn and worn.index != standby.index:
             return
         nic = self._primary(mac)
-        worn, = outfit.take(self._kernel, [standby])
+        worn, = dressing.take(self._kernel, [standby])
         # The guest's own programs may have configured the VF already.
-        outfit.forget_ways(worn, nic.index)
-        worn['name'] = self._kept.names.get(mac, nic.name)
+        worn.forget_ways(nic.index)
+        worn.name = self._kept.names.get(mac, nic.name)
         self._kept.outfits[mac] = worn
         self._kept.alone.add(mac)
         self._kept.write_if_possible()
 
     def _neighbours(
-            self, worn: outfit.Document,
+            self, worn: outfit.Outfit,
             standby: typing.Optional[links.Nic]) -> typing.List[bytes]:
         """Those known before, and those that the standby knows now."""
         fresh = (neighbours.of(self._kernel, standby.index)
                  if standby else [])
-        return neighbours.newest(
-            netlink.from_text(worn['neighbours']), fresh)
+        return neighbours.newest(worn.neighbours, fresh)
 
     def _await_carrier(self, primaries: typing.List[links.Nic],
                        arrived: typing.Any) -> None:
@@ -342,7 +340,7 @@ class Failback:
                 nic.name for nic in primaries))
 
     def _put_routes(self, primaries: typing.List[links.Nic]) -> None:
-        dressed = [(nic, self._kept.outfits[nic.mac]) for nic in primaries
-                   if nic.mac in self._kept.outfits]
-        outfit.put_routes(self._kernel, dressed, self._routers)
-        outfit.put_rules(self._kernel, dressed)
+        dressed = [dressing.Dressed(nic, self._kept.outfits[nic.mac])
+                   for nic in primaries if nic.mac in self._kept.outfits]
+        dressing.put_routes(self._kernel, dressed, self._routers)
+        dressing.put_rules(self._kernel, dressed)

@@ -17,11 +17,11 @@ import logging
 import typing
 
 from nova_vf_failover.guest import deliveries
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
-from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
@@ -150,9 +150,9 @@ class Failover:
         """
         primaries = [primary for primary, _ in pairs]
         for primary, worn in zip(primaries,
-                                 outfit.take(self._kernel, primaries)):
+                                 dressing.take(self._kernel, primaries)):
             self._kept.outfits[primary.mac] = worn
-            self._kept.groups[primary.mac] = worn['groups']
+            self._kept.groups[primary.mac] = worn.groups
             self._kept.names[primary.mac] = primary.name
         try:
             self._kept.leave({primary.mac for primary in primaries})
@@ -162,16 +162,16 @@ class Failover:
     def _dress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
         self._overlap.park(standby, primary.mac)
-        outfit.put_on_standby(self._kernel, standby, worn)
+        dressing.put_on_standby(self._kernel, standby, worn)
         sysctl.write_changed(primary.name, {
-            sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls'])})
+            sysctl.RP_FILTER: sysctl.loose_filter(worn.sysctls)})
 
     def _show_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
-        outfit.show_standby(self._kernel, standby, primary.mac, worn)
+        dressing.show_standby(self._kernel, standby, primary.mac, worn)
         # A switch learns from its reports where a MAC is, and may shut the
         # port for one that it does not know.
-        self._memberships.join(standby.index, worn['groups'])
+        self._memberships.join(standby.index, worn.groups)
 
     def undo_what_was_cut_off(self) -> None:
         """Put back ports that an agent before this one was about to move.
@@ -198,7 +198,7 @@ class Failover:
             return True
         # One with this index is no VF that has come since.
         return (primary.up and not self._switch.in_use
-                and primary.index == self._kept.outfits[primary.mac]['index'])
+                and primary.index == self._kept.outfits[primary.mac].index)
 
     def _undress_standbys(self, pairs: Pairs) -> None:
         macs = {primary.mac for primary, _ in pairs}
@@ -225,10 +225,10 @@ class Failover:
 
     def _undress_standby(self, primary: links.Nic, standby: links.Nic) -> None:
         worn = self._kept.outfits[primary.mac]
-        sysctl.write_changed(primary.name, worn['sysctls'])
+        sysctl.write_changed(primary.name, worn.sysctls)
         with self._memberships.leaving(standby):
             try:
-                outfit.take_off_standby(self._kernel, standby, worn)
+                dressing.take_off_standby(self._kernel, standby)
                 self._overlap.park(standby, primary.mac)
             except OSError as error:
                 # If it has gone there is nothing left to undress.

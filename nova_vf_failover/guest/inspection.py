@@ -19,6 +19,7 @@ import typing
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import attachments
 from nova_vf_failover.guest import configurators
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -29,13 +30,9 @@ from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import switch
 
-Document = typing.Dict[str, typing.Any]
 Ports = typing.List[intents.Port]
 Found = typing.Dict[str, typing.List[str]]
-
-#: a primary, and its outfit
-Dressed = typing.NamedTuple('Dressed', [
-    ('nic', links.Nic), ('worn', Document)])
+Primaries = typing.Dict[str, dressing.Dressed]
 
 
 class Inspection:
@@ -60,22 +57,22 @@ class Inspection:
         return [intents.Port(nic.name, nic.mac)
                 for nic in self._nics.candidates()]
 
-    def describe(self, ports: Ports) -> typing.List[Document]:
+    def describe(self, ports: Ports) -> typing.List[intents.Document]:
         """What there is of each port, in numbers and sentences."""
         primaries = self._primaries(ports)
         found = self._obstacles(ports, primaries)
         return [dict(self._describe(port, primaries.get(port.mac)),
                      obstacles=found[port.mac]) for port in ports]
 
-    def _primaries(self, ports: Ports) -> typing.Dict[str, Dressed]:
+    def _primaries(self, ports: Ports) -> Primaries:
         """Those that are there, by MAC."""
         nics = [nic for nic in (
             self._nics.primary(port.mac) for port in ports) if nic]
-        return {nic.mac: Dressed(nic, worn) for nic, worn in zip(
-            nics, outfit.take(self._kernel, nics))}
+        return {nic.mac: dressing.Dressed(nic, worn) for nic, worn in zip(
+            nics, dressing.take(self._kernel, nics))}
 
     def _obstacles(self, ports: Ports,
-                   primaries: typing.Dict[str, Dressed]) -> Found:
+                   primaries: Primaries) -> Found:
         found = self._rules(primaries)
         for port in ports:
             if port.mac in primaries:
@@ -86,7 +83,7 @@ class Inspection:
                 found[port.mac] = [obstacles.missing(port)]
         return found
 
-    def _rules(self, primaries: typing.Dict[str, Dressed]) -> Found:
+    def _rules(self, primaries: Primaries) -> Found:
         """Why the rules leave no place for the twins of each port."""
         found: Found = {}
         try:
@@ -101,7 +98,7 @@ class Inspection:
                 found = {mac: [str(together)] for mac in primaries}
         return found
 
-    def _twins(self, primaries: typing.Iterable[Dressed]) -> int:
+    def _twins(self, primaries: typing.Iterable[dressing.Dressed]) -> int:
         """How many rules would get a twin.
 
         :raises intents.Refused: see :class:`.switch.Switch`
@@ -112,10 +109,11 @@ class Inspection:
             switch.Away(worn, nic.index, standby=nic, stayed=True)
             for nic, worn in primaries])
 
-    def _describe(self, port: intents.Port,
-                  primary: typing.Optional[Dressed]) -> Document:
+    def _describe(
+            self, port: intents.Port,
+            primary: typing.Optional[dressing.Dressed]) -> intents.Document:
         standby = self._nics.standby(port.mac)
-        document: Document = {
+        document: intents.Document = {
             'id': port.id, 'mac': port.mac, 'primary': None,
             'standby': standby.name if standby else None, 'warnings': []}
         if primary:
@@ -129,7 +127,7 @@ class Inspection:
                     nic, standby)
         return document
 
-    def _number_of_twins(self, primary: Dressed) -> int:
+    def _number_of_twins(self, primary: dressing.Dressed) -> int:
         try:
             return self._twins([primary])
         except intents.Refused:
@@ -141,41 +139,37 @@ def in_one(sentences: typing.List[str]) -> str:
     return ' '.join(sorted(set(sentences), key=sentences.index))
 
 
-def _counts(worn: Document) -> Document:
-    found = [body[0] for body in netlink.from_text(worn['addresses'])]
+def _counts(worn: outfit.Outfit) -> intents.Document:
+    found = [body[0] for body in worn.addresses]
     tables = collections.Counter(
-        str(routes.table(body)) for key in ('leading', 'routes')
-        for body in netlink.from_text(worn[key]))
+        str(routes.table(body)) for body in worn.all_routes)
     return {
         'addresses': {'ipv4': found.count(socket.AF_INET),
                       'ipv6': found.count(socket.AF_INET6)},
         'routes': {'total': sum(tables.values()), 'tables': dict(tables)},
-        'neighbours': len(netlink.from_text(worn['neighbours'])),
-        'groups': len(worn['groups'])}
+        'neighbours': len(worn.neighbours),
+        'groups': len(worn.groups)}
 
 
-def _leases(primary: Dressed) -> typing.List[str]:
+def _leases(primary: dressing.Dressed) -> typing.List[str]:
     """A program that is bound to the old index knows nothing of a new VF."""
     if configurators.renews(primary.nic):
         return []
     return ['Nobody is known to renew %s of %s after a move; it ends with its '
             'lease.' % (addresses.plain(body)[1], primary.nic.name)
-            for body in addresses.leased(
-                netlink.from_text(primary.worn['addresses']))]
+            for body in addresses.leased(primary.worn.addresses)]
 
 
-def _virtual(primary: Dressed) -> typing.List[str]:
+def _virtual(primary: dressing.Dressed) -> typing.List[str]:
     """A program that loses its NIC tells nobody to give its addresses up."""
-    if multicast.VRRP.isdisjoint(primary.worn['groups']):
+    if multicast.VRRP.isdisjoint(primary.worn.groups):
         return []
     return ['A program speaks VRRP on %s: its virtual addresses go along to '
             'the standby and the program does not, so that another router may '
             'take them over meanwhile.' % primary.nic.name]
 
 
-def _tentative(primary: Dressed) -> typing.List[str]:
-    every = netlink.from_text(primary.worn['addresses'])
-    settled = addresses.in_use(every)
+def _tentative(primary: dressing.Dressed) -> typing.List[str]:
     return ['It is not known yet whether %s of %s is free; it is not moved.'
             % (addresses.plain(body)[1], primary.nic.name)
-            for body in every if body not in settled]
+            for body in addresses.in_doubt(primary.worn.addresses)]

@@ -49,13 +49,17 @@ _PARKED = 0x04
 # What a NIC says of its kind; "veth" is one in a network namespace.
 _OF_HARDWARE = ('', 'veth')
 
-Document = typing.Dict[str, typing.Any]
-
 Nic = typing.NamedTuple('Nic', [
     ('index', int), ('name', str), ('mac', str), ('up', bool),
     ('carrier', bool), ('mtu', int), ('master', typing.Optional[int]),
     ('link', typing.Optional[int]), ('kind', str), ('driver', str),
     ('flags', int), ('txqlen', int), ('group', int), ('alias', str)])
+
+
+#: what its owner has set of a NIC itself
+Appearance = typing.NamedTuple('Appearance', [
+    ('mtu', int), ('flags', int), ('txqlen', int), ('group', int),
+    ('alias', str)])
 
 
 class Links:
@@ -201,25 +205,25 @@ def changed(nic: Nic, up: typing.Optional[bool] = None,
     return netlink.Message(_NEWLINK, 0, body)
 
 
-def appearance(nic: Nic) -> Document:
+def appearance(nic: Nic) -> Appearance:
     """What the owner has set of the NIC itself."""
-    return {'mtu': nic.mtu, 'flags': nic.flags & _OWNED_FLAGS,
-            'txqlen': nic.txqlen, 'group': nic.group, 'alias': nic.alias}
+    return Appearance(nic.mtu, nic.flags & _OWNED_FLAGS, nic.txqlen, nic.group,
+                      nic.alias)
 
 
-def dressed(nic: Nic, worn: Document, flags: bool) -> netlink.Message:
+def dressed(nic: Nic, worn: Appearance, flags: bool) -> netlink.Message:
     """The message that gives a NIC an appearance.
 
     :param flags: those of the owner too
     """
     body = _HEADER.pack(
-        socket.AF_UNSPEC, 0, nic.index, worn['flags'],
+        socket.AF_UNSPEC, 0, nic.index, worn.flags,
         _OWNED_FLAGS if flags else 0)
     for kind, key in ((_MTU, 'mtu'), (_TXQLEN, 'txqlen'), (_GROUP, 'group')):
-        if getattr(nic, key) != worn[key]:
-            body += netlink.numeric(kind, worn[key])
-    if nic.alias != worn['alias']:
-        body += netlink.textual(_IFALIAS, worn['alias'])
+        if getattr(nic, key) != getattr(worn, key):
+            body += netlink.numeric(kind, getattr(worn, key))
+    if nic.alias != worn.alias:
+        body += netlink.textual(_IFALIAS, worn.alias)
     return netlink.Message(_NEWLINK, 0, body)
 
 

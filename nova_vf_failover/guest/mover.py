@@ -16,6 +16,7 @@ import logging
 import typing
 
 from nova_vf_failover.guest import advertised
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import failback
 from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import ingress
@@ -25,7 +26,6 @@ from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import naming
 from nova_vf_failover.guest import netlink
-from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
@@ -144,7 +144,7 @@ class Mover:
         for mac in self._kept.away:
             standby = self._nics.standby(mac)
             if standby and standby.mac == mac:
-                outfit.let_standby_speak(standby, self._kept.outfits[mac])
+                dressing.let_standby_speak(standby, self._kept.outfits[mac])
 
     def start_anew(self) -> None:
         """What was done before the guest was restarted is undone.

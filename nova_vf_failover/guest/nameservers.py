@@ -54,7 +54,6 @@ _SERVERS = 'dns'
 # In this order: no question goes out less protected than it did before. Some
 # are newer than others, and a distribution may have left some out.
 _SETTINGS = ('dnssec', 'dnsovertls', 'default-route', 'domain', _SERVERS)
-_KEY = 'nameservers'
 
 Settings = typing.Dict[str, typing.List[str]]
 
@@ -156,7 +155,7 @@ class Nameservers:
             worn = self._kept.outfits.get(mac)
             if standby is None or worn is None or not known.get(_SERVERS):
                 return None
-            worn[_KEY] = known
+            worn.nameservers = known
             self._kept.write_if_possible()
             return standby
 
@@ -171,8 +170,10 @@ class Nameservers:
 
     def _pop(self, mac: str) -> typing.Optional[Settings]:
         with self._changed:
-            worn = self._kept.outfits.get(mac, {})
-            known: typing.Optional[Settings] = worn.pop(_KEY, None)
+            worn = self._kept.outfits.get(mac)
+            if worn is None:
+                return None
+            known, worn.nameservers = worn.nameservers, None
             return known
 
     def _take_back(self, mac: str, known: Settings, until: float) -> None:

@@ -12,318 +12,194 @@
 
 """What a NIC wears: all that a guest may have on it.
 
-An outfit is taken from a primary before anything is changed. It is a JSON
-document, for it has to survive the agent; addresses, neighbours, routes,
-rules, nexthop objects and queueing disciplines are in it as the kernel has
-printed them, see :func:`nova_vf_failover.guest.netlink.to_text`.
+An outfit is taken from a primary before anything is changed, see
+:mod:`.dressing`. It has to survive the agent, as a part of its snapshot.
 """
 
-import errno
-import logging
 import socket
 import time
 import typing
 
 from nova_vf_failover.guest import addresses
-from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import detours
-from nova_vf_failover.guest import gateways
+from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
-from nova_vf_failover.guest import multicast
-from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
-from nova_vf_failover.guest import nexthops
-from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
-from nova_vf_failover.guest import rules
-from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
 
-LOG = logging.getLogger(__name__)
+Bodies = typing.List[bytes]
 
-Document = typing.Dict[str, typing.Any]
-
-# While a standby is parked nobody may hear from it: its MAC is not ours.
-_QUIET = {sysctl.ARP_IGNORE: '8', sysctl.ARP_NOTIFY: '0',
-          sysctl.NDISC_NOTIFY: '0'}
+# What the kernel has printed, and each may be very many: as one text.
+_PRINTED = ('addresses', 'neighbours', 'nexthops', 'leading', 'routes',
+            'rules', 'qdiscs')
 
 
-def take(kernel: netlink.Netlink,
-         nics: typing.Iterable[links.Nic]) -> typing.List[Document]:
-    """The outfits of NICs as they are now."""
-    hops = nexthops.Nexthops(kernel)
-    every = routes.Routes(kernel, hops)
-    owners = switch.owners_rules(kernel)
-    return [_take(kernel, nic, hops, every, owners) for nic in nics]
+class Outfit:
+    """What one NIC wore, and what became of it since.
 
+    Addresses and so on are as the kernel has printed them.
 
-def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
-          every: routes.Routes, owners: typing.List[rules.Rule]) -> Document:
-    sysctls = sysctl.snapshot(nic.name)
-    leading, others = every.over(nic.index)
-    known = neighbours.of(kernel, nic.index)
-    own = addresses.of(kernel, nic.index)
-    return {
-        'name': nic.name, 'index': nic.index,
-        'link': links.appearance(nic), 'taken': time.time(),
-        'sysctls': sysctls, 'unusual': sysctl.unusual(sysctls),
-        'groups': multicast.groups(nic.name),
-        'addresses': netlink.to_text(own),
-        'neighbours': netlink.to_text(known),
-        'asked': _asked(known, leading + others),
-        'nexthops': netlink.to_text(hops.over(nic.index)),
-        'leading': netlink.to_text(leading),
-        'routes': netlink.to_text(others),
-        'rules': netlink.to_text(
-            _rules(nic, leading + others, own, owners)),
-        'qdiscs': netlink.to_text(qdiscs.of(kernel, nic.index)),
-    }
-
-
-def _rules(nic: links.Nic, every: typing.List[bytes],
-           own: typing.List[bytes],
-           owners: typing.List[rules.Rule]) -> typing.List[bytes]:
-    tables = {(body[0], routes.table(body)) for body in every}
-    return [rule.body for rule in rules.concerning(
-        owners, tables, nic.name, set(map(addresses.destination, own)))]
-
-
-def forget_ways(worn: Document, index: int) -> None:
-    """Leave out of the routes of an outfit what leads over another NIC."""
-    for key in ('leading', 'routes'):
-        worn[key] = netlink.to_text(detours.without(
-            netlink.from_text(worn[key]), index))
-
-
-# -- on a standby -------------------------------------------------------------
-
-def put_on_standby(kernel: netlink.Netlink, nic: links.Nic,
-                   worn: Document) -> None:
-    """Dress a parked standby, as far as nobody hears of it."""
-    # What the guest may have put there by itself.
-    addresses.remove(kernel, nic.index)
-    wanted = dict(worn['sysctls'])
-    if sysctl.is_routers(wanted):
-        # The kernel would say that it joins the groups of all routers
-        # (net/ipv6/addrconf.c, dev_forward_change).
-        del wanted[sysctl.FORWARDING]
-    wanted.update(_QUIET)
-    wanted.update({sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls']),
-                   sysctl.ACCEPT_DAD: '0',
-                   sysctl.ACCEPT_RA: '0', sysctl.ADDR_GEN_MODE: '1'})
-    sysctl.write_changed(nic.name, wanted)
-    kernel.ask([links.dressed(nic, worn['link'], flags=False),
-                links.changed(nic, up=True)])
-    kernel.ask(addresses.put_quietly(
-        _addresses(worn, socket.AF_INET), nic.index))
-    _put_qdiscs(kernel, nic, worn)
-
-
-def show_standby(kernel: netlink.Netlink, nic: links.Nic, mac: str,
-                 worn: Document) -> None:
-    """Give a dressed standby its MAC, and what is seen by others."""
-    # With a MAC a NIC forgets its neighbours (net/core/neighbour.c,
-    # neigh_changeaddr).
-    kernel.ask([links.changed(nic, mac=mac)])
-    if sysctl.is_routers(worn['sysctls']):
-        # Before an address is asked for, for the answer tells of it.
-        sysctl.write_changed(nic.name, {
-            sysctl.FORWARDING: worn['sysctls'][sysctl.FORWARDING]})
-    kernel.ask(addresses.put_quietly(
-        _addresses(worn, socket.AF_INET6), nic.index)
-        + neighbours.put(netlink.from_text(worn['neighbours']), nic.index))
-
-
-def delivered(worn: Document) -> typing.Set[bytes]:
-    """The addresses of IPv6 for which the other NIC must take over."""
-    return {addresses.destination(body) for body in addresses.in_use(
-        _addresses(worn, socket.AF_INET6))}
-
-
-def has_lost(kernel: netlink.Netlink, nic: links.Nic,
-             worn: Document) -> bool:
-    """Whether a standby in use has been set down, if only for a moment.
-
-    The kernel takes the addresses of IPv6 from what is set down, and every
-    route over it.
+    :ivar name: the name of the NIC
+    :ivar index: its index
+    :ivar link: what its owner has set of the NIC itself
+    :ivar taken: when that was, in seconds of the clock
+    :ivar sysctls: every value that it had for itself
+    :ivar unusual: those that a new NIC would not have
+    :ivar groups: the multicast groups that programs listened to
+    :ivar addresses: without those that the guest has taken from the standby
+    :ivar neighbours: that it could reach, and those that it was a proxy for
+    :ivar asked: the family and address of neighbours that can be asked
+        something, the gateways first
+    :ivar nexthops: the nexthop objects that lead over it
+    :ivar leading: its routes before which no other one is used
+    :ivar routes: its other routes
+    :ivar rules: policy rules that are there for it, without those that were
+        removed while it was in use
+    :ivar qdiscs: its queueing disciplines
+    :ivar replicated: whether the standby got what the primary got, so that
+        the primary was set down
+    :ivar alone_on: the index of a VF that was seen since to get what the
+        standby does not
+    :ivar nameservers: what systemd-resolved knew of it, by the settings of
+        resolvectl, as long as the standby is to know the same
     """
-    wanted = {addresses.plain(body) for body in addresses.in_use(
-        _addresses(worn, socket.AF_INET6))}
-    present = {addresses.plain(body)
-               for body in addresses.of(kernel, nic.index)}
-    return not nic.up or not wanted <= present
 
+    def __init__(self, name: str, index: int, link: links.Appearance,
+                 taken: float, sysctls: sysctl.Values, unusual: sysctl.Values,
+                 groups: typing.List[str]) -> None:
+        self.name = name
+        self.index = index
+        self.link = link
+        self.taken = taken
+        self.sysctls = sysctls
+        self.unusual = unusual
+        self.groups = groups
+        self.addresses: Bodies = []
+        self.neighbours: Bodies = []
+        self.asked: typing.List[typing.Tuple[int, str]] = []
+        self.nexthops: Bodies = []
+        self.leading: Bodies = []
+        self.routes: Bodies = []
+        self.rules: Bodies = []
+        self.qdiscs: Bodies = []
+        self.replicated = False
+        self.alone_on: typing.Optional[int] = None
+        self.nameservers: typing.Optional[
+            typing.Dict[str, typing.List[str]]] = None
 
-def let_standby_speak(nic: links.Nic, worn: Document) -> None:
-    sysctl.write_changed(nic.name, {
-        name: worn['sysctls'][name] for name in _QUIET
-        if name in worn['sysctls']})
+    @classmethod
+    def from_document(cls, document: intents.Document) -> 'Outfit':
+        """An outfit that was kept, by this release or an earlier one."""
+        link = document['link']
+        made = cls(
+            document['name'], document['index'],
+            links.Appearance(*(link[key] for key in links.Appearance._fields)),
+            document['taken'], document['sysctls'], document['unusual'],
+            document['groups'])
+        for key in _PRINTED:
+            # Earlier releases kept no rules.
+            setattr(made, key, netlink.from_text(document.get(key, '')))
+        made.asked = [(family, address)
+                      for family, address in document['asked']]
+        # What is not so, and what an earlier release did not know, is not
+        # there.
+        made.replicated = document.get('replicated', False)
+        made.alone_on = document.get('alone_on')
+        made.nameservers = document.get('nameservers')
+        return made
 
+    def to_document(self) -> intents.Document:
+        """What :meth:`from_document` reads, in JSON's own types."""
+        document: intents.Document = {
+            'name': self.name, 'index': self.index,
+            'link': dict(self.link._asdict()), 'taken': self.taken,
+            'sysctls': self.sysctls, 'unusual': self.unusual,
+            'groups': self.groups, 'asked': self.asked}
+        for key in _PRINTED:
+            document[key] = netlink.to_text(getattr(self, key))
+        if self.replicated:
+            document['replicated'] = True
+        if self.alone_on is not None:
+            document['alone_on'] = self.alone_on
+        if self.nameservers is not None:
+            document['nameservers'] = self.nameservers
+        return document
 
-def end_overlap(nic: links.Nic, worn: Document) -> None:
-    """On a standby beside which the primary is down."""
-    sysctl.write_changed(nic.name, {
-        sysctl.RP_FILTER: worn['sysctls'][sysctl.RP_FILTER]})
+    # -- what it is ---------------------------------------------------------
 
+    @property
+    def age(self) -> float:
+        """Seconds since it was taken, which lives have lost."""
+        return time.time() - self.taken
 
-def take_off_standby(kernel: netlink.Netlink, nic: links.Nic,
-                     worn: Document) -> None:
-    kernel.ask([links.changed(nic, up=False)])
-    addresses.remove(kernel, nic.index)
-    mine = routes.Routes(kernel, nexthops.Nexthops(kernel)).over(nic.index)
-    kernel.ask(detours.remove(mine[0] + mine[1]), detours.HARMLESS)
+    @property
+    def all_routes(self) -> Bodies:
+        """The leading ones first."""
+        return self.leading + self.routes
 
+    @property
+    def is_routers(self) -> bool:
+        """Whether others were told that we are a router of IPv6."""
+        return sysctl.is_routers(self.sysctls)
 
-# -- on a primary -----------------------------------------------------------
+    @property
+    def settled(self) -> Bodies:
+        """The addresses of which nobody doubts that they are ours."""
+        return addresses.in_use(self.addresses)
 
-def open_primary(nic: links.Nic, worn: Document) -> None:
-    """Set what a VF has to have before it is up."""
-    sysctl.write_changed(nic.name, dict(worn['unusual'], **{
-        sysctl.RP_FILTER: sysctl.loose_filter(worn['sysctls']),
-        sysctl.ACCEPT_DAD: '0',
-        sysctl.ADDR_GEN_MODE: '1'}))
+    def addresses_of(self, family: int) -> Bodies:
+        return [body for body in self.addresses if body[0] == family]
 
+    def delivered(self) -> typing.Set[bytes]:
+        """The addresses of IPv6 for which the other NIC must take over."""
+        return {addresses.destination(body) for body in addresses.in_use(
+            self.addresses_of(socket.AF_INET6))}
 
-def put_on_primary(kernel: netlink.Netlink, nic: links.Nic, worn: Document,
-                   known: typing.List[bytes], configured: bool) -> None:
-    """Dress a VF, with what is left of the lives of its addresses.
+    def voices(self) -> typing.List[typing.Tuple[int, str]]:
+        """The address of each family that others are told of.
 
-    :param known: neighbours
-    :param configured: addresses that it has got meanwhile have newer lives
-    """
-    open_primary(nic, worn)
-    present = ({addresses.plain(body)
-                for body in addresses.of(kernel, nic.index)}
-               if configured else set())
-    kernel.ask([links.dressed(nic, worn['link'], flags=True),
-                links.changed(nic, up=True)]
-               + addresses.put(
-                   [body for body in addresses.in_use(
-                       netlink.from_text(worn['addresses']))
-                    if addresses.plain(body) not in present],
-                   nic.index, time.time() - worn['taken'])
-               + neighbours.put(known, nic.index))
-    _put_qdiscs(kernel, nic, worn)
+        One is enough for switches to learn the way to the MAC, and neighbours
+        have that already. What is said of another one would draw it to this
+        guest: several hosts may have it, and hide it from ARP.
+        """
+        return [addresses.plain(body)
+                for body in addresses.voices(self.settled)]
 
+    def stayed_on(self, nic: links.Nic) -> bool:
+        """Whether a primary is as it was left: there, and never down."""
+        return (nic.index == self.index and nic.up and nic.carrier
+                and not self.replicated)
 
-def stayed(nic: links.Nic, worn: Document) -> bool:
-    """Whether a primary is as it was left: there, and never down."""
-    return (nic.index == worn['index'] and nic.up and nic.carrier
-            and not worn.get('replicated'))
+    def hears_the_same(self, nic: links.Nic) -> bool:
+        """Whether what comes in on a VF comes in on the standby as well.
 
+        What is known of that was seen on the NIC that the server comes from;
+        of a VF that was looked at since it is not true.
+        """
+        return self.replicated and self.alone_on != nic.index
 
-def put_rules(kernel: netlink.Netlink,
-              dressed: typing.List[typing.Tuple[links.Nic, Document]]) -> None:
-    """Put the rules of these outfits that are there no more.
+    # -- what becomes of it ---------------------------------------------------
 
-    Who has removed them with a NIC has put them again already, if it was
-    quick enough: a kernel before 4.2 would have them twice.
-    """
-    kept = dict.fromkeys(
-        body for _, worn in dressed
-        for body in netlink.from_text(worn.get('rules', '')))
-    kernel.ask(rules.put(rules.missing(kept, switch.owners_rules(kernel))),
-               (errno.EEXIST,))
+    def forget_ways(self, index: int) -> None:
+        """Leave out of its routes what leads over another NIC."""
+        self.change_routes(lambda bodies: detours.without(bodies, index))
 
+    def change_routes(self, changed: typing.Callable[
+            [Bodies], typing.Iterable[bytes]]) -> None:
+        """Have other routes, in the same order.
 
-def put_doubtful(nic: links.Nic, worn: Document) -> None:
-    """Give a VF in use the addresses about which the kernel has to ask.
+        :param changed: makes those of one kind
+        """
+        self.leading = list(changed(self.leading))
+        self.routes = list(changed(self.routes))
 
-    While both NICs were up it would have heard itself; without a question
-    they would be taken from whoever has them.
-    """
-    doubtful = addresses.in_doubt(netlink.from_text(worn['addresses']))
-    if not doubtful:
-        return
-    with netlink.Netlink() as kernel:
-        present = {addresses.plain(body)
-                   for body in addresses.of(kernel, nic.index)}
-        for _, refusal in kernel.attempt(addresses.put(
-                [body for body in doubtful
-                 if addresses.plain(body) not in present],
-                nic.index, time.time() - worn['taken'])):
-            LOG.warning('%s goes without an address that was in doubt: %s',
-                        nic.name, refusal)
-        _drop_unwanted_routes(kernel, [(nic, worn)])
+    def forget_rules(self, removed: typing.Iterable[bytes]) -> None:
+        """Leave out rules that were removed while the NIC was in use."""
+        gone = set(removed)
+        self.rules = [body for body in self.rules if body not in gone]
 
-
-def put_routes(kernel: netlink.Netlink,
-               dressed: typing.List[typing.Tuple[links.Nic, Document]],
-               routers: advertised.Advertised) -> None:
-    """Put the routes of all these outfits into their own tables.
-
-    :param routers: what the kernel makes of their advertisements
-    """
-    indexes = {worn['index']: nic.index for nic, worn in dressed}
-    present = nexthops.Nexthops(kernel).bodies
-    objects = {nexthops.identity(body): body for _, worn in dressed
-               for body in netlink.from_text(worn['nexthops'])}
-    leading = [netlink.from_text(worn['leading']) for _, worn in dressed]
-    parts = [(routers.behind(nic, netlink.from_text(worn['routes']),
-                             worn['sysctls']), time.time() - worn['taken'])
-             for nic, worn in dressed]
-    ways = switch.ways_for(objects.values(), indexes)
-    for bodies in leading + [bodies for bodies, _ in parts]:
-        its = detours.ways(bodies, indexes)
-        ways |= its | switch.ways_looked_up(its)
-    with switch.looking_up([nic for nic, _ in dressed], kernel), (
-            gateways.accepted(kernel, ways)):
-        kernel.ask(nexthops.put(objects.values(), indexes, {}, present))
-        kernel.ask(detours.put(parts, indexes, {}), detours.HARMLESS)
-        for bodies in leading:
-            kernel.ask(detours.put_first(bodies, indexes, {}),
-                       detours.HARMLESS)
-    _drop_unwanted_routes(kernel, dressed)
-
-
-def _drop_unwanted_routes(
-        kernel: netlink.Netlink,
-        dressed: typing.List[typing.Tuple[links.Nic, Document]]) -> None:
-    """Remove what the kernel made for an address and its owner had removed.
-    """
-    every = routes.Routes(kernel, nexthops.Nexthops(kernel))
-    for nic, worn in dressed:
-        kept = {routes.same_place(body) for key in ('leading', 'routes')
-                for body in netlink.from_text(worn[key])
+    def places_of_the_kernel(self) -> typing.Set[typing.Any]:
+        """Of its routes that the kernel has made for an address."""
+        return {routes.same_place(body) for body in self.all_routes
                 if routes.of_the_kernel(body)}
-        leading, others = every.over(nic.index)
-        kernel.ask(detours.remove([
-            body for body in leading + others if routes.of_the_kernel(body)
-            and routes.same_place(body) not in kept]), detours.HARMLESS)
-
-
-# -- both -----------------------------------------------------------------
-
-def voices(worn: Document) -> typing.List[typing.Tuple[int, str]]:
-    """The address of each family that others are told of.
-
-    One is enough for switches to learn the way to the MAC, and neighbours have
-    that already. What is said of another one would draw it to this guest:
-    several hosts may have it, and hide it from ARP.
-    """
-    return [addresses.plain(body) for body in addresses.voices(
-        addresses.in_use(netlink.from_text(worn['addresses'])))]
-
-
-def _asked(known: typing.List[bytes],
-           every: typing.List[bytes]) -> typing.List[typing.Any]:
-    """Neighbours that can be asked something, the gateways first."""
-    first = routes.next_hops(every)
-    known = sorted(known, key=lambda body: neighbours.address(body)
-                   not in first)
-    return [asked for asked in map(neighbours.plain, known) if asked]
-
-
-def _put_qdiscs(kernel: netlink.Netlink, nic: links.Nic,
-                worn: Document) -> None:
-    try:
-        kernel.ask(qdiscs.put(netlink.from_text(worn['qdiscs']), nic.index))
-    except netlink.NetlinkError as error:
-        # A NIC without its shaping is better than none.
-        LOG.warning('%s goes without its queueing discipline: %s', nic.name,
-                    error)
-
-
-def _addresses(worn: Document, family: int) -> typing.List[bytes]:
-    return [body for body in netlink.from_text(worn['addresses'])
-            if body[0] == family]

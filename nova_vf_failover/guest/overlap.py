@@ -23,12 +23,12 @@ import socket
 import typing
 
 from nova_vf_failover.guest import deliveries
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
-from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import wire
@@ -154,7 +154,7 @@ class Overlap:
                          standby: links.Nic) -> None:
         """Let the standby speak for the port."""
         mac = primary.mac
-        outfit.let_standby_speak(standby, self._kept.outfits[mac])
+        dressing.let_standby_speak(standby, self._kept.outfits[mac])
         self._announce(standby, mac)
 
     def end_on_standby(self, primary: links.Nic, standby: links.Nic,
@@ -170,7 +170,7 @@ class Overlap:
         mac = primary.mac
         worn = self._kept.outfits[mac]
         try:
-            if not (taken_in.wait(outfit.delivered(worn), _TAKING_OVER)
+            if not (taken_in.wait(worn.delivered(), _TAKING_OVER)
                     and wire.answered_on(tried, self.addresses(mac),
                                          self._asked(mac))):
                 return False
@@ -179,8 +179,8 @@ class Overlap:
             # The traffic has left it, and comes back to it no more.
             LOG.warning('%s stays up: %s', primary.name, error)
             return False
-        worn['replicated'] = True
-        outfit.end_overlap(standby, worn)
+        worn.replicated = True
+        dressing.end_overlap(standby, worn)
         return True
 
     def end_on_primary(self, primary: links.Nic, tried: wire.Wire) -> None:
@@ -192,18 +192,18 @@ class Overlap:
             # What was sent over it has left when an answer comes back.
             wire.answered_on(tried, self.addresses(mac), self._asked(mac))
             with deliveries.Deliveries(primary.index) as taken_in:
-                taken_in.wait(outfit.delivered(worn) if worn else set(),
+                taken_in.wait(worn.delivered() if worn else set(),
                               _TAKING_OVER)
             with self._memberships.leaving(standby):
                 self.park(standby, mac)
         self._announce(primary, mac)
         if worn:
-            sysctl.write_changed(primary.name, worn['sysctls'])
+            sysctl.write_changed(primary.name, worn.sysctls)
 
     def _announce(self, nic: links.Nic, mac: str) -> None:
         worn = self._kept.outfits.get(mac)
         wire.announce(wire.Mouth(nic), mac, self.addresses(mac),
-                      bool(worn and sysctl.is_routers(worn['sysctls'])))
+                      bool(worn and worn.is_routers))
 
     def park(self, standby: links.Nic, mac: str) -> None:
         """Set a standby down, with a MAC that nobody has."""
@@ -217,11 +217,12 @@ class Overlap:
     def addresses(self, mac: str) -> typing.List[wire.Address]:
         """One of each family that was on the primary of a port."""
         worn = self._kept.outfits.get(mac)
-        return outfit.voices(worn) if worn else []
+        return worn.voices() if worn else []
 
     def _asked(self, mac: str) -> typing.List[wire.Address]:
         """Neighbours to ask: the gateways first."""
-        known = self._kept.outfits.get(mac, {}).get('asked', [])
+        worn = self._kept.outfits.get(mac)
+        known = worn.asked if worn else []
         asked: typing.List[wire.Address] = []
         for family in (socket.AF_INET, socket.AF_INET6):
             asked += [(its, address) for its, address in known

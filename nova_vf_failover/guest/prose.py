@@ -15,10 +15,10 @@
 import time
 import typing
 
-Document = typing.Dict[str, typing.Any]
+from nova_vf_failover.guest import intent as intents
 
 
-def of(report: Document) -> str:
+def of(report: intents.Document) -> str:
     """A report as some lines of text."""
     lines = [report['state'] + (
         ' (generation %d, to %s)' % (report['generation'], report['use'])
@@ -35,7 +35,7 @@ def of(report: Document) -> str:
         _place(place) for place in report.get('places', [])])
 
 
-def _port(port: Document) -> typing.List[str]:
+def _port(port: intents.Document) -> typing.List[str]:
     return ['%s %s: primary %s%s, standby %s' % (
         port['id'], port['mac'], port['primary'] or 'missing',
         ' (%s)' % port['driver'] if port.get('driver') else '',
@@ -49,7 +49,7 @@ def _port(port: Document) -> typing.List[str]:
                for step in port.get('steps', [])])]
 
 
-def _numbers(port: Document) -> typing.List[str]:
+def _numbers(port: intents.Document) -> typing.List[str]:
     if 'routes' not in port:
         return []
     tables = ', '.join('%d in table %s' % (count, table) for table, count
@@ -62,7 +62,7 @@ def _numbers(port: Document) -> typing.List[str]:
                              ' (%s)' % tables if tables else '')]
 
 
-def _place(place: Document) -> str:
+def _place(place: intents.Document) -> str:
     since = ' since ' + time.strftime(
         '%Y-%m-%dT%H:%M:%SZ', time.gmtime(place['since'])) if (
             place['since']) else ''

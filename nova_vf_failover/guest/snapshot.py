@@ -19,14 +19,13 @@ import time
 import typing
 
 from nova_vf_failover.guest import intent as intents
+from nova_vf_failover.guest import outfit
 
 LOG = logging.getLogger(__name__)
 
 NAME = 'snapshot.json'
 # Of the form that outfits have.
 _VERSION = 2
-
-Document = typing.Dict[str, typing.Any]
 
 
 class Unwritable(Exception):
@@ -56,7 +55,7 @@ class Snapshot:
         self._path = os.path.join(folder, NAME)
         self._fresh = self._path + '.new'
         self.intent: typing.Optional[intents.Intent] = None
-        self.outfits: typing.Dict[str, Document] = {}
+        self.outfits: typing.Dict[str, outfit.Outfit] = {}
         self.groups: typing.Dict[str, typing.List[str]] = {}
         self.away: typing.Set[str] = set()
         self.alone: typing.Set[str] = set()
@@ -164,11 +163,13 @@ class Snapshot:
         self.since = since
         self._before = set(self.away)
 
-    def _document(self, since: typing.Dict[str, float]) -> Document:
+    def _document(self, since: typing.Dict[str, float]) -> intents.Document:
         return {
             'version': _VERSION, 'boot': _boot(),
             'intent': self.intent.to_document() if self.intent else None,
-            'outfits': self.outfits, 'groups': self.groups,
+            'outfits': {mac: worn.to_document()
+                        for mac, worn in self.outfits.items()},
+            'groups': self.groups,
             'away': sorted(self.away), 'alone': sorted(self.alone),
             'names': self.names, 'since': since}
 
@@ -182,7 +183,9 @@ class Snapshot:
         if document.get('version') != _VERSION:
             # Of an agent that was replaced: the intent is all that is known.
             document.update(outfits={}, away=[])
-        self.outfits = document['outfits']
+        self.outfits = {
+            mac: outfit.Outfit.from_document(worn)
+            for mac, worn in document['outfits'].items()}
         self.groups = document.get('groups', {})
         self.away = set(document['away'])
         self.alone = set(document.get('alone', []))

@@ -15,11 +15,11 @@
 import logging
 import typing
 
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
-from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
@@ -62,7 +62,7 @@ class Standbys:
                 worn = self._kept.outfits[mac]
                 away.append(switch.Away(
                     worn, primary.index if primary else None, standby,
-                    primary is not None and outfit.stayed(primary, worn)))
+                    primary is not None and worn.stayed_on(primary)))
         return away
 
     def all_gone(self) -> bool:
@@ -136,7 +136,7 @@ class Standbys:
         # driver at the first look.
         return (primary is not None and standby is None
                 and primary.up and primary.driver != ''
-                and primary.index != self._kept.outfits[mac]['index'])
+                and primary.index != self._kept.outfits[mac].index)
 
     def in_use_alone(self, mac: str) -> typing.Optional[links.Nic]:
         """The standby that a guest uses by itself, beside a VF or without.
@@ -182,7 +182,7 @@ class Standbys:
         worn = self._kept.outfits.get(mac)
         if primary or standby is None or worn is None or (
                 standby.index in self._given_up
-                or not outfit.has_lost(self._kernel, standby, worn)):
+                or not dressing.has_lost(self._kernel, standby, worn)):
             return
         index = standby.index
         LOG.warning('%s was set down by somebody else, while it is in use',
@@ -196,16 +196,16 @@ class Standbys:
             except OSError:
                 LOG.exception('%s cannot be dressed again', standby.name)
             standby = self._nics.standby(mac)
-        if standby and outfit.has_lost(self._kernel, standby, worn):
+        if standby and dressing.has_lost(self._kernel, standby, worn):
             # Each try is a change of a link, which would bring the next one.
             self._given_up.add(index)
 
     def _dress_again(self, standby: links.Nic, mac: str) -> None:
         worn = self._kept.outfits[mac]
-        outfit.put_on_standby(self._kernel, standby, worn)
-        outfit.show_standby(self._kernel, standby, mac, worn)
-        outfit.let_standby_speak(standby, worn)
-        self._memberships.join(standby.index, worn['groups'])
+        dressing.put_on_standby(self._kernel, standby, worn)
+        dressing.show_standby(self._kernel, standby, mac, worn)
+        dressing.let_standby_speak(standby, worn)
+        self._memberships.join(standby.index, worn.groups)
         self._switch.throw(self._switch.prepare(self.all_away()))
         self._switch.tidy()
 

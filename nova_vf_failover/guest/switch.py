@@ -22,7 +22,6 @@ then it takes the place of the other one.
 import contextlib
 import errno
 import logging
-import time
 import typing
 
 from nova_vf_failover.guest import addresses
@@ -33,6 +32,7 @@ from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
+from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import rules
 
@@ -50,13 +50,11 @@ _OBJECTS, _LOOKING_UP = _TABLES[0xff], 120
 
 _HAS_GONE = frozenset([errno.ENOENT, errno.ESRCH])
 
-Document = typing.Dict[str, typing.Any]
-
 #: a port whose traffic is to go over its standby: the outfit of its primary,
 #: the index that the primary has now, if it is there, the standby, and whether
 #: the primary has stayed as it was: what is removed then does not go with it
 Away = typing.NamedTuple('Away', [
-    ('worn', Document), ('primary', typing.Optional[int]),
+    ('worn', outfit.Outfit), ('primary', typing.Optional[int]),
     ('standby', links.Nic), ('stayed', bool)])
 
 #: all that is left to do: routes that need the addresses, rules to add and
@@ -113,7 +111,7 @@ class Switch:
         :raises intents.Refused: the rules leave no place for it
         """
         if away:
-            self.changes.follow(port.worn['index'] for port in away)
+            self.changes.follow(port.worn.index for port in away)
         else:
             self.changes.stop()
         found = rules.of(self._kernel)
@@ -127,9 +125,10 @@ class Switch:
         present = routes.Routes(self._kernel, hops)
         self._clear(spare, present, hops)
         owners = _with_lost(_without_own(found), away)
+        _forget_removed_rules(owners, away)
         copies = _numbers(away, owners, SETS[spare])
         add = rules.twins(owners, copies, {
-            port.worn['name']: port.standby.name for port in away},
+            port.worn.name: port.standby.name for port in away},
             SETS[spare])
         late = self._copy(away, copies, present, hops, _NEXTHOPS[spare])
         return Prepared(late, add, rules.remove(twins[1 - spare]))
@@ -159,7 +158,7 @@ class Switch:
         copies = _numbers(away, owners, SETS[0])
         rules.refuse_vrfs(owners, copies)
         return len(rules.twins(owners, copies, {
-            port.worn['name']: port.standby.name for port in away}, SETS[0]))
+            port.worn.name: port.standby.name for port in away}, SETS[0]))
 
     def _copy(self, away: typing.List[Away],
               copies: typing.Dict[routes.Table, int],
@@ -169,10 +168,10 @@ class Switch:
 
         :returns: what has to wait for the addresses
         """
-        indexes = {port.worn['index']: port.standby.index for port in away}
+        indexes = {port.worn.index: port.standby.index for port in away}
         left = [port.primary for port in away if port.primary]
         objects = {nexthops.identity(body): body for port in away
-                   for body in netlink.from_text(port.worn['nexthops'])}
+                   for body in port.worn.nexthops}
         numbers = dict(zip(objects, own))
         parts = _contents(away, present, left)
         # The owner's routes in the table "local" have no copy, for it has
@@ -265,6 +264,19 @@ def _without_own(found: typing.Iterable[rules.Rule]) -> typing.List[
     return [rule for rule in found if not _is_own(rule)]
 
 
+def _forget_removed_rules(owners: typing.List[rules.Rule],
+                          away: typing.List[Away]) -> None:
+    """Leave out of outfits the rules that their owner has removed.
+
+    While a primary stays nothing goes with it; what another port has lost is
+    among the owner's.
+    """
+    for port in away:
+        if port.stayed:
+            port.worn.forget_rules(
+                rule.body for rule in rules.missing(port.worn.rules, owners))
+
+
 def _with_lost(owners: typing.List[rules.Rule],
                away: typing.List[Away]) -> typing.List[rules.Rule]:
     """Also the rules that somebody has removed with a NIC.
@@ -273,15 +285,9 @@ def _with_lost(owners: typing.List[rules.Rule],
     to stay, as the copies of the routes do that go with it.
     """
     for port in away:
-        lost = rules.missing(netlink.from_text(port.worn.get('rules', '')),
-                             owners)
-        if port.stayed:
-            rest = [rule.body for rule in lost]
-            port.worn['rules'] = netlink.to_text(
-                body for body in netlink.from_text(port.worn.get('rules', ''))
-                if body not in rest)
-        else:
-            owners = rules.together(owners, lost)
+        if not port.stayed:
+            owners = rules.together(
+                owners, rules.missing(port.worn.rules, owners))
     return owners
 
 
@@ -298,9 +304,8 @@ def _numbers(away: typing.List[Away], owners: typing.Iterable[rules.Rule],
              marks: rules.Marks) -> typing.Dict[routes.Table, int]:
     """The tables that need a copy, and the number of each copy."""
     wanted = {(body[0], routes.table(body)) for port in away
-              for key in ('leading', 'routes')
-              for body in netlink.from_text(port.worn[key])}
-    names = {port.worn['name'] for port in away}
+              for body in port.worn.all_routes}
+    names = {port.worn.name for port in away}
     wanted |= {(rule.family, rule.table) for rule in owners
                if rule.table is not None and rule.names & names}
     wanted = {key for key in wanted if key[1] != routes.LOCAL_TABLE}
@@ -321,21 +326,20 @@ def _contents(away: typing.List[Away], present: routes.Routes,
     """What belongs into the copy of each table."""
     parts: typing.Dict[routes.Table, typing.List[detours.Part]] = {}
 
-    def add(worn: Document, key: str) -> None:
+    def add(every: typing.List[bytes], elapsed: float) -> None:
         tables: typing.Dict[routes.Table, typing.List[bytes]] = {}
-        for body in netlink.from_text(worn[key]):
+        for body in every:
             tables.setdefault((body[0], routes.table(body)), []).append(body)
         for where, bodies in tables.items():
-            parts.setdefault(where, []).append(
-                (bodies, time.time() - worn['taken']))
+            parts.setdefault(where, []).append((bodies, elapsed))
 
     for port in away:
-        add(port.worn, 'leading')
+        add(port.worn.leading, port.worn.age)
     for where, bodies in present.tables.items():
         if where[1] != routes.LOCAL_TABLE:
             parts.setdefault(where, []).append((
                 [body for body in bodies
                  if not set(left).intersection(present.devices(body))], 0.0))
     for port in away:
-        add(port.worn, 'routes')
+        add(port.worn.routes, port.worn.age)
     return parts

@@ -24,15 +24,16 @@ from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
+from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import routes
 from nova_vf_failover.guest import switch
 
-Document = typing.Dict[str, typing.Any]
 #: the first address of each network of a NIC
 Heirs = typing.Dict[typing.Any, bytes]
 
 
-def forget(kernel: netlink.Netlink, nic: links.Nic, worn: Document) -> None:
+def forget(kernel: netlink.Netlink, nic: links.Nic,
+           worn: outfit.Outfit) -> None:
     """Leave out of an outfit what its standby, which is in use, has no more.
 
     The kernel itself takes addresses from a NIC that is set down, or has no
@@ -43,26 +44,22 @@ def forget(kernel: netlink.Netlink, nic: links.Nic, worn: Document) -> None:
         return
     present = {addresses.plain(body)
                for body in addresses.of(kernel, nic.index)}
-    every = netlink.from_text(worn['addresses'])
-    lost = [body for body in addresses.in_use(every)
+    lost = [body for body in worn.settled
             if addresses.plain(body) not in present]
     if not lost:
         return
     intact = {family for family, _ in present} & _led(kernel, nic)
     gone = [body for body in lost if body[0] in intact]
-    kept = [body for body in every if body not in gone]
-    worn['addresses'] = netlink.to_text(kept)
+    kept = [body for body in worn.addresses if body not in gone]
+    worn.addresses = kept
     sources = set(map(addresses.destination, gone))
     heirs: Heirs = {}
     for body in kept:
         heirs.setdefault(addresses.network(body), addresses.destination(body))
     networks = set(map(addresses.network, gone)) - set(heirs)
-    for key in ('leading', 'routes'):
-        worn[key] = netlink.to_text(
-            left for left in (_left(body, sources, heirs)
-                              for body in netlink.from_text(worn[key])
-                              if not _made_for(body, networks))
-            if left)
+    worn.change_routes(lambda bodies: filter(None, (
+        _left(body, sources, heirs) for body in bodies
+        if not _made_for(body, networks))))
 
 
 def _led(kernel: netlink.Netlink, nic: links.Nic) -> typing.Set[int]:

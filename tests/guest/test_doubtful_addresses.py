@@ -18,8 +18,8 @@ import socket
 import time
 from unittest import mock
 
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import frames
-from nova_vf_failover.guest import outfit
 from tests.guest import base
 from tests.guest import in_process
 from tests.guest import test_move
@@ -101,7 +101,7 @@ class LastTestCase(in_process.InProcess):
         raise OSError(errno.EBUSY, 'busy')
 
     def test_no_port_goes_without_its_vf(self):
-        with mock.patch.object(outfit, 'put_doubtful', self.fail):
+        with mock.patch.object(dressing, 'put_doubtful', self.fail):
             self.run_mover('primary')
 
         self.assertEqual([(set(), [False, False])] * 2, self.seen)

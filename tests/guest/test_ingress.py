@@ -21,10 +21,10 @@ import ddt
 import fixtures
 
 from nova_vf_failover.guest import configurators
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
-from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import wire
 from tests.guest import base
@@ -47,13 +47,13 @@ class DressingTestCase(in_process.InProcess):
         :param copies: how often it hears each
         """
         heard = []
-        self.come_back_with(outfit, 'put_routes',
+        self.come_back_with(dressing, 'put_routes',
                             self.put_routes_hearing(heard, copies))
         return sorted(heard)
 
     def put_routes_hearing(self, heard, copies=1):
         """A way to put routes while packets come."""
-        put_routes = outfit.put_routes
+        put_routes = dressing.put_routes
 
         def put_while_packets_come(*arguments):
             heard.extend(self.hear_burst(copies))
@@ -208,7 +208,7 @@ class OtherNicTestCase(DressingTestCase):
         self.attach_vf('alpha', self.port, 2)
         with mock.patch.object(
                 configurators, 'busy', autospec=True, return_value='unit'), (
-                mock.patch.object(outfit, 'put_routes', autospec=True,
+                mock.patch.object(dressing, 'put_routes', autospec=True,
                                   side_effect=OSError('out of memory'))):
             self.assertRaises(overlap.Failed, self.run_mover, 'primary')
         self.detach_vf('alpha', self.port, 2)
@@ -216,7 +216,7 @@ class OtherNicTestCase(DressingTestCase):
         self.useFixture(fixtures.MockPatchObject(wire, 'BRIEF',
                                                  wire._PATIENCE))
         heard = []
-        with mock.patch.object(outfit, 'put_routes',
+        with mock.patch.object(dressing, 'put_routes',
                                self.put_routes_hearing(heard)):
             self.run_mover('primary')
 

@@ -27,6 +27,7 @@ from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import nameservers
 from nova_vf_failover.guest import snapshot
+from tests.unit.guest import outfits
 
 MAC = '52:54:00:77:00:11'
 VF = links.Nic(
@@ -80,7 +81,7 @@ class NameserversTestCase(base.BaseTestCase):
         self.said = self.useFixture(fixtures.FakeLogger(
             level=logging.WARNING))
         self.kept = snapshot.Snapshot(os.path.join(self.folder, 'kept'))
-        self.kept.outfits[MAC] = {}
+        self.kept.outfits[MAC] = outfits.bare('eth0')
         self.nics = mock.Mock(spec=links.Links, **{
             'primary.return_value': VF, 'standby.return_value': STANDBY,
             'pair.return_value': (VF, STANDBY)})
@@ -229,7 +230,7 @@ class NameserversTestCase(base.BaseTestCase):
             nameservers, '_LONGEST', 0.1))
 
         self.fail_over()
-        self.kept.outfits[MAC]['nameservers'] = {'dns': ['192.0.2.1']}
+        self.kept.outfits[MAC].nameservers = {'dns': ['192.0.2.1']}
         self.names.take_back([MAC])
         self.tell()
 
@@ -249,7 +250,7 @@ class NameserversTestCase(base.BaseTestCase):
                 nameservers, name, '/nonexistent'))
 
         self.fail_over()
-        self.kept.outfits[MAC]['nameservers'] = {'dns': ['192.0.2.1']}
+        self.kept.outfits[MAC].nameservers = {'dns': ['192.0.2.1']}
         self.names.take_back([MAC])
         self.tell()
 

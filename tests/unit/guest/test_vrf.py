@@ -25,6 +25,7 @@ from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import switch
+from tests.unit.guest import outfits
 
 # RTM_GETRULE; FRA_PRIORITY, FRA_L3MDEV, FRA_TABLE
 _GETRULE = 34
@@ -60,9 +61,10 @@ class VrfTestCase(base.BaseTestCase):
             if kind == _GETRULE and rule[0] == body[0]])
         nic = mock.Mock(spec=links.Nic)
         nic.name = 'eth0'
-        return switch.Switch(kernel).check([switch.Away(
-            {'name': 'eth0', 'leading': '',
-             'routes': netlink.to_text([route])}, 3, nic, True)])
+        worn = outfits.bare('eth0')
+        worn.routes = [route]
+        return switch.Switch(kernel).check([
+            switch.Away(worn, worn.index, nic, True)])
 
     def test_refused_where_no_rule_leads_to_the_table(self):
         error = self.assertRaises(intents.Refused, self.check,
