@@ -125,7 +125,7 @@ def _log_to_stderr() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-def _run(arguments: typing.Any) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     # What the commands do not need: they are to start quickly.
     from nova_vf_failover.guest import service
     _log_to_stderr()
@@ -139,7 +139,7 @@ def _run(arguments: typing.Any) -> int:
     return 0
 
 
-def _tell_udev(arguments: typing.Any) -> int:
+def _tell_udev(arguments: argparse.Namespace) -> int:
     from nova_vf_failover.guest import properties
     for name, value in properties.of(
             arguments.interface, arguments.state_dir,
@@ -148,11 +148,11 @@ def _tell_udev(arguments: typing.Any) -> int:
     return 0
 
 
-def _standby_drivers(arguments: typing.Any) -> typing.FrozenSet[str]:
+def _standby_drivers(arguments: argparse.Namespace) -> typing.FrozenSet[str]:
     return frozenset(arguments.standby_driver or ['virtio_net'])
 
 
-def _ask(arguments: typing.Any) -> typing.Any:
+def _ask(arguments: argparse.Namespace) -> typing.Any:
     request = {'command': arguments.command}
     wait = getattr(arguments, 'wait', None) or 0.0
     if getattr(arguments, 'all', False):

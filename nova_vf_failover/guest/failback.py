@@ -82,10 +82,10 @@ class Failback:
         self._routers = routers
 
     def move(self, intent: intents.Intent, report: intents.Report,
-             arrived: typing.Any) -> None:
+             arrived: intents.Arrived) -> None:
         """Move to the primaries, which are there.
 
-        :param arrived: waits for a condition of the NICs, see the service
+        :param arrived: see :data:`.intent.Arrived`
         :raises overlap.Failed: traffic stays on the standbys
         """
         arrived(lambda: all(nic and udev.settled(nic.index) for nic in (
@@ -105,7 +105,7 @@ class Failback:
             self._put_doubtful(nic)
 
     def _come_back(self, intent: intents.Intent, report: intents.Report,
-                   arrived: typing.Any) -> typing.List[links.Nic]:
+                   arrived: intents.Arrived) -> typing.List[links.Nic]:
         """:returns: the primaries, which are in use"""
         tried: Wires = {}
         try:
@@ -142,7 +142,7 @@ class Failback:
 
     def _prepare_primaries(
             self, intent: intents.Intent, report: intents.Report,
-            arrived: typing.Any, tried: Wires) -> typing.List[links.Nic]:
+            arrived: intents.Arrived, tried: Wires) -> typing.List[links.Nic]:
         """All that has to be done before they can be used.
 
         :param tried: is given a wire for each
@@ -175,7 +175,7 @@ class Failback:
 
     def _await_configurators(
             self, intent: intents.Intent, report: intents.Report,
-            arrived: typing.Any) -> bool:
+            arrived: intents.Arrived) -> bool:
         """Let the guest's own programs do first what they do to a new NIC.
 
         :returns: whether they have done something
@@ -332,7 +332,7 @@ class Failback:
         return neighbours.newest(worn.neighbours, fresh)
 
     def _await_carrier(self, primaries: typing.List[links.Nic],
-                       arrived: typing.Any) -> None:
+                       arrived: intents.Arrived) -> None:
         indexes = {nic.index for nic in primaries}
         if not arrived(lambda: indexes <= {
                 nic.index for nic in self._nics.all() if nic.carrier}):

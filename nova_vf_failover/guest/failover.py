@@ -65,10 +65,10 @@ class Failover:
         self._standbys = others
 
     def move(self, intent: intents.Intent, report: intents.Report,
-             arrived: typing.Any) -> None:
+             arrived: intents.Arrived) -> None:
         """Move to the standbys.
 
-        :param arrived: waits for a condition of the NICs, see the service
+        :param arrived: see :data:`.intent.Arrived`
         :raises intents.Refused: nothing was changed
         :raises overlap.Failed: everything was put back
         """

@@ -42,6 +42,11 @@ _PORT_ID = re.compile(r'[0-9A-Za-z._-]{1,64}\Z')
 
 Document = typing.Dict[str, typing.Any]
 
+#: waits for a condition of the NICs, for that many seconds at most and not
+#: beyond the time of the intent, and looks again after so many others; whether
+#: it holds
+Arrived = typing.Callable[..., bool]
+
 
 class BadIntent(Exception):
     """It is no intent that this agent understands; the message says why."""

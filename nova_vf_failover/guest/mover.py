@@ -13,7 +13,6 @@
 """All that the agent does to the NICs of its guest."""
 
 import logging
-import typing
 
 from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import dressing
@@ -79,10 +78,10 @@ class Mover:
         self.inspection.check(intent.ports)
 
     def fail_over(self, intent: intents.Intent, report: intents.Report,
-                  arrived: typing.Any) -> None:
+                  arrived: intents.Arrived) -> None:
         """Move to the standbys.
 
-        :param arrived: waits for a condition of the NICs, see the service
+        :param arrived: see :data:`.intent.Arrived`
         :raises intents.Refused: nothing was changed
         :raises overlap.Failed: everything was put back
         """
@@ -96,7 +95,7 @@ class Mover:
         self._failover.move(intent, report, arrived)
 
     def fail_back(self, intent: intents.Intent, report: intents.Report,
-                  arrived: typing.Any) -> None:
+                  arrived: intents.Arrived) -> None:
         """Move to the primaries, which are there.
 
         :raises overlap.Failed: traffic stays on the standbys

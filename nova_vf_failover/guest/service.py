@@ -45,10 +45,6 @@ LONGEST_WAIT = 600.0
 _LONGEST_MESSAGE = 64 * 1024
 
 
-# Waits for a condition, for that many seconds at most; whether it holds.
-Arrived = typing.Callable[..., bool]
-
-
 class Superseded(Exception):
     """A newer intent has come while the NICs of this one were awaited."""
 
@@ -324,7 +320,7 @@ class Service:
                  report.state, report.message)
         self._changed.notify_all()
 
-    def _waiting(self, intent: intents.Intent) -> Arrived:
+    def _waiting(self, intent: intents.Intent) -> intents.Arrived:
         """Makes what waits for a condition of the NICs, event by event.
 
         While it waits, commands are answered.
