@@ -59,6 +59,10 @@ class Name(Condition):
 
 
 class Index(Condition):
+    """One NIC by its number, whatever its name is.
+
+    :param wanted: its index; a NIC that comes in its place has another one
+    """
 
     def __init__(self, wanted: int, out: bool, negated: bool) -> None:
         super().__init__(out, negated)

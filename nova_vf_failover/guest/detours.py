@@ -111,6 +111,7 @@ def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
 
 
 def remove(bodies: typing.Iterable[bytes]) -> typing.Iterator[netlink.Message]:
+    """What removes routes, as they were printed, from their own tables."""
     for body in bodies:
         yield netlink.Message(
             routes.DELROUTE, 0, _changed(body, {}, {}, None, 0.0))

@@ -137,6 +137,7 @@ def has_lost(kernel: netlink.Netlink, nic: links.Nic,
 
 
 def let_standby_speak(nic: links.Nic, worn: outfit.Outfit) -> None:
+    """Give a standby its outfit's values for those that kept it quiet."""
     sysctl.write_changed(nic.name, {
         name: worn.sysctls[name] for name in _QUIET
         if name in worn.sysctls})

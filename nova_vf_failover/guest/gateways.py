@@ -58,6 +58,10 @@ def opened(wanted: Way) -> netlink.Message:
 
 
 def closed(way: netlink.Message) -> netlink.Message:
+    """What removes a way again.
+
+    :param way: the message that has made it, see :func:`opened`
+    """
     return netlink.Message(_DELROUTE, 0, way.body)
 
 

@@ -87,6 +87,10 @@ class Intent:
         self.ports = ports
 
     def same_as(self, other: typing.Optional['Intent']) -> bool:
+        """Whether this is the other one, said again.
+
+        The time for it may be another one: it does not change what is done.
+        """
         return (other is not None
                 and (self.generation, self.use, self.ports)
                 == (other.generation, other.use, other.ports))
@@ -184,10 +188,15 @@ class Report:
                 'proven': None, 'overlap': False, 'steps': []}).update(port)
 
     def begin(self) -> None:
+        """Note that it is being carried out; one that is armed is not yet."""
         self.state = WORKING
         self.started = time.time()
 
     def end(self, state: str, message: str = '') -> None:
+        """Note what has come of it; nothing more will.
+
+        :param message: why, if it was not done
+        """
         self.state = state
         self.message = message
         self.finished = time.time()

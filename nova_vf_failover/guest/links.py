@@ -113,9 +113,11 @@ class Links:
         return found
 
     def primary(self, mac: str) -> typing.Optional[Nic]:
+        """The NIC of a port that is no standby, if it is there: its VF."""
         return self.pair(mac)[0]
 
     def standby(self, mac: str) -> typing.Optional[Nic]:
+        """The NIC that stands in for it, parked or in use, if it is there."""
         return self.pair(mac)[1]
 
     def pair(self, mac: str) -> typing.Tuple[
@@ -146,6 +148,7 @@ class Links:
                 and nic.driver not in self._standby_drivers}
 
     def named(self, name: str) -> typing.Optional[Nic]:
+        """The NIC that has a name now; alternative names do not count."""
         for nic in self.all():
             if nic.name == name:
                 return nic

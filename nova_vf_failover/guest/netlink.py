@@ -78,10 +78,9 @@ class Netlink:
     """A conversation with the kernel about this network namespace.
 
     :param groups: what to be told of without asking, RTMGRP_... as bits
-    :param protocol: NETLINK_..., if not that of links and routes
     :param strict: dumps heed the table that is asked for, as far as the
         kernel can do that (4.20); others ignore it
-    :param protocol: the part of the kernel to talk to
+    :param protocol: the part of the kernel to talk to, NETLINK_...
     :raises OSError: this kernel does not have that part
     """
 

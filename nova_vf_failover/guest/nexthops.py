@@ -75,6 +75,7 @@ class Nexthops:
 
 
 def identity(body: bytes) -> int:
+    """The number by which routes and groups name an object."""
     for kind, value in netlink.attributes(body, _HEADER.size):
         if kind == _ID:
             return netlink.number(value) or 0

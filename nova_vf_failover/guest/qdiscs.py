@@ -57,6 +57,7 @@ def obstacle(kernel: netlink.Netlink, nic: links.Nic) -> str:
 
 def put(bodies: typing.Iterable[bytes],
         index: int) -> typing.List[netlink.Message]:
+    """What gives a NIC disciplines of others, in place of its own."""
     messages = []
     for body in bodies:
         _, _, handle, parent, _ = _HEADER.unpack_from(body)

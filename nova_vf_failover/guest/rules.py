@@ -130,6 +130,7 @@ def together(present: typing.Iterable[Rule],
 
 
 def put(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
+    """What adds rules as they were printed, unless they are there."""
     return [netlink.Message(NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
                             _cleaned(rule)) for rule in rules]
 
@@ -210,6 +211,7 @@ def undone(message: netlink.Message) -> netlink.Message:
 
 
 def remove(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
+    """What removes rules, as they were printed."""
     return [netlink.Message(DELRULE, 0, _cleaned(rule)) for rule in rules]
 
 

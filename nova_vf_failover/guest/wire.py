@@ -76,7 +76,7 @@ class Mouth:
 
 
 class Wire(Mouth):
-    """Also hears what comes in for a MAC.
+    """A mouth that also hears what comes in on its NIC for a MAC.
 
     :ivar answers: the socket that has what neighbours answer
     :ivar traffic: the socket that has something when anything has come in
