@@ -26,14 +26,13 @@ move.
 import contextlib
 import json
 import logging
-import os
 import queue
 import socket
-import subprocess  # nosec B404: for two programs, without a shell
 import threading
 import time
 import typing
 
+from nova_vf_failover.guest import commands
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import snapshot
@@ -56,17 +55,6 @@ _SERVERS = 'dns'
 _SETTINGS = ('dnssec', 'dnsovertls', 'default-route', 'domain', _SERVERS)
 
 Settings = typing.Dict[str, typing.List[str]]
-
-
-class Unwilling(Exception):
-    """systemd-resolved does not do it; the message is what resolvectl says."""
-
-
-# How what the programs print is read, whatever the agent's own locale is.
-_TEXT: typing.Dict[str, typing.Any] = {
-    'encoding': 'utf-8', 'errors': 'replace'}
-
-_FAULTS = (OSError, subprocess.SubprocessError, Unwilling)
 
 
 class Nameservers:
@@ -141,7 +129,7 @@ class Nameservers:
                     standby = self._remember(mac, known)
                     if standby:
                         _tell(standby, known, until)
-                except _FAULTS as error:
+                except commands.FAULTS as error:
                     LOG.warning('The standby of %s has no DNS servers: %s',
                                 mac, error)
         finally:
@@ -187,7 +175,7 @@ class Nameservers:
                         _tell(primary, known, until)
             if standby:
                 _resolvectl(until, 'revert', standby.name)
-        except _FAULTS as error:
+        except commands.FAULTS as error:
             LOG.warning('The DNS servers of %s stay as they are: %s', mac,
                         error)
 
@@ -200,29 +188,27 @@ class _Question:
 
     def __init__(self, nic: links.Nic) -> None:
         # The index is the kernel's.
-        self._process = subprocess.Popen(  # nosec B603
+        self._process = commands.start(
             (_BUSCTL, '--json=short', 'call', _BUS, _LINK % nic.index,
              'org.freedesktop.DBus.Properties', 'GetAll', 's',
-             _BUS + '.Link'), env=_environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            **_TEXT)
+             _BUS + '.Link'))
 
     def answer(self, until: float) -> Settings:
         """The settings, by their names for resolvectl.
 
         :param until: as long as that an answer is waited for
         :raises subprocess.TimeoutExpired: it was too late
-        :raises Unwilling: it is none
+        :raises commands.Unwilling: it is none
         """
         text, _ = self._process.communicate(timeout=_left(until))
         if self._process.returncode:
-            raise Unwilling(text.strip())
+            raise commands.Unwilling(text.strip())
         try:
             return _settings({
                 key: value['data']
                 for key, value in json.loads(text)['data'][0].items()})
         except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise Unwilling('%r in %r' % (error, text))
+            raise commands.Unwilling('%r in %r' % (error, text))
 
     def close(self) -> None:
         """Wait no longer."""
@@ -272,7 +258,7 @@ def _tell(nic: links.Nic, known: Settings, until: float) -> None:
                 # An empty word stands for none.
                 _resolvectl(until, setting, nic.name,
                             *known[setting] or [''])
-            except Unwilling as error:
+            except commands.Unwilling as error:
                 if setting == _SERVERS:
                     raise
                 LOG.info('%s of %s stays as it is: %s', setting, nic.name,
@@ -280,19 +266,10 @@ def _tell(nic: links.Nic, known: Settings, until: float) -> None:
 
 
 def _resolvectl(until: float, *arguments: str) -> None:
-    """:raises Unwilling: it has failed"""
+    """:raises commands.Unwilling: it has failed"""
     # Words are systemd-resolved's own and the kernel's, of this guest.
-    ended = subprocess.run(  # nosec B603
-        [_RESOLVECTL] + [word.encode() for word in arguments],
-        env=_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, timeout=_left(until), **_TEXT)
-    if ended.returncode:
-        raise Unwilling(ended.stdout.strip())
+    commands.run((_RESOLVECTL,) + arguments, _left(until))
 
 
 def _left(until: float) -> float:
     return max(0.0, until - time.monotonic())
-
-
-def _environment() -> typing.Dict[str, str]:
-    return dict(os.environ, LC_ALL='C', TERM='dumb')

@@ -21,10 +21,9 @@ one (nm-settings-nmcli(5), connection.multi-connect: since 1.14).
 """
 
 import logging
-import os
-import subprocess  # nosec B404: for nmcli, without a shell
 import typing
 
+from nova_vf_failover.guest import commands
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import links
 
@@ -41,10 +40,6 @@ _METRICS = ('ipv4.route-metric', 'ipv6.route-metric')
 _METHOD = 'ipv6.method'
 # Of a profile that leaves it to NetworkManager, which gives each NIC another.
 _ANY_METRIC = '-1'
-
-
-class Unwilling(Exception):
-    """NetworkManager does not do it; the message is what nmcli says."""
 
 
 class Sharing:
@@ -90,7 +85,7 @@ class Sharing:
         self._asked.add(primary.mac)
         try:
             _share(uuid, standby, primary)
-        except (OSError, subprocess.SubprocessError, Unwilling) as error:
+        except commands.FAULTS as error:
             # The agent gives the VF its addresses; nobody renews them.
             LOG.warning('NetworkManager does not give %s the profile of %s: '
                         '%s', primary.name, standby.name, error)
@@ -104,7 +99,7 @@ def let_go(standby: links.Nic) -> None:
     """
     try:
         _nmcli('device', 'set', standby.name, 'managed', 'no')
-    except (OSError, subprocess.SubprocessError, Unwilling) as error:
+    except commands.FAULTS as error:
         LOG.warning('NetworkManager does not leave %s alone: %s',
                     standby.name, error)
 
@@ -133,7 +128,7 @@ def _share(uuid: str, standby: links.Nic, primary: links.Nic) -> None:
 def _put_back(uuid: str, usual: typing.Dict[str, str]) -> None:
     try:
         _change(uuid, usual)
-    except (OSError, subprocess.SubprocessError, Unwilling) as error:
+    except commands.FAULTS as error:
         # Whether the VF has the profile is another question.
         LOG.error('The profile %s stays changed in NetworkManager until the '
                   'guest is started again or it is set to %s: %s', uuid,
@@ -146,7 +141,7 @@ def _settings(uuid: str) -> typing.Dict[str, str]:
     values = _nmcli('--escape', 'no', '--get-values', ','.join(keys),
                     'connection', 'show', 'uuid', uuid).split('\n')
     if len(values) < len(keys):
-        raise Unwilling('The profile is shown as %r' % values)
+        raise commands.Unwilling('The profile is shown as %r' % values)
     return dict(zip(keys, values))
 
 
@@ -159,14 +154,7 @@ def _change(uuid: str, settings: typing.Dict[str, str]) -> None:
 def _nmcli(*arguments: str) -> str:
     """What nmcli prints.
 
-    :raises Unwilling: it has failed
+    :raises commands.Unwilling: it has failed
     """
     # Words are NetworkManager's own and the kernel's, of this guest.
-    ended = subprocess.run(  # nosec B603
-        (_NMCLI,) + arguments, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        universal_newlines=True, timeout=_LONGEST,
-        env=dict(os.environ, LC_ALL='C'))
-    if ended.returncode:
-        raise Unwilling(ended.stdout.strip())
-    return ended.stdout
+    return commands.run((_NMCLI,) + arguments, _LONGEST)

@@ -23,6 +23,7 @@ from unittest import mock
 import fixtures
 from oslotest import base
 
+from nova_vf_failover.guest import commands
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import nameservers
@@ -152,7 +153,7 @@ class NameserversTestCase(base.BaseTestCase):
             started.append(POPEN(*words, **options))
             return started[-1]
 
-        with mock.patch.object(nameservers.subprocess, 'Popen', start):
+        with mock.patch.object(commands.subprocess, 'Popen', start):
             questions = self.names.followed([MAC])
             questions.__enter__()
         for process in started:
@@ -218,7 +219,7 @@ class NameserversTestCase(base.BaseTestCase):
     def test_nobody_is_asked_where_it_does_not_run(self):
         os.unlink(self.active % 'systemd-resolved.service')
 
-        with mock.patch.object(nameservers.subprocess, 'Popen',
+        with mock.patch.object(commands.subprocess, 'Popen',
                                autospec=True) as started:
             self.fail_over()
 

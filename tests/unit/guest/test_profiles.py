@@ -22,6 +22,7 @@ import time
 import fixtures
 from oslotest import base
 
+from nova_vf_failover.guest import commands
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import profiles
@@ -80,6 +81,14 @@ class SharingTestCase(base.BaseTestCase):
         with open(os.path.join(self.folder, 'profiles.json'), 'w') as file:
             json.dump({'profiles': known, 'devices': {
                 nic.name: nic.index for nic in (VF, STANDBY)}}, file)
+
+    def answer(self, command):
+        """Have another nmcli, which is a command of the shell."""
+        path = os.path.join(self.folder, 'nmcli')
+        with open(path, 'w') as file:
+            file.write(f'#!/bin/sh\n{command}\n')
+        os.chmod(path, 0o755)
+        self.useFixture(fixtures.MockPatchObject(profiles, '_NMCLI', path))
 
     @property
     def profile(self):
@@ -210,7 +219,7 @@ class SharingTestCase(base.BaseTestCase):
         def change_once(uuid, settings):
             asked.append(settings)
             if len(asked) > 1:
-                raise profiles.Unwilling('NetworkManager is not running.')
+                raise commands.Unwilling('NetworkManager is not running.')
             change(uuid, settings)
 
         self.useFixture(fixtures.MockPatchObject(
@@ -228,12 +237,13 @@ class SharingTestCase(base.BaseTestCase):
 
         self.assertNotShared('No such file or directory')
 
+    def test_it_says_something_that_cannot_be_decoded(self):
+        self.answer(r"printf 'no connection B\374ro\n' >&2; exit 10")
+
+        self.assertNotShared('no connection B\ufffdro')
+
     def test_nmcli_does_not_come_to_an_end(self):
-        path = os.path.join(self.folder, 'nmcli')
-        with open(path, 'w') as file:
-            file.write('#!/bin/sh\nexec sleep 60\n')
-        os.chmod(path, 0o755)
-        self.useFixture(fixtures.MockPatchObject(profiles, '_NMCLI', path))
+        self.answer('exec sleep 60')
         self.useFixture(fixtures.MockPatchObject(profiles, '_LONGEST', 0.2))
         start = time.monotonic()
 
