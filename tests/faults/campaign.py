@@ -22,9 +22,9 @@ import typing
 
 from tests.faults import crew
 from tests.faults import faults
-from tests.faults import invariants
 from tests.faults import points
 from tests.faults import trial as trials
+from tests.functional import invariants
 
 Document = dict[str, typing.Any]
 

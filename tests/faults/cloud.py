@@ -24,7 +24,6 @@ import fixtures
 from nova import context as nova_context
 
 from tests.faults import boundary
-from tests.faults import invariants
 from tests.faults import points
 from tests.faults import processes
 from tests.faults import watch
@@ -85,7 +84,6 @@ class FaultyCloud(base.FailoverTestCase):
                 f'nova_vf_failover.{module}.time', self.clock))
         self.over = threading.Event()
         self.start_hosts()
-        self.invariants = invariants.Invariants(self)
         self.watch = self.useFixture(
             watch.Watch(self.invariants, self.hosts.world))
 

@@ -24,8 +24,8 @@ import typing
 from nova.tests.functional.api import client
 
 from tests.faults import faults
-from tests.faults import invariants
 from tests.faults import points
+from tests.functional import invariants
 
 # Seconds until a migration, with all that it waits for, has to be over.
 LONGEST = 120.0

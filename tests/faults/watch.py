@@ -13,7 +13,7 @@
 """Looks at servers at each moment at which something of theirs changes."""
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.faults import invariants  # isort: skip
+from tests.functional import invariants  # isort: skip
 
 from collections.abc import Callable
 import functools

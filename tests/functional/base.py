@@ -29,7 +29,6 @@ import time
 import typing
 
 import fixtures
-from lxml import etree
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base as nova_base
@@ -41,11 +40,12 @@ from oslo_config import cfg
 from oslo_serialization import jsonutils
 
 from nova_vf_failover import conf
-from nova_vf_failover import domain_xml
 from nova_vf_failover import journal
 from tests import api_paste
 from tests.functional import agreement
 from tests.functional import connections
+from tests.functional import domains
+from tests.functional import invariants
 from tests.simulation import guest_agent
 from tests.simulation import hosts
 from tests.simulation import neutron
@@ -211,9 +211,10 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
         self.remember_hosts()
 
     def remember_hosts(self) -> None:
-        """The hosts are clean now."""
+        """The hosts are clean now, and whoever works is to work."""
         self.clean = {name: plane.snapshot()
                       for name, plane in self.hosts.planes.items()}
+        self.invariants = invariants.Invariants(self)
 
     def plane(self, host: str) -> typing.Any:
         return self.hosts.planes[host]
@@ -342,8 +343,7 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
     def entries(self, host: str,
                 server: dict[str, typing.Any]) -> list[journal.Entry]:
         """The journal of a server, in the order of its ports."""
-        found = domain_xml.journal_of(etree.fromstring(
-            self.domain(host, server).XMLDesc(0))).entries
+        found = domains.journal_of(self.domain(host, server))
         return [found[port['id']] for port in self.ports
                 if port['id'] in found]
 

@@ -24,9 +24,9 @@ from nova_vf_failover import driver
 from nova_vf_failover import exception
 from tests.faults import campaign
 from tests.faults import faults
-from tests.faults import invariants
 from tests.faults import points
 from tests.faults import processes
+from tests.functional import invariants
 
 Fault = faults.Fault
 

@@ -24,8 +24,8 @@ import typing
 import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
 
-from tests.faults import invariants
 from tests.functional import endings
+from tests.functional import invariants
 from tests.soak import departures
 from tests.soak import labour
 from tests.soak import locks
@@ -73,7 +73,6 @@ class SoakCloud(base.FailoverTestCase):
         self.locks = self.useFixture(locks.Locks())
         self.labour = self.useFixture(labour.Labour())
         self.departures = self.useFixture(departures.Departures())
-        self.invariants = invariants.Invariants(self)
         self.servers = []
         for number, host in zip(range(count),
                                 itertools.cycle(['alpha', 'beta'])):

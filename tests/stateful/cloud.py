@@ -27,8 +27,8 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.virt.libvirt import driver as nova_driver
 
-from tests.faults import invariants
 from tests.functional import endings
+from tests.functional import invariants
 from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 from tests.stateful import model

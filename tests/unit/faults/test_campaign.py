@@ -21,8 +21,8 @@ from oslotest import base
 
 from tests.faults import campaign
 from tests.faults import faults
-from tests.faults import invariants
 from tests.faults import points
+from tests.functional import invariants
 
 Fault = faults.Fault
 ATTACH = 'source:libvirt:attachDeviceFlags@attach_interface#1'

@@ -21,7 +21,7 @@ from unittest import mock
 from oslotest import base
 
 from tests.faults import cloud as clouds
-from tests.faults import invariants
+from tests.functional import invariants
 
 
 class RecordTestCase(base.BaseTestCase):

@@ -20,7 +20,7 @@ from unittest import mock
 
 from oslotest import base
 
-from tests.faults import invariants
+from tests.functional import invariants
 
 
 def _heard(half):

@@ -27,14 +27,10 @@ import dataclasses
 import threading
 import typing
 
-from lxml import etree
 from nova import objects
 from nova.objects import fields
-from nova.tests.fixtures import libvirt as fakelibvirt
 
-from nova_vf_failover import domain_xml
-from nova_vf_failover import journal
-from tests.simulation import dataplane
+from tests.functional import domains
 
 #: the guest reaches its peer through at least one NIC, always
 NETWORK = 'network'
@@ -127,10 +123,10 @@ class Invariants:
         As the journal is written before the act, this holds at each step.
         """
         found = []
-        for host, domain in self._domains(server):
-            away = _journal(domain)
+        for host, domain in self._running(server).items():
+            away = domains.journal_of(domain)
             for port, mac in server.macs.items():
-                kinds = sorted(nic.kind for nic in _nics(domain)
+                kinds = sorted(nic.kind for nic in domains.nics_of(domain)
                                if nic.mac == mac)
                 if port not in away and kinds != ['hostdev']:
                     found.append(Violation(
@@ -151,29 +147,45 @@ class Invariants:
 
     def degraded(self, server: Server) -> set[str]:
         """The ports that are not plainly on their VFs."""
-        return {port for _host, domain in self._domains(server)
-                for port in _journal(domain)}
+        return {port for domain in self._running(server).values()
+                for port in domains.journal_of(domain)}
 
     def where(self, server: Server) -> str | None:
         """The host on which the guest runs, if it is one."""
-        hosts = [host for host, _domain in self._domains(server)]
+        hosts = list(self._running(server))
         return hosts[0] if len(hosts) == 1 else None
 
     def agreement(self, server: Server) -> list[Violation]:
         """Everybody who knows of a server and its VFs says the same."""
-        host = self.where(server)
-        shown = self._cloud.api.get_server(server.uuid)
-        if host is None or shown['OS-EXT-SRV-ATTR:host'] != host:
-            running = [name for name, _domain in self._domains(server)]
+        return self.ports(server) + self.claims(server)
+
+    def ports(self, server: Server) -> list[Violation]:
+        """Nova, Neutron and libvirt say the same of a server's ports."""
+        host = self._agreed(server)
+        if host is None:
+            shown = self._cloud.api.get_server(server.uuid)
+            running = list(self._running(server))
             return [Violation(
                 AGREEMENT, server.uuid, f'its domain is on {running} and '
                 f'Nova has it on {shown["OS-EXT-SRV-ATTR:host"]}')]
+        texts = list(self._domain(server, host))
+        away = self.degraded(server)
+        for port in server.macs:
+            texts += self._binding(port, host)
+            if port not in away:
+                texts += self._vf_of_guest(server, port, host)
+        return [Violation(AGREEMENT, server.uuid, text) for text in texts]
+
+    def claims(self, server: Server) -> list[Violation]:
+        """Placement, the host's tracker and its NIC say so as well."""
+        host = self._agreed(server)
+        if host is None:
+            return []
         texts = list(self._placement(server, host))
         away = self.degraded(server)
         for port in server.macs:
-            texts += self._binding(server, port, host)
             if port not in away:
-                texts += self._on_vf(server, port, host)
+                texts += self._vf_of_host(server, port, host)
         return [Violation(AGREEMENT, server.uuid, text) for text in texts]
 
     def truth(self, server: Server) -> list[Violation]:
@@ -195,9 +207,13 @@ class Invariants:
 
     def leaks(self, servers: Iterable[Server]) -> list[Violation]:
         """Nothing on the hosts is nobody's, and no thread goes on."""
+        return [*(Violation(LEAKS, thread.name, 'this thread goes on')
+                  for thread in self.new_threads()), *self.foreign(servers)]
+
+    def foreign(self, servers: Iterable[Server]) -> list[Violation]:
+        """What is on the hosts is of one of these servers."""
         servers = list(servers)
-        found = [Violation(LEAKS, thread.name, 'this thread goes on')
-                 for thread in self.new_threads()]
+        found = []
         for name, plane in self._cloud.hosts.planes.items():
             here = [server for server in servers
                     if self.where(server) == name]
@@ -217,13 +233,24 @@ class Invariants:
 
     # -- what each of them is made of ----------------------------------------
 
-    def _domains(self, server: Server) -> Iterator[tuple[str, typing.Any]]:
+    def _running(self, server: Server) -> dict[str, typing.Any]:
         """The running domains of a server, by the name of the host."""
-        for host, connection in self._cloud.hosts.world.connections.items():
-            for domain in list(connection._vms.values()):
-                if (domain.UUIDString() == server.uuid
-                        and domain._live is not None):
-                    yield host, domain
+        return domains.running(self._cloud.hosts.world, server.uuid)
+
+    def _agreed(self, server: Server) -> str | None:
+        """The host of a server by Nova, if its guest runs there."""
+        host = self.where(server)
+        shown = self._cloud.api.get_server(server.uuid)
+        return host if shown['OS-EXT-SRV-ATTR:host'] == host else None
+
+    def _domain(self, server: Server, host: str) -> Iterator[str]:
+        """That there is one, and that nothing is wrong in it."""
+        defined = [name for name, _domain in domains.defined(
+            self._cloud.hosts.world, server.uuid)]
+        if defined != [host]:
+            yield f'it is on {host} and has domains on {defined}'
+        yield from domains.wrong_in(
+            self._running(server)[host], set(server.macs.values()))
 
     def _nics(self, server: Server, mac: str) -> str:
         guest = self._cloud.hosts.guests.get(server.uuid)
@@ -249,7 +276,7 @@ class Invariants:
                        f'({migration["status"]}) and holds allocations of '
                        f'{_hosts(held, uuids)}')
 
-    def _binding(self, server: Server, port: str, host: str) -> Iterator[str]:
+    def _binding(self, port: str, host: str) -> Iterator[str]:
         neutron = self._cloud.neutron
         bindings = {name: binding['status'] for name, binding
                     in neutron._port_bindings[port].items()}
@@ -261,20 +288,32 @@ class Invariants:
         if binding != ('direct', 'hw_veb', host):
             yield f'port {port} is bound as {binding}, not on {host}'
 
-    def _on_vf(self, server: Server, port: str, host: str) -> Iterator[str]:
-        """That a port's VF is one and the same for everybody."""
-        mac = server.macs[port]
-        address = self._cloud.neutron.show_port(port)['port'][
+    def _address(self, port: str) -> str | None:
+        """The VF of a port by its binding."""
+        address: str | None = self._cloud.neutron.show_port(port)['port'][
             'binding:profile'].get('pci_slot')
-        domain = dict(self._domains(server))[host]
-        for what, nics in (('live', _nics(domain)),
-                           ('persistent', _nics(domain, persistent=True))):
-            vfs = [(nic.kind, nic.vf) for nic in nics if nic.mac == mac]
+        return address
+
+    def _vf_of_guest(self, server: Server, port: str,
+                     host: str) -> Iterator[str]:
+        """That the guest has a port's VF, and will start with it."""
+        address = self._address(port)
+        domain = self._running(server)[host]
+        for what, persistent in domains.TREES:
+            vfs = [(nic.kind, nic.vf)
+                   for nic in domains.nics_of(domain, persistent)
+                   if nic.mac == server.macs[port]]
             if vfs != [('hostdev', address)]:
                 yield (f'port {port} is bound to VF {address} and the {what} '
                        f'domain has {vfs}')
+
+    def _vf_of_host(self, server: Server, port: str,
+                    host: str) -> Iterator[str]:
+        """That the NIC and the tracker have it for this server's."""
+        address = self._address(port)
         vf = self._cloud.hosts.planes[host].vfs.get(address)
-        if vf is None or (vf.owner, vf.mac) != (server.uuid, mac):
+        if vf is None or (vf.owner, vf.mac) != (
+                server.uuid, server.macs[port]):
             yield f'VF {address} of port {port} is {vf} on {host}'
         for what, devices in self._trackers(host):
             owners = [device.instance_uuid for device in devices
@@ -297,10 +336,8 @@ class Invariants:
     def _foreign_vfs(self, host: str, plane: typing.Any,
                      servers: list[Server]) -> Iterator[str]:
         """VFs that are held for other ports than those that are here."""
-        expected = sorted(
-            self._cloud.neutron.show_port(port)['port'][
-                'binding:profile'].get('pci_slot') or ''
-            for server in servers for port in server.macs)
+        expected = sorted(self._address(port) or ''
+                          for server in servers for port in server.macs)
         for what, devices in self._trackers(host):
             held = sorted(device.address for device in devices
                           if device.dev_type == 'type-VF'
@@ -323,29 +360,24 @@ class Invariants:
 
     def _foreign_links(self, host: str, plane: typing.Any,
                        servers: list[Server]) -> Iterator[str]:
-        """Macvtaps and VLAN devices that no degraded port uses."""
+        """Macvtaps and VLAN devices that no degraded port uses.
+
+        And whatever was there before and is not any more.
+        """
         now = plane.snapshot()
         wanted = sorted(server.macs[port] for server in servers
                         for port in self.degraded(server))
         macvtaps = sorted(mac for _source, mac, _flowing in now['macvtaps'])
         if not set(macvtaps) <= set(wanted):
             yield f'its macvtaps are {macvtaps}, and {wanted} are degraded'
-        links = {*self._cloud.clean[host]['links'], *(
-            source for source, _mac, _flowing in now['macvtaps'])}
-        if not set(now['links']) <= links:
-            yield f'its links {sorted(set(now["links"]) - links)} are left'
-
-
-def _journal(domain: typing.Any) -> dict[str, journal.Entry]:
-    return domain_xml.journal_of(etree.fromstring(domain.XMLDesc(0))).entries
-
-
-def _nics(domain: typing.Any,
-          persistent: bool = False) -> list[dataplane.Nic]:
-    flags = fakelibvirt.VIR_DOMAIN_XML_INACTIVE if persistent else 0
-    return [dataplane.Nic.from_element(element) for element
-            in etree.fromstring(domain.XMLDesc(flags)).iterfind(
-                './devices/interface')]
+        links, clean = set(now['links']), set(
+            self._cloud.clean[host]['links'])
+        left = links - clean - {
+            source for source, _mac, _flowing in now['macvtaps']}
+        if left:
+            yield f'its links {sorted(left)} are left'
+        if clean - links:
+            yield f'its links {sorted(clean - links)} are gone'
 
 
 def _untrue(migration: dict[str, typing.Any],
