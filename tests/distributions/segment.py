@@ -109,4 +109,3 @@ class Segment(fixtures.Fixture):
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
-        self.dhcp_log = log

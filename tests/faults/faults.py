@@ -40,8 +40,6 @@ LIBVIRT, CHANNEL, AGENT, HOST = 'libvirt', 'channel', 'agent', 'host'
 RPC, DATABASE = 'rpc', 'db'
 NEUTRON, PLACEMENT = 'neutron', 'placement'
 
-KINDS = (LIBVIRT, CHANNEL, AGENT, HOST, RPC, DATABASE, NEUTRON, PLACEMENT)
-
 
 class Fault(enum.Enum):
     """What happens to one call.

@@ -36,7 +36,6 @@ _READS = re.compile(
     r'|db:\w+\.(get|refresh|exists)|neutron:(list|show)|placement:get')
 
 SOURCE, DESTINATION, CONDUCTOR = 'source', 'destination', 'conductor'
-ROLES = (SOURCE, DESTINATION, CONDUCTOR)
 
 
 @dataclasses.dataclass(frozen=True, order=True)

@@ -33,15 +33,14 @@ from nova import conf as nova_conf
 from oslo_messaging.rpc import client as rpc_client
 from oslo_messaging.rpc import dispatcher
 
+from tests.functional import crashes
+from tests.functional import threads
+
 CONDUCTOR = 'conductor'
 
 # Modules of nova-compute's that ask the configuration for the host's name.
 _ASK_FOR_THEIR_HOST = ('nova.compute.manager', 'nova.compute.utils',
                        'nova.virt.libvirt.driver')
-
-
-class Killed(BaseException):
-    """Nothing handles it, as nothing handles the end of a process."""
 
 
 class Process:
@@ -60,12 +59,12 @@ class Process:
     def kill(self) -> typing.NoReturn:
         """End it in the middle of a call of this thread."""
         self.died.set()
-        raise Killed()
+        raise crashes.Killed()
 
     def need_life(self) -> None:
-        """:raises Killed: it has ended"""
+        """:raises crashes.Killed: it has ended"""
         if self.died.is_set():
-            raise Killed()
+            raise crashes.Killed()
 
 
 class Duty:
@@ -179,7 +178,7 @@ class Processes(fixtures.Fixture):
         start = threading.Thread.start
 
         def start_within(thread: threading.Thread) -> None:
-            if not is_worker(thread):
+            if not threads.is_worker(thread):
                 thread.run = _within(  # type: ignore[method-assign]
                     thread.run)
             start(thread)
@@ -254,12 +253,6 @@ class Processes(fixtures.Fixture):
         if type(endpoint).__module__ == 'nova.conductor.manager':
             return self._conductor
         return self._of_managers.get(id(endpoint))
-
-
-def is_worker(thread: threading.Thread) -> bool:
-    """Whether a thread is of a pool: it belongs to what it works upon."""
-    return (type(thread).__module__.startswith('futurist')
-            or thread.name.startswith('ThreadPoolExecutor'))
 
 
 def _within(work: Callable[..., typing.Any]) -> Callable[..., typing.Any]:

@@ -31,6 +31,7 @@ from nova import objects
 from nova.objects import fields
 
 from tests.functional import domains
+from tests.functional import threads
 
 #: the guest reaches its peer through at least one NIC, always
 NETWORK = 'network'
@@ -229,7 +230,8 @@ class Invariants:
         """
         return [thread for thread in threading.enumerate()
                 if thread not in self._threads
-                and thread.is_alive() and not _is_worker(thread)]
+                and thread.is_alive() and not threads.is_worker(thread)
+                and not threads.is_listener(thread)]
 
     # -- what each of them is made of ----------------------------------------
 
@@ -395,10 +397,3 @@ def _untrue(migration: dict[str, typing.Any],
 def _hosts(providers: Iterable[str], uuids: dict[str, str]) -> list[str]:
     names = {uuid: host for host, uuid in uuids.items()}
     return sorted(names.get(provider, provider) for provider in providers)
-
-
-def _is_worker(thread: threading.Thread) -> bool:
-    """Whether a thread is of a pool, or listens to the message bus."""
-    return (type(thread).__module__.startswith('futurist')
-            or thread.name.startswith('ThreadPoolExecutor')
-            or thread.name.endswith('(_runner)'))

@@ -25,6 +25,7 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova_vf_failover import failover
 from nova_vf_failover import swap
+from tests.functional import crashes
 from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 
@@ -318,10 +319,6 @@ class GuestLostTestCase(base.FailoverTestCase):
         self.assertWorld(self.server, 'alpha')
 
 
-class Killed(BaseException):
-    """Nothing handles it, as nothing handles the end of a process."""
-
-
 @ddt.ddt
 class KilledTestCase(base.FailoverTestCase):
     """nova-compute on the source dies in the middle of a failover."""
@@ -351,7 +348,7 @@ class KilledTestCase(base.FailoverTestCase):
         def die(its, *arguments):
             original(its, *arguments)
             died.set()
-            raise Killed()
+            raise crashes.Killed()
 
         with fixtures.MonkeyPatch(
                 f'nova_vf_failover.failover.Failover.{step}', die):

@@ -20,7 +20,6 @@ import contextlib
 import typing
 
 import fixtures
-from nova import context as nova_context
 from nova import objects
 from nova.objects import fields
 from nova.tests.fixtures import libvirt as fakelibvirt
@@ -286,11 +285,6 @@ class StatefulCloud(cloud.FaultyCloud):
 
     def degraded(self, server: model.Server) -> set[str]:
         return self.invariants.degraded(_shown(server))
-
-    def all_instances(self) -> list[str]:
-        """The servers that Nova's database has."""
-        return [instance.uuid for instance in objects.InstanceList.get_all(
-            nova_context.get_admin_context())]
 
 
 def _shown(server: model.Server) -> invariants.Server:
