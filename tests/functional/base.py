@@ -353,3 +353,21 @@ class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
                 in self.notifier.versioned_notifications
                 if notification['event_type'] in [
                     f'vf_failover.{kind}' for kind in kinds]]
+
+
+class OnePortTestCase(FailoverTestCase):
+    """Both hosts run, and a server with one VF port is on ``alpha``."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_hosts()
+        self.server = self.boot(self.add_port())
+
+
+class TwoPortsTestCase(FailoverTestCase):
+    """As well, with two ports on two VLANs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.start_hosts()
+        self.server = self.boot(self.add_port(), self.add_port('43'))

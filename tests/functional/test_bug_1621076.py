@@ -29,12 +29,7 @@ from nova.objects import fields
 from tests.simulation import paper_agent
 
 
-class DetachTestCase(base.FailoverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
+class DetachTestCase(base.TwoPortsTestCase):
 
     def kinds(self, mac):
         return sorted(nic.kind for nic in self.domain(

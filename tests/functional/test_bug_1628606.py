@@ -25,12 +25,7 @@ from tests.functional import base  # isort: skip
 import fixtures
 
 
-class PostMigrationTestCase(base.FailoverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port())
+class PostMigrationTestCase(base.OnePortTestCase):
 
     def test_device_of_the_standby_cannot_be_removed(self):
         standby = self.computes['alpha'].driver._standby

@@ -36,12 +36,7 @@ _PREPARE = ('nova.virt.libvirt.driver.LibvirtDriver.'
 
 
 @ddt.ddt
-class RollbackTestCase(base.FailoverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
+class RollbackTestCase(base.TwoPortsTestCase):
 
     def assertNothingAttached(self):
         self.assertEqual(['assign_vf'] * 2, self.plane('alpha').calls)

@@ -28,12 +28,10 @@ from nova import objects
 from tests.simulation import errors
 
 
-class DegradedTestCase(base.FailoverTestCase):
+class DegradedTestCase(base.OnePortTestCase):
 
     def setUp(self):
         super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port())
         self.plane('beta').fail_next(
             'assign_vf', errors.internal('no monitor'))
         self.migrate(self.server)

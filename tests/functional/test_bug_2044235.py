@@ -32,14 +32,9 @@ from tests.simulation import errors
 
 
 @ddt.ddt
-class CheckTestCase(base.FailoverTestCase):
+class CheckTestCase(base.OnePortTestCase):
 
     ERROR = OSError(errno.ENOBUFS, 'No buffer space available')
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port())
 
     def break_check(self, host):
         """The kernel of a host cannot say how its PF is."""

@@ -36,12 +36,7 @@ Mood = paper_agent.Mood
 
 
 @ddt.ddt
-class MoveTestCase(base.FailoverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
+class MoveTestCase(base.TwoPortsTestCase):
 
     def test_aborted_while_the_guest_lets_the_vf_go(self):
         answers = self.hosts.world.answers
@@ -199,12 +194,10 @@ class MoveTestCase(base.FailoverTestCase):
         self.assertWorld(self.server, 'alpha')
 
 
-class RecoveryTestCase(base.FailoverTestCase):
+class RecoveryTestCase(base.TwoPortsTestCase):
 
     def setUp(self):
         super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
         self.agent.mood = Mood.ORPHANED
         self.migrate(self.server)
         self.agent.mood = Mood.GOOD

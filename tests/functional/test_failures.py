@@ -33,13 +33,8 @@ Mood = paper_agent.Mood
 
 
 @ddt.ddt
-class UndoneTestCase(base.FailoverTestCase):
+class UndoneTestCase(base.TwoPortsTestCase):
     """Everything is as it was on the source."""
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
 
     def assertUndone(self):
         self.assertWorld(self.server, 'alpha')
@@ -197,13 +192,8 @@ class UndoneTestCase(base.FailoverTestCase):
         self.assertUndone()
 
 
-class ConductorLostTestCase(base.FailoverTestCase):
+class ConductorLostTestCase(base.OnePortTestCase):
     """The conductor has given a migration up, and the source has not."""
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port())
 
     def test_nova_takes_no_standby_out(self):
         original = swap.Swap.failover
@@ -231,13 +221,8 @@ class ConductorLostTestCase(base.FailoverTestCase):
 
 
 @ddt.ddt
-class GuestLostTestCase(base.FailoverTestCase):
+class GuestLostTestCase(base.OnePortTestCase):
     """Nobody knows which NIC the guest uses: both stay."""
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port())
 
     def assertBothNics(self, host):
         self.assertEqual({'hostdev', 'direct'}, {

@@ -35,12 +35,10 @@ from tests.simulation import hypervisor
 _SHUTDOWN = futurist.GreenThreadPoolExecutor.shutdown
 
 
-class CrashTestCase(base.FailoverTestCase):
+class CrashTestCase(base.TwoPortsTestCase):
 
     def setUp(self):
         super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
         self.flags(rpc_response_timeout=60, long_rpc_timeout=60)
         self.callers = self.useFixture(crashes.Callers())
 

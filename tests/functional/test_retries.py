@@ -33,13 +33,11 @@ from tests.simulation import paper_agent
 Mood = paper_agent.Mood
 
 
-class DegradedTestCase(base.FailoverTestCase):
+class DegradedTestCase(base.OnePortTestCase):
     """A server that is degraded on ``beta`` whenever a test wants it."""
 
     def setUp(self):
         super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port())
         # Before the hosts were started it would have made them look.
         self.flags(recovery_interval=100, recovery_longest_pause=250,
                    group='vf_failover')

@@ -22,12 +22,7 @@ from nova_vf_failover import swap
 
 
 @ddt.ddt
-class StopTestCase(base.FailoverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.start_hosts()
-        self.server = self.boot(self.add_port(), self.add_port('43'))
+class StopTestCase(base.TwoPortsTestCase):
 
     def stop(self, host, ahead):
         """Stop a host between the look before a step and that step."""
