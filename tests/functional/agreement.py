@@ -17,13 +17,15 @@ from tests.functional import invariants  # isort: skip
 
 import typing
 
+from nova.tests.functional.libvirt import test_pci_sriov_servers as sriov
+
 from tests.functional import domains
 
 # Where a port may stand when nothing is being done to it.
 PRIMARY, STANDBY = 'primary', 'standby'
 
 
-class Agreement:
+class Agreement(sriov._PCIServersTestBase):
     """Assertions of :class:`tests.functional.base.FailoverTestCase`.
 
     :ivar invariants: those of its hosts

@@ -32,7 +32,6 @@ import fixtures
 from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.api import client
 from nova.tests.functional.libvirt import base as nova_base
-from nova.tests.functional.libvirt import test_pci_sriov_servers as sriov
 from nova.virt import libvirt
 from nova.virt.libvirt import driver as nova_driver
 import os_vif
@@ -58,7 +57,7 @@ PRIMARY, STANDBY = agreement.PRIMARY, agreement.STANDBY
 api_paste.find()
 
 
-class FailoverTestCase(agreement.Agreement, sriov._PCIServersTestBase):
+class FailoverTestCase(agreement.Agreement):
     """Servers with VF ports on the hosts ``alpha`` and ``beta``."""
 
     ADMIN_API = True

@@ -44,6 +44,11 @@ class KeptConnections(fixtures.Fixture):
                 super().__init__(*arguments, **keywords)
                 pools.append(self)
 
-        self.addCleanup(lambda: [each.dispose() for each in pools])
+        self.addCleanup(_dispose, pools)
         self.useFixture(fixtures.MonkeyPatch(
             'oslo_db.sqlalchemy.engines.pool.NullPool', Kept))
+
+
+def _dispose(pools: list[pool.Pool]) -> None:
+    for each in pools:
+        each.dispose()

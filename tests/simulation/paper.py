@@ -178,7 +178,7 @@ class PaperDataPlane:
         One that uses its standby does so on its VF as well.
         """
         uses = self.guests[guest].uses.get(mac)
-        if uses not in self.guests[guest].nics.get(mac, ()):
+        if uses is None or uses not in self.guests[guest].nics.get(mac, ()):
             return False
         return self.delivers(guest, mac, uses) or (
             uses == 'standby' and self.delivers(guest, mac, 'primary'))

@@ -27,6 +27,7 @@ import time
 import typing
 
 from rich import console
+from rich import progress
 
 from tests import bar
 from tests.soak import table
@@ -99,13 +100,21 @@ def _soak(limit: int, arguments: argparse.Namespace,
                     shown.update(task, completed=done)
                 start = time.monotonic()
                 together += its.move(
-                    its.servers, lambda arrived, done=done: shown.update(
-                        task, completed=done + arrived))
+                    its.servers, _counting_from(done, shown, task))
                 seconds.append(time.monotonic() - start)
                 violations += map(str, its.look())
         return _document(its, alone, together, seconds, violations)
     finally:
         its.doCleanups()
+
+
+def _counting_from(done: int, shown: progress.Progress,
+                   task: progress.TaskID) -> Callable[[int], None]:
+    return lambda arrived: shown.update(task, completed=done + arrived)
+
+
+def _step(name: str) -> Callable[[timing.Move], float]:
+    return lambda move: move.steps[name]
 
 
 def _document(its: cloud.SoakCloud, alone: list[timing.Move],
@@ -115,7 +124,7 @@ def _document(its: cloud.SoakCloud, alone: list[timing.Move],
         **_compared(alone, together, lambda move: move.added),
         'work': _compared(alone, together, lambda move: move.work),
         'steps': {name: _compared(
-            alone, together, lambda move, name=name: move.steps[name])
+            alone, together, _step(name))
             for name in alone[0].steps},
         'all_arrived_s': timing.figures(seconds),
         'violations': violations,

@@ -36,7 +36,7 @@ class Labour(fixtures.Fixture):
     """
 
     def __init__(self) -> None:
-        self._seconds: collections.Counter[str] = collections.Counter()
+        self._seconds: dict[str, float] = collections.defaultdict(float)
 
     def _setUp(self) -> None:
         for name in _HALVES:
@@ -46,7 +46,8 @@ class Labour(fixtures.Fixture):
 
     def take(self) -> dict[str, float]:
         """The seconds since the last time that this was asked, by server."""
-        seconds, self._seconds = self._seconds, collections.Counter()
+        seconds = self._seconds
+        self._seconds = collections.defaultdict(float)
         return dict(seconds)
 
     def _timed(self, original: typing.Any) -> Callable[..., typing.Any]:

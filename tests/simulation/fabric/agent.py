@@ -48,7 +48,7 @@ class Agent:
         self._socket = os.path.join(self._folder.name, 'socket')
         self.log = os.path.join(self._folder.name, 'log')
         self.snapshot = os.path.join(self._folder.name, 'snapshot.json')
-        self._service: subprocess.Popen | None = None
+        self._service: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the service and wait until it is ready.
@@ -76,25 +76,30 @@ class Agent:
                     raise RuntimeError('The agent does not start: '
                                        f'{written.read()}') from error
 
+    @property
+    def _running(self) -> 'subprocess.Popen[bytes]':
+        assert self._service, 'It was not started.'
+        return self._service
+
     def memory(self) -> float:
         """The most memory that the service has had, in MB (10^6 bytes)."""
-        with open(f'/proc/{self._service.pid}/status') as status:
+        with open(f'/proc/{self._running.pid}/status') as status:
             line = next(line for line in status if line.startswith('VmHWM'))
         return int(line.split()[1]) * 1024 / 1e6
 
     def kill(self) -> None:
         """End the service as a crash would."""
-        self._service.kill()
-        self._service.wait()
+        self._running.kill()
+        self._running.wait()
 
     @contextlib.contextmanager
     def held_up(self) -> Iterator[None]:
         """A time in which others come first."""
-        self._service.send_signal(signal.SIGSTOP)
+        self._running.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            self._service.send_signal(signal.SIGCONT)
+            self._running.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End the service, if it is there, as an init would."""

@@ -58,7 +58,7 @@ def main() -> None:
         sock.setblocking(False)
         print('ready', flush=True)
         # Without a buffer, which might hold a line back from select.
-        orders = sys.stdin.buffer.raw
+        orders = open(sys.stdin.fileno(), 'rb', buffering=0, closefd=False)
         orders.readline()
         sent, received = _exchange(
             sock, (arguments.peer, arguments.port), 1 / arguments.rate,
@@ -71,8 +71,9 @@ def main() -> None:
 
 def _exchange(sock: socket.socket, peer: tuple[str, int],
               interval: float, orders: typing.Any,
-              ) -> tuple[array.array, array.array]:
-    sent, received = array.array('d'), array.array('d')
+              ) -> tuple['array.array[float]', 'array.array[float]']:
+    sent: array.array[float] = array.array('d')
+    received: array.array[float] = array.array('d')
     padding = b'\0' * 56
     due = time.monotonic()
     until = float('inf')
@@ -104,7 +105,8 @@ def _exchange(sock: socket.socket, peer: tuple[str, int],
     return sent, received
 
 
-def _receive(sock: socket.socket, received: array.array) -> None:
+def _receive(sock: socket.socket,
+             received: 'array.array[float]') -> None:
     while True:
         try:
             data = sock.recv(128)

@@ -22,6 +22,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import typing
 
 from tests.simulation.fabric import endpoint
 from tests.simulation.fabric import namespace
@@ -44,7 +45,7 @@ class Direction:
     :ivar received: number and time of each packet that came in, in order
     """
 
-    sent_at: array.array
+    sent_at: 'array.array[float]'
     received: list[tuple[int, float]]
 
     @property
@@ -92,6 +93,16 @@ def _longest_pause(times: Sequence[float]) -> float:
         times)), default=0.0)
 
 
+def _to(process: 'subprocess.Popen[bytes]') -> typing.IO[bytes]:
+    assert process.stdin
+    return process.stdin
+
+
+def _from(process: 'subprocess.Popen[bytes]') -> typing.IO[bytes]:
+    assert process.stdout
+    return process.stdout
+
+
 class Traffic:
     """Numbered packets in both directions until it is stopped.
 
@@ -104,16 +115,17 @@ class Traffic:
                  peer: namespace.Namespace, peer_address: str,
                  rate: float) -> None:
         self._folder = tempfile.TemporaryDirectory()
+        self._addresses = (peer_address, guest_address)
         self._peer = self._start(peer, peer_address, guest_address, rate)
         self._guest = self._start(guest, guest_address, peer_address, rate)
         for process in (self._peer, self._guest):
-            if not process.stdout.readline():
+            if not _from(process).readline():
                 raise RuntimeError('an end of the traffic cannot start')
         for process in (self._peer, self._guest):
-            process.stdin.write(b'go\n')
+            _to(process).write(b'go\n')
 
     def _start(self, where: namespace.Namespace, own: str, other: str,
-               rate: float) -> subprocess.Popen:
+               rate: float) -> 'subprocess.Popen[bytes]':
         # By its path: the package would bring Nova along.
         return subprocess.Popen(where.command(
             sys.executable, endpoint.__file__, own, other, str(self.PORT),
@@ -128,12 +140,11 @@ class Traffic:
         """
         self._stop_sending()
         for process in (self._peer, self._guest):
-            process.stdin.close()
-            process.stdout.close()
+            _to(process).close()
+            _from(process).close()
         if self._peer.wait() or self._guest.wait():
             raise RuntimeError('an end of the traffic has failed')
-        logs = [self._read(process.args[-1])
-                for process in (self._peer, self._guest)]
+        logs = [self._read(self._log(own)) for own in self._addresses]
         self._folder.cleanup()
         (peer_sent, peer_received), (guest_sent, guest_received) = logs
         return (Direction(peer_sent, guest_received),
@@ -145,16 +156,18 @@ class Traffic:
         for process in (self._peer, self._guest):
             # One that has failed says so with its exit code.
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(b'stop\n')
+                _to(process).write(b'stop\n')
         for process in (self._peer, self._guest):
-            process.stdout.readline()
+            _from(process).readline()
 
     def _log(self, own: str) -> str:
         return os.path.join(self._folder.name, own.replace(':', '-'))
 
     @staticmethod
-    def _read(log: str) -> tuple[array.array, list[tuple[int, float]]]:
-        numbers = array.array('d')
+    def _read(
+        log: str,
+    ) -> tuple['array.array[float]', list[tuple[int, float]]]:
+        numbers: array.array[float] = array.array('d')
         with open(log, 'rb') as file:
             numbers.frombytes(file.read())
         count = int(numbers[0])

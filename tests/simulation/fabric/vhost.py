@@ -46,7 +46,8 @@ class Vhost:
             socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
             # By its path: the package would bring Nova along.
-            [sys.executable, __file__, str(tap), mac], stdin=theirs,
+            [sys.executable, __file__, str(tap), mac],
+            stdin=theirs.fileno(),
             pass_fds=[tap])
         theirs.close()
 
