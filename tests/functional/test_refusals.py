@@ -62,6 +62,7 @@ class AgentTestCase(base.FailoverTestCase):
         self.assertWorld(server, 'beta')
         self.assertNotIn('plug_macvtap', self.plane('alpha').calls)
         self.assertIn(words, self.stdlog.logger.output)
+        self.assertIn(cure, self.stdlog.logger.output)
 
     def test_image_without_guest_agent(self):
         for image in self.glance.images.values():
