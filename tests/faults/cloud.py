@@ -149,6 +149,3 @@ class FaultyCloud(base.FailoverTestCase):
                                group='vf_failover')
                     self.recover(name)
                     self.flags(recovery_interval=0, group='vf_failover')
-
-    def keep(self) -> None:
-        """The test that a cloud outside of a test is made as."""

@@ -179,7 +179,7 @@ class Stage:
         return self._cloud
 
     def _open(self) -> None:
-        cloud = self._cloud = clouds.FaultyCloud('keep')
+        cloud = self._cloud = clouds.FaultyCloud.outside_of_a_test()
         cloud.PLUGIN = self._plugin
         cloud.setUp()
         ports = [cloud.add_port(str(42 + number))

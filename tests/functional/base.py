@@ -72,6 +72,14 @@ class FailoverTestCase(agreement.Agreement):
         'product_id': product, 'physical_network': 'physnet4',
     }) for product in (fakelibvirt.PF_PROD_ID, fakelibvirt.VF_PROD_ID)]
 
+    @classmethod
+    def outside_of_a_test(cls) -> typing.Self:
+        """A cloud that a program sets up, uses, and cleans up after.
+
+        A test case is made for one of its methods, and runs none for it.
+        """
+        return cls('outside_of_a_test')
+
     def setUp(self) -> None:
         conf.register_opts(CONF)
         self.useFixture(connections.KeptConnections())

@@ -84,7 +84,7 @@ def _soak(limit: int, arguments: argparse.Namespace,
     together: list[timing.Move] = []
     violations: list[str] = []
     seconds: list[float] = []
-    its = cloud.SoakCloud('keep')
+    its = cloud.SoakCloud.outside_of_a_test()
     try:
         with bar.Bar(screen) as shown:
             task = shown.add_task('booting', total=arguments.servers)

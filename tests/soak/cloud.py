@@ -168,6 +168,3 @@ class SoakCloud(base.FailoverTestCase):
         self._run_periodics()
         self._run_periodics()
         return self.invariants.at_rest(self.servers)
-
-    def keep(self) -> None:
-        """The test that a cloud outside of a test is made as."""

@@ -305,7 +305,7 @@ def _leave_disks(driver: nova_driver.LibvirtDriver, context: typing.Any,
 @contextlib.contextmanager
 def running() -> typing.Iterator[StatefulCloud]:
     """A cloud outside of a test."""
-    its = StatefulCloud('keep')
+    its = StatefulCloud.outside_of_a_test()
     try:
         its.setUp()
         yield its
