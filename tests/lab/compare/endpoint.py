@@ -17,6 +17,8 @@
 Both send numbered datagrams at a fixed rate and note what comes in; the peer
 sends a stream as well, of which it notes when how much was acknowledged. All
 times that count are the peer's: the guest's clock stands still with it.
+Both have the number of their session, and note nothing of another one: what
+was lost with a host's QEMU waits in its tap for the next QEMU there.
 
 The guest's end stops with SIGTERM and prints what it has. The peer's end obeys
 lines on its standard input: ``when`` (when the last datagram and the last
@@ -40,11 +42,12 @@ INTERVAL = 0.01
 UDP_PORT, TCP_PORT = 9000, 9001
 # Seconds during which packets may still arrive after the last was sent.
 _DRAIN = 0.5
-_NUMBER = struct.Struct('!Q')
+# The number of the session, and that of the datagram in it.
+_HEADER = struct.Struct('!QQ')
 # Before all else in the guest, its agent (20) included: the network is what is
 # measured, and not who waits for the one processor there.
 _PRIORITY = 50
-_PADDING = b'\0' * 56
+_PADDING = b'\0' * 48
 # Of the stream, every second time.
 _CHUNK = b'\0' * 1000
 _BUFFER = 8 * 1024 * 1024
@@ -57,8 +60,10 @@ _TOTAL_RETRANS, _BYTES_ACKED = 100, 120
 class End:
     """What both ends do."""
 
-    def __init__(self, own: str, other: str, interval: float) -> None:
+    def __init__(self, own: str, other: str, interval: float,
+                 session: int) -> None:
         self._interval = interval
+        self._session = session
         self.sent = array.array('d')
         #: number and time of each that came, in turn
         self.received = array.array('d')
@@ -86,17 +91,19 @@ class End:
     def _send(self) -> None:
         # What cannot be sent is lost like what is not delivered.
         with contextlib.suppress(OSError):
-            self._udp.sendto(_NUMBER.pack(len(self.sent)) + _PADDING,
-                             self._other)
+            self._udp.sendto(
+                _HEADER.pack(self._session, len(self.sent)) + _PADDING,
+                self._other)
         self.sent.append(time.monotonic())
 
     def _receive(self) -> None:
         # OSError: all is read, or the other end could not be reached (ICMP).
         with contextlib.suppress(OSError):
             while True:
-                data = self._udp.recv(128)
-                self.received.append(_NUMBER.unpack_from(data)[0])
-                self.received.append(time.monotonic())
+                session, number = _HEADER.unpack_from(self._udp.recv(128))
+                if session == self._session:
+                    self.received.append(number)
+                    self.received.append(time.monotonic())
 
     def _look(self) -> None:
         """Once each turn."""
@@ -105,8 +112,9 @@ class End:
 class Guest(End):
     """The guest's end; the stream ends here."""
 
-    def __init__(self, own: str, other: str, interval: float) -> None:
-        super().__init__(own, other, interval)
+    def __init__(self, own: str, other: str, interval: float,
+                 session: int) -> None:
+        super().__init__(own, other, interval, session)
         self._listening = socket.create_server((own, TCP_PORT))
         self._inputs[self._listening] = self._accept
         signal.signal(signal.SIGTERM, self._stop)
@@ -139,8 +147,9 @@ class Guest(End):
 class Peer(End):
     """The peer's end; the stream begins here."""
 
-    def __init__(self, own: str, other: str, interval: float) -> None:
-        super().__init__(own, other, interval)
+    def __init__(self, own: str, other: str, interval: float,
+                 session: int) -> None:
+        super().__init__(own, other, interval, session)
         #: time, bytes acknowledged, segments sent again; at each change
         self.stream = array.array('d')
         self._tcp = socket.create_connection((other, TCP_PORT), 60)
@@ -185,11 +194,13 @@ def main() -> None:
     parser.add_argument('own')
     parser.add_argument('other')
     parser.add_argument('--interval', type=float, default=INTERVAL)
+    parser.add_argument('--session', type=int, required=True)
     arguments = parser.parse_args()
     with contextlib.suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
     made = (Guest if arguments.role == 'guest' else Peer)(
-        arguments.own, arguments.other, arguments.interval)
+        arguments.own, arguments.other, arguments.interval,
+        arguments.session)
     if arguments.role == 'peer':
         print('ready', flush=True)
     made.run()

@@ -20,6 +20,7 @@ switch between the hosts is a bridge that learns, as switches do.
 """
 
 from collections.abc import Mapping
+import contextlib
 import os
 
 import fixtures
@@ -31,6 +32,8 @@ MAC = '52:54:00:77:00:11'
 GUEST, PEER = '10.77.0.11', '10.77.0.1'
 HOSTS = ('a', 'b')
 VF, PF = 'vf', 'pf'
+# No frame is longer.
+_FRAME = 65536
 
 
 class Fabric(fixtures.Fixture):
@@ -50,6 +53,19 @@ class Fabric(fixtures.Fixture):
         self.peer.run('ip', 'address', 'add', f'{PEER}/24', 'dev', 'eth0')
         self.taps: Mapping[str, Mapping[str, int]] = {
             host: self._add_host(host) for host in HOSTS}
+
+    def forget(self, host: str) -> None:
+        """Take out of a host's taps what came for a guest that had left.
+
+        They outlive the QEMU that reads them, and the next one there would
+        hand it to its guest.
+        """
+        for descriptor in self.taps[host].values():
+            # As QEMU itself has them (net/tap.c).
+            os.set_blocking(descriptor, False)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    os.read(descriptor, _FRAME)
 
     def _add_host(self, name: str) -> Mapping[str, int]:
         host = self._namespace(name)

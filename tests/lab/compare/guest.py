@@ -103,6 +103,7 @@ class Guest:
 
         :param present: the NICs that it will have then
         """
+        self._net.forget(self._other)
         self._target = self._start(self._other, present, (
             '-incoming', 'defer'))
         for machine in (self.machine, self._target):

@@ -16,6 +16,7 @@
 import array
 import base64
 import json
+import secrets
 import select
 import subprocess
 import sys
@@ -54,11 +55,12 @@ class Traffic:
                  address: str = fabric.GUEST,
                  interval: float = endpoint.INTERVAL) -> None:
         self._address = address
-        self._interval = interval
         self._fresh = _FRESH * interval / endpoint.INTERVAL
+        self._options = ('--interval', str(interval),
+                         '--session', str(secrets.randbits(64)))
         self._guest_pid = guest.start(
             _PYTHON, recipe.ENDPOINT, 'guest', address, fabric.PEER,
-            '--interval', str(interval))
+            *self._options)
         self._peer = self._start_peer(peer)
 
     def close(self) -> None:
@@ -104,7 +106,7 @@ class Traffic:
                 # By its path: the package would bring more along.
                 ['setpriv', '--pdeathsig', 'KILL', *peer.command(
                     sys.executable, endpoint.__file__, 'peer', fabric.PEER,
-                    self._address, '--interval', str(self._interval))],
+                    self._address, *self._options)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE, text=True)
             if started.stdout.readline():
