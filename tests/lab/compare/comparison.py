@@ -135,5 +135,13 @@ def _scheme(done: Sequence[gaps.Round],
         'tcp_stall_ms': [1000 * its.stream.stall for its in done],
         'tcp_retransmissions': [its.stream.again for its in done]}
     if floor:
-        figures['ratio_to_virtio'] = gaps.spread(gaps.ratios(done, floor))
+        ratios = gaps.ratios(done, floor)
+        figures['ratio_to_virtio'] = gaps.spread(ratios) if ratios else None
     return figures
+
+
+def without_ratio(document: Document) -> int:
+    """How many rounds have none, because the floor had no gap in them."""
+    floor = document['schemes'].get(FLOOR)
+    return sum(not any(ways) for ways in zip(
+        floor['in_ms'], floor['out_ms'])) if floor else 0

@@ -238,9 +238,12 @@ class Round:
 def ratios(rounds: Sequence[Round], floor: Sequence[Round]) -> list[float]:
     """By how much more each round was interrupted than the same one of the
     floor, both directions together.
+
+    A round in which the floor has no gap has no ratio.
     """
     return [sum(its.interruptions()) / sum(least.interruptions())
-            for its, least in zip(rounds, floor, strict=True)]
+            for its, least in zip(rounds, floor, strict=True)
+            if any(least.interruptions())]
 
 
 def _longest(moments: Sequence[float]) -> float:

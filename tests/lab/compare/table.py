@@ -59,6 +59,11 @@ def traffic(document: comparison.Document) -> tables.Table:
             *(spread(figures[key]) for key in (
                 'lost', 'duplicated', 'tcp_stall_ms',
                 'tcp_retransmissions')))
+    without = comparison.without_ratio(document)
+    if without:
+        table.caption = (
+            f'{without} of {document["rounds"]} rounds have no ratio: '
+            f'{TITLES[comparison.FLOOR]} had no gap in them.')
     return table
 
 

@@ -94,6 +94,40 @@ class DocumentTestCase(base.BaseTestCase):
         self.assertNotIn('ratio_to_virtio', alone['schemes']['native'])
 
 
+class FloorWithoutGapTestCase(base.BaseTestCase):
+
+    def made(self, *floors):
+        return comparison.document({
+            'virtio': [test_gaps.round_of(length, length)
+                       for length in floors],
+            'native': [test_gaps.round_of(600, 600)] * len(floors)})
+
+    def rows(self, document):
+        """The ratios of the table, and what it says below it."""
+        made = table.traffic(document)
+        return list(made.columns[1].cells), made.caption
+
+    def test_such_a_round_is_left_out_and_that_is_told(self):
+        document = self.made(300, 0)
+
+        ratio = document['schemes']['native']['ratio_to_virtio']
+        self.assertEqual(2, round(ratio['max'], 6))
+        ratios, caption = self.rows(document)
+        self.assertEqual(['1.00 (1.00-1.00)', '2.00 (2.00-2.00)'], ratios)
+        self.assertIn('1 of 2 rounds', caption)
+
+    def test_without_any_other_there_is_no_ratio(self):
+        document = json.loads(json.dumps(self.made(0)))
+
+        self.assertIsNone(document['schemes']['native']['ratio_to_virtio'])
+        ratios, caption = self.rows(document)
+        self.assertEqual(['', ''], ratios)
+        self.assertIn('1 of 1 rounds', caption)
+
+    def test_nothing_is_told_where_none_is_left_out(self):
+        self.assertIsNone(self.rows(self.made(300, 200))[1])
+
+
 class RunTestCase(base.BaseTestCase):
 
     def setUp(self):

@@ -220,6 +220,13 @@ class RoundTestCase(base.BaseTestCase):
         self.assertAlmostEqual(2.0, found[0])
         self.assertAlmostEqual(2.0, found[1])
 
+    def test_a_floor_without_a_gap_is_no_measure(self):
+        its = [round_of(200, 200), round_of(900, 300)]
+
+        self.assertEqual([1.0], [round(ratio, 6) for ratio in gaps.ratios(
+            its, [round_of(0, 0), round_of(600, 600)])])
+        self.assertEqual([], gaps.ratios(its, [round_of(0, 0)] * 2))
+
     def test_ratios_need_both(self):
         self.assertRaises(ValueError, gaps.ratios,
                           [round_of(1, 1)], [round_of(1, 1)] * 2)
