@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import sys
+import threading
 import typing
 
 from rich import console
@@ -25,6 +26,9 @@ from tests.faults import campaign
 from tests.faults import crew
 from tests.faults import table
 from tests import interruption
+
+# Of a run as of the end.
+_WRITING = threading.Lock()
 
 
 def main() -> int:
@@ -36,7 +40,7 @@ def main() -> int:
     screen = console.Console(
         width=None if sys.stdout.isatty() else 120)
     workers = crew.Crew(arguments.jobs)
-    runs: campaign.Campaign | None = None
+    left = 0
     with bar.Bar(screen) as shown:
         task = shown.add_task('recording', total=None)
 
@@ -55,6 +59,8 @@ def main() -> int:
         interruption.raise_once()
         try:
             runs.run()
+            # The error of a thread of the crew ends that thread alone.
+            left = len(runs.plan()) - len(runs.results.unanswered)
         except KeyboardInterrupt:
             screen.print('Interrupted; this is what there is so far.')
         finally:
@@ -62,9 +68,12 @@ def main() -> int:
     results = runs.results
     document = results.document()
     table.show(screen, document)
+    if left:
+        screen.print(f'{left} of {left + document["runs"]} runs were not '
+                     'made.')
     _write(arguments.json, document)
     bad = (document['violations'] or document['missed']
-           or document['no_network'] or results.unanswered)
+           or document['no_network'] or results.unanswered or left)
     return 1 if bad or not results.outcomes else 0
 
 
@@ -86,9 +95,18 @@ def _earlier(parser: argparse.ArgumentParser, arguments: argparse.Namespace,
 
 
 def _write(path: str | None, document: dict[str, typing.Any]) -> None:
-    if path:
-        with open(path, 'w', encoding='utf-8') as file:
+    """The file is a whole one at any time: --resume needs it."""
+    if not path:
+        return
+    there = os.path.realpath(path)
+    # A pipe or a device is not to be replaced by a file.
+    in_place = os.path.exists(there) and not os.path.isfile(there)
+    beside = there if in_place else f'{there}.part'
+    with _WRITING:
+        with open(beside, 'w', encoding='utf-8') as file:
             json.dump(document, file, indent=1)
+        if not in_place:
+            os.replace(beside, there)
 
 
 def _parser() -> argparse.ArgumentParser:
