@@ -17,6 +17,7 @@ moved, and started anew in the middle of moves.
 """
 
 import argparse
+from collections.abc import Iterator
 import dataclasses
 import json
 import os
@@ -54,22 +55,30 @@ def main() -> int:
     arguments = _arguments()
     interruption.raise_once()
     console = consoles.Console()
+    results: list[Result] = []
     try:
         _check()
-        results = [
-            result for release in arguments.release
-            for result in _try_release(release, arguments, console)]
+        for release in arguments.release:
+            for result in _try_release(release, arguments, console):
+                results.append(result)
+                # A later one may fail, and this took long.
+                _write(results, arguments)
     except errors.LabError as error:
         console.print(markup.escape(str(error)))
         return 2
     except KeyboardInterrupt:
         console.print('Interrupted; what was there is removed.')
         return 130
-    console.print(_table(results))
+    finally:
+        if results:
+            console.print(_table(results))
+    return 0 if all(result['ok'] for result in results) else 1
+
+
+def _write(results: list[Result], arguments: argparse.Namespace) -> None:
     if arguments.json:
         with open(arguments.json, 'w') as target:
             json.dump({'results': results}, target, indent=2)
-    return 0 if all(result['ok'] for result in results) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -106,27 +115,31 @@ def _check() -> None:
 
 
 def _try_release(release: str, arguments: argparse.Namespace,
-                 console: consoles.Console) -> list[Result]:
+                 console: consoles.Console) -> Iterator[Result]:
     image = images.get(variants.recipe(release), CACHE, console.print)
     versions = {name: image.versions[name] for name in _SHOWN
                 if name in image.versions}
     console.print(f'{release}: ' + ', '.join(
         f'{name} {version}' for name, version in versions.items()),
         highlight=False)
-    results = []
     with tempfile.TemporaryDirectory() as folder:
         program = story.write_program(folder)
         for manager in arguments.manager:
             for addressing in arguments.addressing:
-                results.append({
-                    'release': release, 'versions': versions,
-                    **_try(image, variants.Variant(manager, addressing),
-                           program, arguments, console)})
-    return results
+                variant = variants.Variant(manager, addressing)
+                log = os.path.join(
+                    CACHE, f'{release}-{manager}-{addressing}.log')
+                yield {'release': release, 'versions': versions,
+                       **_try(image, variant, program, arguments, console,
+                              log)}
 
 
 def _try(image: images.Image, variant: variants.Variant, program: str,
-         arguments: argparse.Namespace, console: consoles.Console) -> Result:
+         arguments: argparse.Namespace, console: consoles.Console,
+         log: str) -> Result:
+    """:param log: the file for what a guest says with which something went
+        wrong
+    """
     console.print(f'{variant.manager}, {variant.addressing}:')
 
     def tell(step: story.Step) -> None:
@@ -134,8 +147,6 @@ def _try(image: images.Image, variant: variants.Variant, program: str,
             f'  {step.name}: {step.seconds:.1f} s, lost {step.lost_v4} and '
             f'{step.lost_v6} {markup.escape(step.problem)}', highlight=False)
         if step.log:
-            log = os.path.join(
-                CACHE, f'{variant.manager}-{variant.addressing}.log')
             with open(log, 'w') as target:
                 target.write(step.log)
             console.print(f'  What the guest says: {log}')
