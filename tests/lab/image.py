@@ -34,10 +34,15 @@ import typing
 
 from tests.lab import errors
 
-TOOLS = ('mmdebstrap', 'mke2fs')
+TOOLS = ('mmdebstrap', 'mke2fs', 'unshare')
 # More than a tree, its image and the packages need while it is built.
 _ROOM = 4 * 2 ** 30
 _LIST = 'mirror+file:'
+# What mmdebstrap mounts in its tree (the host's own /dev/shm is among it) and
+# whom it starts go with it: nobody else sees those mounts, and the kernel ends
+# all of a namespace of processes with the first of them.
+_ALONE = ('unshare', '--mount', '--propagation', 'private', '--pid', '--fork',
+          '--kill-child', '--mount-proc')
 
 Progress = Callable[[str], None]
 
@@ -204,10 +209,22 @@ def _take(tree: str, name: str, target: str) -> None:
 
 
 def _run(argv: list[str], log: str) -> None:
-    """:raises errors.LabError: it failed, with the end of what it said"""
-    with open(log, 'ab') as output:
-        code = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=output,
-                              stderr=subprocess.STDOUT).returncode
+    """Run a program that leaves nothing, also if this is interrupted.
+
+    :raises errors.LabError: it failed, with the end of what it said
+    """
+    # All that it starts inherit one end of a pipe, so the other one tells when
+    # the last of them has ended: whoever is killed may still write until then.
+    ended, running = os.pipe()
+    try:
+        with open(log, 'ab') as output:
+            code = subprocess.run([*_ALONE, *argv], stdin=subprocess.DEVNULL,
+                                  stdout=output, stderr=subprocess.STDOUT,
+                                  pass_fds=[running]).returncode
+    finally:
+        os.close(running)
+        os.read(ended, 1)
+        os.close(ended)
     if code:
         with open(log, errors='replace') as lines:
             said = lines.read()[-2000:]
