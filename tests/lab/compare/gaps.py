@@ -53,14 +53,29 @@ class Way:
     """What happened to the datagrams of one direction.
 
     :ivar moments: when each number that got through did, in order
-    :ivar lost: numbers between the first and the last that did not
+    :ivar missing: for each number between the first and the last that did
+        not, when the next one did
     :ivar again: when each that came once more did
     """
 
     moments: Sequence[float]
     gaps: Sequence[Gap]
-    lost: int
+    missing: Sequence[float]
     again: Sequence[float]
+
+    def since(self, moment: float) -> 'Way':
+        """What happened from a moment on, and a gap that reaches beyond it
+        as a whole.
+        """
+        return Way([at for at in self.moments if at >= moment],
+                   [gap for gap in self.gaps if gap.end > moment],
+                   [at for at in self.missing if at >= moment],
+                   [at for at in self.again if at >= moment])
+
+    @property
+    def lost(self) -> int:
+        """How many did not get through."""
+        return len(self.missing)
 
     @property
     def duplicated(self) -> int:
@@ -103,7 +118,8 @@ def inwards(sent: Sequence[float], received: Sequence[int], start: float,
     found = [Gap(sent[one], sent[next_]) for one, next_
              in itertools.pairwise(numbers)
              if next_ > one + 1 and sent[next_] - sent[one] > threshold]
-    return Way([sent[number] for number in numbers], found, _lost(numbers),
+    return Way([sent[number] for number in numbers], found,
+               _missing((number, sent[number]) for number in numbers),
                _again((number, sent[number]) for number in counted))
 
 
@@ -120,9 +136,7 @@ def outwards(arrivals: Iterable[tuple[int, float]], sent: Sequence[float],
     found = [Gap(sooner, later, _idle(sent, before, after, threshold))
              for (before, sooner), (after, later)
              in itertools.pairwise(counted) if later - sooner > threshold]
-    return Way(moments, found,
-               _lost(sorted({number for number, _ in counted})),
-               _again(counted))
+    return Way(moments, found, _missing(counted), _again(counted))
 
 
 def _idle(sent: Sequence[float], before: int, after: int,
@@ -132,9 +146,16 @@ def _idle(sent: Sequence[float], before: int, after: int,
     return pause if pause > threshold else 0.0
 
 
-def _lost(numbers: Sequence[int]) -> int:
-    """How many are missing between the first and the last."""
-    return numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
+def _missing(arrivals: Iterable[tuple[int, float]]) -> list[float]:
+    """For each that is missing between the first and the last number, the
+    moment of the next one.
+    """
+    first: dict[int, float] = {}
+    for number, at in arrivals:
+        first.setdefault(number, at)
+    return [at for (one, _), (next_, at)
+            in itertools.pairwise(sorted(first.items()))
+            for _ in range(next_ - one - 1)]
 
 
 def _again(arrivals: Iterable[tuple[int, float]]) -> list[float]:

@@ -143,13 +143,16 @@ def measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
     arrivals = list(zip(map(int, peer['received'][::2]),
                         peer['received'][1::2]))
     samples = array.array('d', peer['stream'])
-    # A gap may begin with the move itself: what came before it counts too.
     before, during = (
         (gaps.inwards(peer['sent'], numbers, *span, threshold),
          gaps.outwards(arrivals, guest['sent'], *span,
-                       threshold),
-         gaps.stream(samples, *span))
+                       threshold))
         for span in ((quiet, start), (quiet, end)))
-    inwards, outwards, stream = before
-    return gaps.Round(phases, *during, quiet=gaps.Quiet(
-        inwards.longest_pause, outwards.longest_pause, stream.stall))
+    stream = gaps.stream(samples, quiet, start)
+    # A gap or a stall that reaches into the move is one: it counts from the
+    # last that got through. Nothing else of the quiet does.
+    last = stream.progress[-1] if stream.progress else quiet
+    return gaps.Round(
+        phases, *(way.since(start) for way in during),
+        gaps.stream(samples, last, end), quiet=gaps.Quiet(
+            *(way.longest_pause for way in before), stream.stall))

@@ -180,7 +180,7 @@ class StreamTestCase(base.BaseTestCase):
 
 def round_of(inside, outside, phases=None):
     """A round with one gap in each direction, of so many milliseconds."""
-    ways = [gaps.Way([], [gaps.Gap(10.0, 10.0 + length / 1000)], 0, [])
+    ways = [gaps.Way([], [gaps.Gap(10.0, 10.0 + length / 1000)], [], [])
             for length in (inside, outside)]
     return gaps.Round(phases or {'copy': (9.0, 20.0)}, *ways,
                       gaps.Stream([], 0), gaps.Quiet(0.0, 0.0, 0.0))
@@ -191,8 +191,8 @@ class RoundTestCase(base.BaseTestCase):
     def test_what_came_twice_by_phase(self):
         its = dataclasses.replace(
             round_of(0, 0, {'failover': (9.0, 10.0), 'copy': (10.0, 11.0)}),
-            inwards=gaps.Way([], [], 0, [9.5, 10.5]),
-            outwards=gaps.Way([], [], 0, [8.0, 9.0]))
+            inwards=gaps.Way([], [], [], [9.5, 10.5]),
+            outwards=gaps.Way([], [], [], [8.0, 9.0]))
 
         self.assertEqual([2, 1, 0], [its.duplicated(phase)
                                      for phase in gaps.PHASES])

@@ -159,10 +159,10 @@ class StepsTestCase(base.BaseTestCase):
 
     def test_each_has_what_was_noticed_in_it(self):
         way = gaps.Way([], [gaps.Gap(0.5, 1.5, idle=0.9), gaps.Gap(3.0, 3.3)],
-                       0, [])
+                       [], [])
         its = gaps.Round(
             {'attach': (0.0, 1.0), 'quiet': (2.0, 4.0), 'detach': (4.0, 5.0)},
-            gaps.Way([], [], 0, []), way,
+            gaps.Way([], [], [], []), way,
             gaps.Stream([0.1, 0.9, 2.5, 2.6], 0), gaps.Quiet(0, 0, 0))
 
         done = trial.read(its, {'attach': 0.8, 'quiet': 0.0, 'detach': 0.1})

@@ -10,8 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Traffic that has nothing of a round before; nothing is sent."""
+"""Traffic that has nothing of what was before a round; nothing is sent."""
 
+import array
+import base64
 import os
 import socket
 from unittest import mock
@@ -68,8 +70,8 @@ class TrafficTestCase(base.BaseTestCase):
         agent = mock.Mock(spec=conversation.GuestAgent)
         peer = mock.Mock(spec=namespace.Namespace)
         peer.command.side_effect = lambda *argv: argv
-        with mock.patch.object(traffic.subprocess, 'Popen',
-                               autospec=True) as started:
+        started = mock.Mock()
+        with fixtures.MockPatchObject(traffic.subprocess, 'Popen', started):
             traffic.Traffic(peer, agent)
         theirs = agent.start.call_args.args
         ours = started.call_args.args[0]
@@ -112,8 +114,8 @@ class LeftoverTestCase(base.BaseTestCase):
             host: {fabric.VF: 1, fabric.PF: 2} for host in fabric.HOSTS})
         turns = mock.Mock()
         turns.attach_mock(net.forget, 'forget')
-        turns.attach_mock(self.useFixture(fixtures.MockPatchObject(
-            guest.machines, 'Machine', autospec=True)).mock, 'start')
+        self.useFixture(fixtures.MockPatchObject(
+            guest.machines, 'Machine', turns.start))
         its = guest.Guest(net, None, None, (), {})
         self.addCleanup(its.close)
         turns.reset_mock()
@@ -124,3 +126,64 @@ class LeftoverTestCase(base.BaseTestCase):
             name for name, _, _ in turns.mock_calls
             if name in ('forget', 'start')])
         net.forget.assert_called_once_with('b')
+
+
+class MeasureTestCase(base.BaseTestCase):
+    """A move from 4 s to 6 s, after two seconds of quiet, and its traffic."""
+
+    SENT = [number / 10 for number in range(100)]
+
+    def measure(self, missing=(), again=(), resent=()):
+        """The round.
+
+        :param missing: spans in which nothing gets through
+        :param again: numbers that come twice, right one after the other
+        :param resent: when a segment was sent again
+        """
+        through = [number for number, at in enumerate(self.SENT) if not any(
+            start <= at < end for start, end in missing)]
+        came = sorted([*through, *again])
+        peer = {
+            'sent': self.SENT,
+            'received': [part for number in came
+                         for part in (number, self.SENT[number])],
+            'stream': [part for number in through for part in (
+                self.SENT[number], float(number),
+                float(sum(at <= self.SENT[number] for at in resent)))]}
+        guest = {'sent': self.SENT, 'received': base64.b64encode(
+            array.array('I', came).tobytes()).decode()}
+        return traffic.measure(peer, guest, {'copy': (4.0, 6.0)}, 2.0, 0.25)
+
+    def figures(self, **happened):
+        its = self.measure(**happened)
+        return ([(way.lost, way.duplicated, len(way.gaps))
+                 for way in its.ways],
+                round(its.stream.stall, 6), its.stream.again)
+
+    def test_what_happened_in_the_quiet_is_not_the_moves(self):
+        self.assertEqual(
+            ([(0, 0, 0)] * 2, 0.1, 0),
+            self.figures(missing=[(2.5, 3.5)], again=[21, 39],
+                         resent=[3.6]))
+
+    def test_the_quiet_itself_has_it(self):
+        quiet = self.measure(missing=[(2.5, 3.5)]).quiet
+
+        for pause in (quiet.inwards, quiet.outwards, quiet.stream):
+            self.assertAlmostEqual(1.1, pause)
+
+    def test_what_happened_in_the_move_is(self):
+        self.assertEqual(
+            ([(5, 2, 1)] * 2, 0.6, 1),
+            self.figures(missing=[(4.5, 5.0)], again=[41, 60],
+                         resent=[5.0]))
+
+    def test_a_gap_and_a_stall_that_reach_into_it_are_whole(self):
+        its = self.measure(missing=[(3.75, 4.45)], resent=[4.5])
+
+        for way in its.ways:
+            self.assertEqual(7, way.lost)
+            self.assertAlmostEqual(0.5, way.interruption(4.0, 6.0))
+            self.assertAlmostEqual(0.8, way.gaps[0].end - way.gaps[0].start)
+        self.assertAlmostEqual(0.8, its.stream.stall)
+        self.assertEqual(1, its.stream.again)
