@@ -22,10 +22,10 @@ from nova import objects
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 
-from nova_vf_failover import claims
+from nova_vf_failover import claims as vf_claims
 from nova_vf_failover import domain
 from nova_vf_failover import exception
-from nova_vf_failover import ledger
+from nova_vf_failover import ledger as ledgers
 from nova_vf_failover import negotiation
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover.standby import base as standbys
@@ -38,18 +38,18 @@ Port = vf_ports.Port
 class Attachment:
     """Attaches primaries, the claimed ones or others in their place.
 
-    :param claimed: the VFs that the server has claimed
-    :param entries: counts the attempts that were made for each port
+    :param claims: the VFs that the server has claimed
+    :param ledger: counts the attempts that were made for each port
     """
 
     def __init__(self, instance: objects.Instance, guest: domain.Domain,
-                 plugs: vf_ports.Plugs, claimed: claims.ServerClaims,
-                 entries: ledger.Ledger) -> None:
+                 plugs: vf_ports.Plugs, claims: vf_claims.ServerClaims,
+                 ledger: ledgers.Ledger) -> None:
         self._instance = instance
         self._guest = guest
         self._plugs = plugs
-        self._claims = claimed
-        self._ledger = entries
+        self._claims = claims
+        self._ledger = ledger
 
     def claim(self, ports: list[Port]) -> tuple[list[Port], dict[str, str]]:
         """See that each port has a VF of this host that can be used.
@@ -168,7 +168,7 @@ def _keep(instance: objects.Instance, guest: domain.Domain,
     mac = vif['address'].lower()
     try:
         if guest.has_kept_primary(mac):
-            ledger.Ledger(guest).keep(vif['id'], mac)
+            ledgers.Ledger(guest).keep(vif['id'], mac)
             guest.keep_primary(mac)
     except (exception.VFFailoverError,
             libvirt_guest.libvirt.libvirtError) as error:

@@ -31,7 +31,7 @@ from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import operations
 from nova_vf_failover import reporting
-from nova_vf_failover import swap
+from nova_vf_failover import swap as swaps
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
@@ -112,10 +112,10 @@ class Attempt:
             raise exception.Busy(
                 f'Server {instance.uuid} is being moved by libvirt.')
 
-    def _try(self, instance: objects.Instance, swapped: swap.Swap) -> None:
+    def _try(self, instance: objects.Instance, swap: swaps.Swap) -> None:
         """:raises exception.SwapCancelled: something else has to be done"""
-        swapped.ledger.take_up_lost()
-        entries = dict(swapped.ledger.entries)
+        swap.ledger.take_up_lost()
+        entries = dict(swap.ledger.entries)
         if not entries and self._abandoned:
             self._clear_aftermath(instance)
             return
@@ -127,7 +127,7 @@ class Attempt:
         next_attempt = (0.0 if exhausted(attempt)
                         else time.time() + pause(attempt))
         # Before anything is done: an attempt that ends nova-compute counts.
-        swapped.ledger.tried(entries, next_attempt)
+        swap.ledger.tried(entries, next_attempt)
         reporter = self._bench.reporter(self._context, instance)
         LOG.info('Bringing %(count)d port(s) back onto VFs, attempt '
                  '%(attempt)d: %(ports)s',
@@ -135,13 +135,13 @@ class Attempt:
                   'ports': _shown(entries.values())}, instance=instance)
         try:
             with reporter.action(reporting.RECOVERY):
-                reasons = self._bring_back(instance, swapped)
+                reasons = self._bring_back(instance, swap)
         except exception.SwapCancelled:
-            swapped.ledger.not_tried(entries)
+            swap.ledger.not_tried(entries)
             raise
         if reasons:
             reporter.postponed(reasons, attempt, next_attempt)
-        elif not swapped.ledger.entries:
+        elif not swap.ledger.entries:
             reporter.recovered(entries, attempt)
 
     def _clear_aftermath(self, instance: objects.Instance) -> None:
@@ -161,7 +161,7 @@ class Attempt:
                 kind=type(error).__name__) from error
 
     def _bring_back(self, instance: objects.Instance,
-                    swapped: swap.Swap) -> dict[str, str]:
+                    swap: swaps.Swap) -> dict[str, str]:
         """Bring back what can be brought back.
 
         :returns: why ports are not back, by their id
@@ -171,31 +171,31 @@ class Attempt:
             self._bench.aftermath.clear(
                 self._context, instance, self._abandoned)
             network_info = self._bench.network_info(self._context, instance)
-            self._abandon_strangers(instance, swapped, network_info)
-            swapped.resume(self._bench.ports(network_info))
-            swapped.ledger.explain(
+            self._abandon_strangers(instance, swap, network_info)
+            swap.resume(self._bench.ports(network_info))
+            swap.ledger.explain(
                 'Neutron has not bound the port to a VF of this host.')
         except exception.SwapCancelled:
             raise
         except exception.Degraded as degraded:
-            swapped.ledger.explain(str(degraded))
+            swap.ledger.explain(str(degraded))
         except Exception as error:
             LOG.exception('The ports of the server cannot be brought back',
                           instance=instance)
-            swapped.ledger.explain(f'{type(error).__name__}: {error}')
+            swap.ledger.explain(f'{type(error).__name__}: {error}')
         return {port: entry.reason
-                for port, entry in swapped.ledger.entries.items()}
+                for port, entry in swap.ledger.entries.items()}
 
     def _abandon_strangers(self, instance: objects.Instance,
-                           swapped: swap.Swap,
+                           swap: swaps.Swap,
                            network_info: Iterable[model.VIF]) -> None:
         """Take out the NICs of ports that are not the server's any more."""
         ours = {vif['id'] for vif in network_info}
-        for port in swapped.ledger.away() - ours:
+        for port in swap.ledger.away() - ours:
             if self._bench.owns(self._context, instance, port):
                 continue
             try:
-                swapped.abandon(port)
+                swap.abandon(port)
             except nova_exception.DeviceDetachFailed as error:
                 # The others have nothing to do with it.
                 LOG.warning('Port %(port)s has left the server: %(error)s',

@@ -24,7 +24,7 @@ from nova.objects import fields
 from oslo_log import log as logging
 
 from nova_vf_failover import exception
-from nova_vf_failover import fitness
+from nova_vf_failover import fitness as vf_fitness
 
 LOG = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ class Claims:
     :param resource_tracker: nova-compute's own, which holds the PCI tracker
     :param network_api: Nova's, which keeps the bindings of ports in Neutron
     :param host: the name of this compute service
-    :param usable: says what is wrong with a VF
+    :param fitness: says what is wrong with a VF
     """
 
     def __init__(self, resource_tracker: typing.Any, network_api: typing.Any,
-                 host: str, usable: fitness.Fitness) -> None:
+                 host: str, fitness: vf_fitness.Fitness) -> None:
         self._resource_tracker = resource_tracker
         self._network_api = network_api
         self._host = host
-        self._fitness = usable
+        self._fitness = fitness
 
     def of(self, context: typing.Any,
            instance: objects.Instance) -> ServerClaims:

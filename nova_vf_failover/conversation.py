@@ -22,7 +22,7 @@ from nova_vf_failover.channels import base as channels
 from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import domain
 from nova_vf_failover import exception
-from nova_vf_failover import ledger
+from nova_vf_failover import ledger as ledgers
 from nova_vf_failover import ports as vf_ports
 
 CONF = cfg.CONF
@@ -36,11 +36,11 @@ class Conversation:
     :param heard: is given what the guest says when a move is over
     """
 
-    def __init__(self, guest: domain.Domain, entries: ledger.Ledger,
+    def __init__(self, guest: domain.Domain, ledger: ledgers.Ledger,
                  channel: channels.Channel,
                  heard: Callable[[intents.Report], None]) -> None:
         self._guest = guest
-        self._ledger = entries
+        self._ledger = ledger
         self._channel = channel
         self._heard = heard
 

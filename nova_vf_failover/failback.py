@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from oslo_log import log as logging
 
-from nova_vf_failover import attachment
+from nova_vf_failover import attachment as attachments
 from nova_vf_failover import equipment
 from nova_vf_failover import exception
 from nova_vf_failover import journal
@@ -39,11 +39,11 @@ _ELSEWHERE = (exception.ChannelError, exception.GuestRefused)
 class Failback:
     """Moves ports back to their primaries, from wherever they stand.
 
-    :param attached: attaches these, or others in their place
+    :param attachment: attaches these, or others in their place
     """
 
     def __init__(self, its: equipment.Equipment,
-                 attached: attachment.Attachment) -> None:
+                 attachment: attachments.Attachment) -> None:
         self._equipment = its
         self._instance = its.instance
         self._guest = its.guest
@@ -53,7 +53,7 @@ class Failback:
         self._conversation = its.conversation
         self._reporter = its.reporter
         self._step = its.step
-        self._attachment = attached
+        self._attachment = attachment
 
     def move(self, away: list[Port]) -> Reasons:
         """Bring ports that are in the journal back onto their VFs.

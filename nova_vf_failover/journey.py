@@ -54,8 +54,8 @@ class Journey:
         answered = [offer for offer in negotiation.offers(migrate_data)
                     if offer.answered]
         with self._bench.operations.begin(instance.uuid) as operation:
-            swapped = self._bench.swap(context, instance, operation)
-            stranded = swapped.ledger.away() - {
+            swap = self._bench.swap(context, instance, operation)
+            stranded = swap.ledger.away() - {
                 offer.source_vif['id'] for offer in answered}
             if (CONF.vf_failover.peer_without_plugin == 'abort'
                     or modes.chosen(instance) is modes.Mode.REQUIRED):
@@ -65,10 +65,10 @@ class Journey:
                     exception.ports(*sorted(stranded)), 'the destination '
                     'host does not answer the offer to swap the VF.',
                     'Install nova_vf_failover there and enable it.')
-            swapped.failover([self._bench.port(offer.source_vif)
-                              for offer in answered])
+            swap.failover([self._bench.port(offer.source_vif)
+                           for offer in answered])
         # From here on an abort is Nova's. One in the last step came to us.
-        swapped.stop_if_cancelled('the copy')
+        swap.stop_if_cancelled('the copy')
 
     def failback(self, context: Context, instance: objects.Instance,
                  network_info: Iterable[model.VIF]) -> set[str]:
@@ -84,9 +84,9 @@ class Journey:
         handled = {vif['id'] for vif in vfs}
         try:
             with self._bench.operations.begin(instance.uuid):
-                swapped = self._bench.swap(context, instance)
-                handled = swapped.ledger.away()
-                swapped.resume(self._bench.ports(
+                swap = self._bench.swap(context, instance)
+                handled = swap.ledger.away()
+                swap.resume(self._bench.ports(
                     vif for vif in vfs if vif['id'] in handled))
         except exception.Degraded as error:
             LOG.error('The server is degraded: %s', error, instance=instance)
@@ -114,11 +114,11 @@ class Journey:
 
         :returns: whether that was all that there is to be done
         """
-        swapped = self._bench.swap(context, instance)
-        if vif['id'] not in swapped.ledger.away():
+        swap = self._bench.swap(context, instance)
+        if vif['id'] not in swap.ledger.away():
             return False
         if self._bench.operations.leaves(instance.uuid):
-            return swapped.ledger.on_standby(vif['id'])
+            return swap.ledger.on_standby(vif['id'])
         with self._bench.operations.begin(instance.uuid):
             # Recovery may have brought it back while it was waited for.
             self._bench.claims.of(context, instance).confirm(vif)

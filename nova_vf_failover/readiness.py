@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from nova import objects
 
-from nova_vf_failover import claims
-from nova_vf_failover import conversation
+from nova_vf_failover import claims as vf_claims
+from nova_vf_failover import conversation as conversations
 from nova_vf_failover import domain
 from nova_vf_failover import exception
 from nova_vf_failover import ports as vf_ports
@@ -30,13 +30,13 @@ class Readiness:
     """What a failover of one server needs; looking changes nothing."""
 
     def __init__(self, instance: objects.Instance, guest: domain.Domain,
-                 claimed: claims.ServerClaims, standby: standbys.Standby,
-                 spoken: conversation.Conversation) -> None:
+                 claims: vf_claims.ServerClaims, standby: standbys.Standby,
+                 conversation: conversations.Conversation) -> None:
         self._instance = instance
         self._guest = guest
-        self._claims = claimed
+        self._claims = claims
         self._standby = standby
-        self._conversation = spoken
+        self._conversation = conversation
 
     def check(self, ports: list[Port]) -> None:
         """:raises exception.CannotSwap: one of these ports cannot leave"""

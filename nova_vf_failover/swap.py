@@ -30,7 +30,7 @@ from oslo_log import log as logging
 
 from nova_vf_failover import attachment
 from nova_vf_failover.channels import base as channels
-from nova_vf_failover import claims
+from nova_vf_failover import claims as vf_claims
 from nova_vf_failover import conversation
 from nova_vf_failover import domain
 from nova_vf_failover import equipment
@@ -45,7 +45,7 @@ from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import readiness
 from nova_vf_failover import reporting
 from nova_vf_failover.standby import base as standbys
-from nova_vf_failover.steering import filters
+from nova_vf_failover.steering import filters as receive_filters
 
 LOG = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Swap:
     def __init__(
         self, instance: objects.Instance, guest: domain.Domain,
         plugs: Plugs, standby: standbys.Standby, channel: channels.Channel,
-        steered: filters.Filters, claimed: claims.ServerClaims,
+        filters: receive_filters.Filters, claims: vf_claims.ServerClaims,
         reporter: reporting.Reporter,
         operation: operations.Operation | None = None,
     ) -> None:
@@ -75,15 +75,15 @@ class Swap:
         self._operation = operation or operations.Operation(yields=False)
         self._ledger = ledger.Ledger(guest)
         its = equipment.Equipment(
-            instance, guest, plugs, standby, steered, self._ledger,
+            instance, guest, plugs, standby, filters, self._ledger,
             conversation.Conversation(
                 guest, self._ledger, channel, reporter.heard),
             reporter, self._step)
         self._readiness = readiness.Readiness(
-            instance, guest, claimed, standby, its.conversation)
+            instance, guest, claims, standby, its.conversation)
         self._failover = failover.Failover(its)
         self._failback = failback.Failback(its, attachment.Attachment(
-            instance, guest, plugs, claimed, self._ledger))
+            instance, guest, plugs, claims, self._ledger))
 
     # -- before the move --------------------------------------------------
 
