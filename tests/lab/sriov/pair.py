@@ -19,13 +19,19 @@ import hashlib
 import os
 import shutil
 
+from tests.lab.compare import recipe as compare
+from tests.lab import emulator
 from tests.lab import image as images
+from tests.lab import machine as machines
 from tests.lab import seed as seeds
 from tests.lab.sriov import fabric
 from tests.lab.sriov import host as hosts
 
-# Beside the image, and only the last: each is some hundreds of MiB.
+# In the image's folder, for their memory has what they have read of it; and
+# only the last: each is some hundreds of MiB.
 _FOLDER = 'hosts'
+# How they are started: what was saved goes on in the same machine only.
+_STARTED_BY = (hosts, compare, machines, emulator)
 
 
 def check() -> None:
@@ -43,7 +49,7 @@ def start(stack: contextlib.ExitStack, net: fabric.Fabric,
     :raises TimeoutError: one does not come up
     """
     own = {name: hosts.seed(name, guests) for name in fabric.HOSTS}
-    saved = f'{image.folder}-{_FOLDER}'
+    saved = os.path.join(image.folder, _FOLDER)
     if not _is_saved(saved, own):
         say('Booting both hosts, which the next time is quick')
         _save(saved, own, net, image)
@@ -63,9 +69,9 @@ def _key(own: Mapping[str, seeds.Seed]) -> str:
     digest = hashlib.sha256()
     for its in own.values():
         digest.update(its.archive())
-    # How they are started.
-    with open(hosts.__file__, 'rb') as file:
-        digest.update(file.read())
+    for module in _STARTED_BY:
+        with open(module.__file__, 'rb') as file:
+            digest.update(file.read())
     return digest.hexdigest()
 
 

@@ -22,9 +22,13 @@ from unittest import mock
 from lxml import etree
 from oslotest import base
 
+from tests.lab.compare import recipe
 from tests.lab.compare import schemes as compare
 from tests.lab import emulator
 from tests.lab import errors
+from tests.lab import image as images
+from tests.lab import machine
+from tests.lab import seed as seeds
 from tests.lab.sriov import fabric
 from tests.lab.sriov import guest
 from tests.lab.sriov import host
@@ -104,6 +108,28 @@ class SavedTestCase(base.BaseTestCase):
 
             own['b'].add('etc/more', 'than before')
             self.assertFalse(pair._is_saved(folder, own))
+
+    def test_what_starts_a_host_has_a_part_in_the_key(self):
+        own = {name: seeds.Seed() for name in fabric.HOSTS}
+        before = pair._key(own)
+        for module in (emulator, host, machine, recipe):
+            with tempfile.NamedTemporaryFile('w') as changed:
+                changed.write('# another one')
+                changed.flush()
+                with mock.patch.object(module, '__file__', changed.name):
+                    self.assertNotEqual(before, pair._key(own),
+                                        module.__name__)
+        self.assertEqual(before, pair._key(own))
+
+    def test_they_go_with_their_image(self):
+        image = mock.Mock(spec=images.Image, folder='/cache/trixie-0123')
+        with mock.patch.object(pair, '_is_saved', autospec=True,
+                               side_effect=KeyboardInterrupt) as saved:
+            self.assertRaises(KeyboardInterrupt, pair.start, None, None,
+                              image, {}, None)
+
+        self.assertEqual(image.folder, os.path.dirname(
+            saved.call_args.args[0]))
 
 
 class PhasesTestCase(base.BaseTestCase):
