@@ -27,7 +27,8 @@ Done = dict[trials.Trial, list[dict[str, trials.Step]]]
 #: by the name of a figure, its heading
 FIGURES = {'seconds': 'took', 'pinned': 'of that VFIO',
            'inwards': 'gap to the guest', 'outwards': 'gap from the guest',
-           'idle': 'guest idle', 'stall': 'TCP stall'}
+           'idle': 'guest idle', 'stall': 'TCP stall',
+           'after': 'gap after it'}
 
 
 def make(step: str, done: Done) -> tables.Table:

@@ -66,6 +66,8 @@ class Step:
     :ivar outwards: that from the guest
     :ivar idle: for how long the guest itself did not send, in such gaps
     :ivar stall: how long nothing more of the stream was acknowledged
+    :ivar after: the longest gap of both directions from its end until the
+        next step begins; a gap that outlasts it goes on there
     """
 
     seconds: float
@@ -74,6 +76,7 @@ class Step:
     outwards: float
     idle: float
     stall: float
+    after: float
 
 
 def seed() -> dict[str, seeds.Seed]:
@@ -154,10 +157,13 @@ def _measure(peer: dict[str, typing.Any], guest: dict[str, typing.Any],
 
 def read(its: gaps.Round, pinned: dict[str, float]) -> dict[str, Step]:
     """What each step comes to."""
+    begins = sorted(start for start, _ in its.phases.values())
+    following = dict(zip(begins, [*begins[1:], float('inf')]))
     return {name: Step(
         end - start, pinned[name],
         its.inwards.longest(start, end), its.outwards.longest(start, end),
         sum(gap.idle for gap in its.outwards.gaps
             if gap.within(start, end)),
-        its.stream.stall_within(start, end))
+        its.stream.stall_within(start, end),
+        max(way.longest(end, following[start]) for way in its.ways))
         for name, (start, end) in its.phases.items()}

@@ -176,6 +176,20 @@ class StepsTestCase(base.BaseTestCase):
         self.assertAlmostEqual(0.5, done['quiet'].stall)
         self.assertEqual(0.0, done['detach'].outwards)
 
+    def test_a_gap_goes_on_after_its_step_until_the_next_one(self):
+        its = gaps.Round(
+            {'attach': (0.0, 1.0), 'detach': (4.0, 5.0)},
+            gaps.Way([], [gaps.Gap(6.0, 6.4)], [], []),
+            gaps.Way([], [gaps.Gap(0.5, 1.7), gaps.Gap(2.0, 2.3),
+                          gaps.Gap(3.5, 4.5)], [], []),
+            gaps.Stream([], 0), gaps.Quiet(0, 0, 0))
+
+        done = trial.read(its, {'attach': 0.8, 'detach': 0.1})
+
+        self.assertAlmostEqual(0.7, done['attach'].after)
+        self.assertAlmostEqual(0.5, done['attach'].outwards)
+        self.assertAlmostEqual(0.4, done['detach'].after)
+
     def test_a_gap_that_outlasts_the_last_step_is_one(self):
         sent = [number * 0.1 for number in range(100)]
         through = [number for number, at in enumerate(sent)
@@ -200,8 +214,8 @@ class ResultTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        step = trial.Step(2.0, 1.5, 0.0, 0.4, 0.0, 0.3)
-        later = trial.Step(4.0, 3.5, 0.0, 0.6, 0.0, 0.3)
+        step = trial.Step(2.0, 1.5, 0.0, 0.4, 0.0, 0.3, 0.2)
+        later = trial.Step(4.0, 3.5, 0.0, 0.6, 0.0, 0.3, 0.0)
         self.done = {
             trial.Trial(4, _PLAIN, _VHOST): [
                 dict.fromkeys(trial.STEPS, step),
@@ -216,7 +230,8 @@ class ResultTestCase(base.BaseTestCase):
         self.assertEqual({
             'ms': [2000, 4000], 'pinned_ms': [1500, 3500],
             'inwards_ms': [0, 0], 'outwards_ms': [400, 600],
-            'idle_ms': [0, 0], 'stall_ms': [300, 300]},
+            'idle_ms': [0, 0], 'stall_ms': [300, 300],
+            'after_ms': [200, 0]},
             first['steps']['detach'])
         self.assertEqual([2000], second['steps']['quiet']['ms'])
 
@@ -226,6 +241,7 @@ class ResultTestCase(base.BaseTestCase):
         cells = list(zip(*(column.cells for column in made.columns)))
         self.assertEqual(
             ('4', 'plain', 'vhost', '3000 (2000-4000)', '2500 (1500-3500)',
-             '0 (0-0)', '500 (400-600)', '0 (0-0)', '300 (300-300)'),
+             '0 (0-0)', '500 (400-600)', '0 (0-0)', '300 (300-300)',
+             '100 (0-200)'),
             cells[0])
         self.assertEqual(('hugepages', 'qemu', '2000'), cells[1][1:4])
