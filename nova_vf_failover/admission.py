@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from collections.abc import Iterator
 import contextlib
-import typing
 
 from nova.compute import power_state
 from nova import exception as nova_exception
@@ -34,6 +33,7 @@ from oslo_log import log as logging
 from nova_vf_failover import exception
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
+from nova_vf_failover import nova_types
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
@@ -43,10 +43,8 @@ CONF = cfg.CONF
 # to it and back, and the questions to the host.
 _ASKING = 15
 
-# Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
-# fields no type checker sees.
-Context: typing.TypeAlias = typing.Any
-MigrateData: typing.TypeAlias = typing.Any
+Context = nova_types.Context
+MigrateData = nova_types.MigrateData
 
 
 class Admission:

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from collections.abc import Iterable
 import copy
 import functools
 import typing
@@ -25,10 +27,11 @@ from oslo_log import log as logging
 
 from nova_vf_failover import exception
 from nova_vf_failover import fitness as vf_fitness
+from nova_vf_failover import nova_types
 
 LOG = logging.getLogger(__name__)
 
-VIF = dict[str, typing.Any]
+VIF = nova_types.VIF
 Status = fields.PciDeviceStatus
 
 
@@ -88,7 +91,7 @@ class ServerClaims:
     """
 
     def __init__(self, resource_tracker: typing.Any, network_api: typing.Any,
-                 host: str, fault: typing.Callable[[str], str | None],
+                 host: str, fault: Callable[[str], str | None],
                  context: typing.Any, instance: objects.Instance) -> None:
         self._resource_tracker = resource_tracker
         self._network_api = network_api
@@ -286,7 +289,7 @@ def _address(vif: VIF) -> str | None:
     return (vif.get('profile') or {}).get('pci_slot')
 
 
-def _providers(network_info: typing.Iterable[VIF]) -> dict[str, list[str]]:
+def _providers(network_info: Iterable[VIF]) -> dict[str, list[str]]:
     """Which provider of Placement serves which request of the ports.
 
     Nova wants to know it of ports with a guaranteed bandwidth, and it is in

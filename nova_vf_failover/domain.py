@@ -18,6 +18,7 @@ very one that libvirt printed, with its guest PCI address: libvirt refuses a
 detach that matches two devices (src/conf/domain_conf.c, virDomainNetFindIdx).
 """
 
+from collections.abc import Callable
 import contextlib
 import functools
 import typing
@@ -42,7 +43,7 @@ class Detach(typing.Protocol):
     """
 
     def __call__(self, guest: libvirt_guest.Guest, instance_uuid: str,
-                 get_device_conf_func: typing.Callable[..., typing.Any],
+                 get_device_conf_func: Callable[..., typing.Any],
                  device_name: str) -> None:
         ...
 
@@ -238,7 +239,7 @@ class Domain:
         return found[0] if found else None
 
     def _detach_nic(
-        self, find: typing.Callable[..., Interface | None], mac: str,
+        self, find: Callable[..., Interface | None], mac: str,
     ) -> None:
         live: Interface | None = None
 

@@ -46,6 +46,7 @@ from nova_vf_failover import journey
 from nova_vf_failover import metrics
 from nova_vf_failover import negotiation
 from nova_vf_failover import newcomers
+from nova_vf_failover import nova_types
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import recovery
 from nova_vf_failover import rescue
@@ -54,10 +55,8 @@ from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
 
-# Nova's RequestContext and LibvirtLiveMigrateData: versioned objects, whose
-# fields no type checker sees.
-Context: typing.TypeAlias = typing.Any
-MigrateData: typing.TypeAlias = typing.Any
+Context = nova_types.Context
+MigrateData = nova_types.MigrateData
 
 
 # Nova has no type hints for mypy (no py.typed): what we inherit is Any.

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
-import typing
 
 from nova.network import model
 from nova import objects
@@ -26,14 +25,15 @@ from oslo_log import log as logging
 from nova_vf_failover import exception
 from nova_vf_failover import modes
 from nova_vf_failover import negotiation
+from nova_vf_failover import nova_types
 from nova_vf_failover.standby import base as standbys
 from nova_vf_failover import workbench
 
 LOG = logging.getLogger(__name__)
 CONF = cfg.CONF
 
-Context: typing.TypeAlias = typing.Any
-MigrateData: typing.TypeAlias = typing.Any
+Context = nova_types.Context
+MigrateData = nova_types.MigrateData
 
 
 class Journey:

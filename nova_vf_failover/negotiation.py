@@ -24,10 +24,10 @@ import typing
 from nova.network import model
 from nova.objects import migrate_data as migrate_data_objects
 
-# LibvirtLiveMigrateData and VIFMigrateData: versioned objects, whose fields no
-# type checker sees.
-MigrateData: typing.TypeAlias = typing.Any
-MigrateVIF: typing.TypeAlias = typing.Any
+from nova_vf_failover import nova_types
+
+MigrateData = nova_types.MigrateData
+MigrateVIF = nova_types.MigrateVIF
 
 KEY = 'vf_failover'
 VERSION = 1

@@ -28,10 +28,12 @@ from nova import objects
 from nova.objects import fields
 from oslo_log import log as logging
 
+from nova_vf_failover import nova_types
+
 LOG = logging.getLogger(__name__)
 
-Context: typing.TypeAlias = typing.Any
-MigrateData: typing.TypeAlias = typing.Any
+Context = nova_types.Context
+MigrateData = nova_types.MigrateData
 
 
 class Selection:

@@ -31,6 +31,7 @@ from nova_vf_failover import claims
 from nova_vf_failover import domain as vf_domain
 from nova_vf_failover import fitness
 from nova_vf_failover import negotiation
+from nova_vf_failover import nova_types
 from nova_vf_failover import operations
 from nova_vf_failover import ports as vf_ports
 from nova_vf_failover import registry
@@ -43,8 +44,7 @@ from nova_vf_failover import swap
 CONF = cfg.CONF
 LOG = logging.getLogger(__name__)
 
-# Nova's RequestContext: no type checker sees what is in it.
-Context: typing.TypeAlias = typing.Any
+Context = nova_types.Context
 
 
 class LibvirtDriver(typing.Protocol):

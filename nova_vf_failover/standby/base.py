@@ -16,9 +16,10 @@ import abc
 from collections.abc import Callable
 from collections.abc import Collection
 import contextlib
-import typing
 
-VIF = dict[str, typing.Any]
+from nova_vf_failover import nova_types
+
+VIF = nova_types.VIF
 
 
 class Standby(abc.ABC):

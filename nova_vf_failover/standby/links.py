@@ -13,6 +13,7 @@
 """The network links of this host, by netlink."""
 
 import collections
+from collections.abc import Callable
 from collections.abc import Iterable
 import contextlib
 import dataclasses
@@ -107,7 +108,7 @@ class HostLinks:
 
     def __init__(
         self,
-        open_netlink: typing.Callable[[], typing.Any] = netlink.route_socket,
+        open_netlink: Callable[[], typing.Any] = netlink.route_socket,
     ) -> None:
         self._open_netlink = open_netlink
 
@@ -156,7 +157,7 @@ class HostLinks:
             exceptions.NetlinkDumpInterrupted),
         stop=tenacity.stop_after_attempt(_READINGS), reraise=True)
     def _dump(
-        self, ask: typing.Callable[[typing.Any], Iterable[typing.Any]],
+        self, ask: Callable[[typing.Any], Iterable[typing.Any]],
     ) -> list[typing.Any]:
         """What the kernel says of all links, or of all their addresses.
 

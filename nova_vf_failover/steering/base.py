@@ -20,11 +20,11 @@ long as a VF has it. What each Linux driver does is in
 from __future__ import annotations
 
 import abc
-import typing
 
+from nova_vf_failover import nova_types
 from nova_vf_failover.steering import functions
 
-VIF = dict[str, typing.Any]
+VIF = nova_types.VIF
 
 # A bit of the first byte of a MAC that neither says "local" nor "group", and
 # is not the one that the agent turns over to park a standby.

@@ -12,6 +12,8 @@
 
 """The VFs of this host as their PF knows them, by sysfs and netlink."""
 
+from collections.abc import Callable
+from collections.abc import Iterator
 import dataclasses
 import os
 import typing
@@ -52,7 +54,7 @@ class Functions:
 
     def __init__(
         self,
-        open_netlink: typing.Callable[[], typing.Any] = netlink.route_socket,
+        open_netlink: Callable[[], typing.Any] = netlink.route_socket,
     ) -> None:
         self._open_netlink = open_netlink
 
@@ -130,7 +132,7 @@ class Functions:
                 f'there is no device {device} whose filter could be renewed')
 
 
-def _macs(link: typing.Any) -> typing.Iterator[tuple[int, str]]:
+def _macs(link: typing.Any) -> Iterator[tuple[int, str]]:
     """The MACs of the VFs that a PF tells of, by their numbers."""
     listed = link.get_attr('IFLA_VFINFO_LIST')
     for info in listed.get_attrs('IFLA_VF_INFO') if listed else ():
