@@ -21,17 +21,13 @@ import typing
 
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import release
+from nova_vf_failover.guest import rtnetlink
 
 # Where IPv6 is off (ipv6.disable=1) the kernel answers a question about it
 # with everything that it has (net/core/rtnetlink.c, rtnl_dump_all).
 FAMILIES = (socket.AF_INET,) + (
     (socket.AF_INET6,) if os.path.isdir('/proc/sys/net/ipv6') else ())
 
-_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
-# struct ifaddrmsg: family, prefix length, flags, scope, index
-_HEADER = struct.Struct('=BBBBI')
-# include/uapi/linux/rtnetlink.h, RT_SCOPE_...
-_GLOBAL, _LINK, _HOST = 0, 253, 254
 # include/uapi/linux/if_addr.h
 _ADDRESS, _LOCAL, _LABEL, _CACHEINFO, _FLAGS, _TARGET_NETNSID = (
     1, 2, 3, 6, 8, 10)
@@ -40,19 +36,19 @@ _LIVES = struct.Struct('=IIII')
 _FOREVER = 0xffffffff
 # Seconds, more than what asks for a lease waits before it asks again.
 TIME_TO_RENEW = 120
-_NODAD, _MANAGETEMPADDR, _NOPREFIXROUTE = 0x02, 0x100, 0x200
-_TEMPORARY = 0x01
+_TEMPORARY, _NODAD, _HOMEADDRESS, _TENTATIVE = 0x01, 0x02, 0x10, 0x40
+_MANAGETEMPADDR, _NOPREFIXROUTE, _MCAUTOJOIN = 0x100, 0x200, 0x400
 # IFAPROT_KERNEL_RA, since Linux 5.18
 _PROTO, _ADVERTISED = 11, b'\x02'
 # The first Linux that heeds the latter, in each family.
 _HEEDED: typing.Dict[int, typing.Tuple[int, int]] = {
     socket.AF_INET: (4, 18), socket.AF_INET6: (3, 14)}
 # What is not settable is the kernel's to know.
-_SETTABLE = _NODAD | 0x10 | _MANAGETEMPADDR | _NOPREFIXROUTE | 0x400
+_SETTABLE = (_NODAD | _HOMEADDRESS | _MANAGETEMPADDR | _NOPREFIXROUTE
+             | _MCAUTOJOIN)
 # There the kernel is to make no temporary address, which would be gone with
 # the standby (net/ipv6/addrconf.c, manage_tempaddrs).
 _ON_STANDBY = _SETTABLE & ~_MANAGETEMPADDR
-_TENTATIVE = 0x40
 # Taken over as they are; IPv6 knows an address by IFA_ADDRESS alone.
 _REPLACED = frozenset([_CACHEINFO, _FLAGS, _TARGET_NETNSID])
 
@@ -62,9 +58,10 @@ def of(kernel: netlink.Netlink, index: int) -> typing.List[bytes]:
     found: typing.Dict[int, typing.List[bytes]] = {
         family: [] for family in FAMILIES}
     for family in FAMILIES:
-        for body in kernel.dump(_GETADDR, _HEADER.pack(family, 0, 0, 0, 0)):
-            its, _, _, _, whose = _HEADER.unpack_from(body)
-            if whose == index and its == family:
+        for body in kernel.dump(rtnetlink.RTM_GETADDR, rtnetlink.Ifaddrmsg(
+                ifa_family=family).packed()):
+            header = rtnetlink.Ifaddrmsg.of(body)
+            if header.ifa_index == index and header.ifa_family == family:
                 found[family].append(body)
     # The kernel puts a new IPv6 address before those of its scope
     # (net/ipv6/addrconf.c, ipv6_link_dev_addr), and the first one is chosen.
@@ -97,11 +94,11 @@ def leased(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
     Before Linux 3.14 they are like others; then all of IPv6 are left out.
     """
     return [body for body in bodies if _lives(body)[1] != _FOREVER and (
-        body[0] == socket.AF_INET or not _of_the_kernel(body))]
+        rtnetlink.family(body) == socket.AF_INET or not _of_the_kernel(body))]
 
 
 def _of_the_kernel(body: bytes) -> bool:
-    found = dict(netlink.attributes(body, _HEADER.size))
+    found = dict(netlink.attributes(body, rtnetlink.IFADDRMSG.size))
     return (release.before(3, 14)
             or bool(_flags(body) & (_TEMPORARY | _MANAGETEMPADDR))
             or found.get(_PROTO) == _ADVERTISED)
@@ -115,19 +112,17 @@ def voices(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
     """
     found: typing.Dict[int, bytes] = {}
     for body in sorted(bodies, key=_shared):
-        if _scope(body) < _HOST:
-            found.setdefault(body[0], body)
+        if rtnetlink.Ifaddrmsg.of(body).ifa_scope < rtnetlink.RT_SCOPE_HOST:
+            found.setdefault(rtnetlink.family(body), body)
     return [found[family] for family in FAMILIES if family in found]
 
 
 def _shared(body: bytes) -> typing.Tuple[bool, bool]:
-    wanted = _LINK if body[0] == socket.AF_INET6 else _GLOBAL
-    return _scope(body) != wanted, body[1] == 8 * len(destination(body))
-
-
-def _scope(body: bytes) -> int:
-    scope: int = _HEADER.unpack_from(body)[3]
-    return scope
+    header = rtnetlink.Ifaddrmsg.of(body)
+    wanted = rtnetlink.RT_SCOPE_LINK if (
+        header.ifa_family == socket.AF_INET6) else rtnetlink.RT_SCOPE_UNIVERSE
+    return (header.ifa_scope != wanted,
+            header.ifa_prefixlen == 8 * len(destination(body)))
 
 
 def in_use(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
@@ -158,52 +153,59 @@ def put_quietly(bodies: typing.Iterable[bytes],
 
 
 def _without_route(body: bytes) -> bytes:
-    if release.before(*_HEEDED[body[0]]):
-        return body[:1] + bytes([len(destination(body)) * 8]) + body[2:]
+    header = rtnetlink.Ifaddrmsg.of(body)
+    if release.before(*_HEEDED[header.ifa_family]):
+        return header._replace(
+            ifa_prefixlen=len(destination(body)) * 8).packed() + (
+                body[rtnetlink.IFADDRMSG.size:])
     return body
 
 
 def remove(kernel: netlink.Netlink, index: int) -> None:
     """Take every address from a NIC."""
     # With a first address of IPv4 its secondary ones go too.
-    kernel.ask([netlink.Message(_DELADDR, 0, body)
+    kernel.ask([netlink.Message(rtnetlink.RTM_DELADDR, 0, body)
                 for body in of(kernel, index)],
                tolerated=(errno.EADDRNOTAVAIL,))
 
 
 def network(body: bytes) -> typing.Any:
     """That which an address is of."""
-    return ipaddress.ip_network((destination(body), body[1]), strict=False)
+    return ipaddress.ip_network(
+        (destination(body), rtnetlink.Ifaddrmsg.of(body).ifa_prefixlen),
+        strict=False)
 
 
 def plain(body: bytes) -> typing.Tuple[int, str]:
     """The family and the address itself."""
-    return body[0], str(ipaddress.ip_address(destination(body)))
+    return rtnetlink.family(body), str(
+        ipaddress.ip_address(destination(body)))
 
 
 def destination(body: bytes) -> bytes:
     """The address itself, as bytes."""
-    found = dict(netlink.attributes(body, _HEADER.size))
+    found = dict(netlink.attributes(body, rtnetlink.IFADDRMSG.size))
     return found.get(_LOCAL) or found[_ADDRESS]
 
 
 def _message(body: bytes, index: int, flags: int, preferred: int, valid: int,
              leave_out: typing.Container[int] = ()) -> netlink.Message:
-    family, prefix, _, scope, _ = _HEADER.unpack_from(body)
-    made = _HEADER.pack(family, prefix, flags & 0xff, scope, index)
-    for kind, value in netlink.attributes(body, _HEADER.size):
+    made = rtnetlink.Ifaddrmsg.of(body)._replace(
+        ifa_flags=flags & 0xff, ifa_index=index).packed()
+    for kind, value in netlink.attributes(body, rtnetlink.IFADDRMSG.size):
         if kind not in _REPLACED and kind not in leave_out:
             made += netlink.attribute(kind, value)
     made += netlink.numeric(_FLAGS, flags)
     made += netlink.attribute(_CACHEINFO, _LIVES.pack(preferred, valid, 0, 0))
-    return netlink.Message(_NEWADDR, netlink.CREATE | netlink.REPLACE, made)
+    return netlink.Message(
+        rtnetlink.RTM_NEWADDR, netlink.CREATE | netlink.REPLACE, made)
 
 
 def _flags(body: bytes) -> int:
     flags = netlink.number(
-        dict(netlink.attributes(body, _HEADER.size)).get(_FLAGS))
+        dict(netlink.attributes(body, rtnetlink.IFADDRMSG.size)).get(_FLAGS))
     # Before Linux 3.14 there are eight of them.
-    return body[2] if flags is None else flags
+    return rtnetlink.Ifaddrmsg.of(body).ifa_flags if flags is None else flags
 
 
 def _preferred(body: bytes) -> int:
@@ -213,7 +215,8 @@ def _preferred(body: bytes) -> int:
 
 
 def _lives(body: bytes) -> typing.Tuple[int, int]:
-    life = dict(netlink.attributes(body, _HEADER.size)).get(_CACHEINFO)
+    life = dict(netlink.attributes(
+        body, rtnetlink.IFADDRMSG.size)).get(_CACHEINFO)
     if life is None:
         return _FOREVER, _FOREVER
     preferred, valid, _, _ = _LIVES.unpack(life)

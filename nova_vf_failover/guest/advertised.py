@@ -27,14 +27,13 @@ from nova_vf_failover.guest import detours
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import sysctl
 
 #: RTMGRP_IPV6_PREFIX and RTMGRP_IPV6_IFINFO: the kernel tells there that it
 #: has read an advertisement, in which there was a prefix or something new
 HEARD = 0x20000 | 0x800
 
-_PROTO_RA = 9
-_UNICAST = 1
 # IP6_RT_PRIO_USER: of the kernel's routes to other places than all, and of all
 # before Linux 5.12 (net/ipv6/route.c, rt6_add_dflt_router)
 _METRIC = 1024
@@ -84,10 +83,11 @@ class Advertised:
 
 
 def _present(kernel: netlink.Netlink) -> typing.Dict[Place, bytes]:
-    wanted = routes.HEADER.pack(socket.AF_INET6, 0, 0, 0, routes.MAIN_TABLE,
-                                _PROTO_RA, 0, 0, 0)
+    wanted = rtnetlink.Rtmsg(
+        rtm_family=socket.AF_INET6, rtm_table=rtnetlink.RT_TABLE_MAIN,
+        rtm_protocol=rtnetlink.RTPROT_RA).packed()
     return {_place(body): body
-            for body in kernel.dump(routes.GETROUTE, wanted)
+            for body in kernel.dump(rtnetlink.RTM_GETROUTE, wanted)
             if _is_advertised(body)}
 
 
@@ -96,7 +96,8 @@ def _of_a_router(body: bytes, sysctls: sysctl.Values) -> bool:
     """
     if not _is_advertised(body) or not sysctl.heeds_routers(sysctls):
         return False
-    if body[1] == 0 and sysctls.get(sysctl.ACCEPT_RA_DEFRTR) == '0':
+    if _is_default(body) and sysctls.get(
+            sysctl.ACCEPT_RA_DEFRTR) == '0':
         return False
     metric = _metric(body, sysctls)
     return _place(body).metric in (metric, metric + 1)
@@ -104,8 +105,14 @@ def _of_a_router(body: bytes, sysctls: sysctl.Values) -> bool:
 
 def _metric(body: bytes, sysctls: sysctl.Values) -> int:
     """The metric that the kernel's own route to that place has."""
-    default = sysctls.get(sysctl.RA_DEFRTR_METRIC) if body[1] == 0 else None
+    default = sysctls.get(sysctl.RA_DEFRTR_METRIC) if (
+        _is_default(body)) else None
     return int(default or _METRIC)
+
+
+def _is_default(body: bytes) -> bool:
+    """Whether a route leads to all places."""
+    return rtnetlink.Rtmsg.of(body).rtm_dst_len == 0
 
 
 def _is_advertised(body: bytes) -> bool:
@@ -114,27 +121,31 @@ def _is_advertised(body: bytes) -> bool:
     It has an end, and leads to a router by an address of its link. Network
     managers make such ones as well, where the kernel does not.
     """
-    if (body[0] != socket.AF_INET6 or body[5] != _PROTO_RA
-            or body[7] != _UNICAST
-            or routes.table(body) != routes.MAIN_TABLE):
+    header = rtnetlink.Rtmsg.of(body)
+    if (header.rtm_family != socket.AF_INET6
+            or header.rtm_protocol != rtnetlink.RTPROT_RA
+            or header.rtm_type != rtnetlink.RTN_UNICAST
+            or routes.table(body) != rtnetlink.RT_TABLE_MAIN):
         return False
-    found = dict(netlink.attributes(body, routes.HEADER.size))
-    gateway = found.get(routes.GATEWAY)
+    found = dict(netlink.attributes(body, rtnetlink.RTMSG.size))
+    gateway = found.get(rtnetlink.RTA_GATEWAY)
     return bool(gateway and ipaddress.ip_address(gateway).is_link_local
-                and routes.OIF in found and routes.CACHEINFO in found
-                and routes.life(found[routes.CACHEINFO]))
+                and rtnetlink.RTA_OIF in found
+                and rtnetlink.RTA_CACHEINFO in found
+                and routes.life(found[rtnetlink.RTA_CACHEINFO]))
 
 
 def _place(body: bytes) -> Place:
-    found = dict(netlink.attributes(body, routes.HEADER.size))
-    return Place(body[1], found.get(routes.DST, b''),
-                 found.get(routes.GATEWAY, b''),
-                 netlink.number(found.get(routes.OIF)) or 0,
-                 netlink.number(found.get(routes.PRIORITY)) or 0)
+    found = dict(netlink.attributes(body, rtnetlink.RTMSG.size))
+    return Place(rtnetlink.Rtmsg.of(body).rtm_dst_len,
+                 found.get(rtnetlink.RTA_DST, b''),
+                 found.get(rtnetlink.RTA_GATEWAY, b''),
+                 netlink.number(found.get(rtnetlink.RTA_OIF)) or 0,
+                 netlink.number(found.get(rtnetlink.RTA_PRIORITY)) or 0)
 
 
 def _at(body: bytes, metric: int) -> bytes:
-    return body[:routes.HEADER.size] + b''.join(
-        netlink.numeric(kind, metric) if kind == routes.PRIORITY
+    return body[:rtnetlink.RTMSG.size] + b''.join(
+        netlink.numeric(kind, metric) if kind == rtnetlink.RTA_PRIORITY
         else netlink.attribute(kind, value)
-        for kind, value in netlink.attributes(body, routes.HEADER.size))
+        for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size))

@@ -19,22 +19,13 @@ import typing
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nfnetlink
+from nova_vf_failover.guest import rtnetlink
 
 # linux/if_link.h
-_GETLINK = 18
-_LINK = struct.Struct('=BxHiII')
 _XDP, _XDP_ATTACHED, _PROP_LIST, _ALT_IFNAME = 43, 2, 52, 53
 
 _SYSFS = '/sys/class/net'
-
-# linux/netfilter/nf_tables.h: the chains of all families. The first byte of
-# a message is the family.
-_NETLINK_NETFILTER = 12
-_GETCHAIN = 10 << 8 | 4
-_NFGENMSG = struct.Struct('=BBH')
-_NETDEV = 5
-_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK = 1, 3, 4
-_HOOK_DEV, _HOOK_DEVS, _DEVICE_NAME = 3, 4, 1
 
 # linux/xfrm.h: where the attributes of a state begin, behind a struct
 # xfrm_usersa_info, and where a policy has the index of its NIC, in its
@@ -56,10 +47,11 @@ def of(kernel: netlink.Netlink, nic: links.Nic) -> typing.List[str]:
 def _of_the_link(kernel: netlink.Netlink,
                  nic: links.Nic) -> typing.List[str]:
     found = []
-    for body in kernel.dump(_GETLINK, _LINK.pack(0, 0, 0, 0, 0)):
-        if _LINK.unpack_from(body)[2] != nic.index:
+    for body in kernel.dump(rtnetlink.RTM_GETLINK,
+                            rtnetlink.Ifinfomsg().packed()):
+        if rtnetlink.Ifinfomsg.of(body).ifi_index != nic.index:
             continue
-        its = dict(netlink.attributes(body, _LINK.size))
+        its = dict(netlink.attributes(body, rtnetlink.IFINFOMSG.size))
         xdp = dict(netlink.attributes(its.get(_XDP, b''), 0))
         if any(xdp.get(_XDP_ATTACHED, b'')):
             found.append('%s has an XDP program, which is not moved.'
@@ -87,24 +79,26 @@ def _sources(nic: links.Nic) -> typing.List[str]:
 def _chains(nic: links.Nic) -> typing.List[str]:
     """Chains of nftables in the way of what comes in or goes out."""
     found = []
-    for body in netlink.asked(_NETLINK_NETFILTER, _GETCHAIN,
-                              _NFGENMSG.pack(_NETDEV, 0, 0)):
-        its = dict(netlink.attributes(body, _NFGENMSG.size))
-        if nic.name in _hooked(its.get(_CHAIN_HOOK, b'')):
+    for body in netlink.asked(
+            nfnetlink.NETLINK_NETFILTER, nfnetlink.NFT_MSG_GETCHAIN,
+            nfnetlink.NFGENMSG.pack(nfnetlink.NFPROTO_NETDEV, 0, 0)):
+        its = dict(netlink.attributes(body, nfnetlink.NFGENMSG.size))
+        if nic.name in _hooked(its.get(nfnetlink.NFTA_CHAIN_HOOK, b'')):
             found.append(
                 'The chain %s of the nftables table %s is bound to %s; what '
                 'comes in on the standby passes by it.' % (
-                    netlink.text(its[_CHAIN_NAME]),
-                    netlink.text(its[_CHAIN_TABLE]), nic.name))
+                    netlink.text(its[nfnetlink.NFTA_CHAIN_NAME]),
+                    netlink.text(its[nfnetlink.NFTA_CHAIN_TABLE]), nic.name))
     return found
 
 
 def _hooked(hook: bytes) -> typing.List[str]:
     its = dict(netlink.attributes(hook, 0))
     names = [value for kind, value in netlink.attributes(
-        its.get(_HOOK_DEVS, b''), 0) if kind == _DEVICE_NAME]
-    if _HOOK_DEV in its:
-        names.append(its[_HOOK_DEV])
+        its.get(nfnetlink.NFTA_HOOK_DEVS, b''), 0)
+        if kind == nfnetlink.NFTA_DEVICE_NAME]
+    if nfnetlink.NFTA_HOOK_DEV in its:
+        names.append(its[nfnetlink.NFTA_HOOK_DEV])
     return [netlink.text(name) for name in names]
 
 

@@ -26,6 +26,7 @@ from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import packetfilter
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import rules
 
 # include/uapi/linux/rtnetlink.h, RTNLGRP_...: routes and rules of IPv4, then
@@ -100,17 +101,17 @@ class Changes:
             return True
 
     def _counts(self, kind: int, body: bytes) -> bool:
-        if kind in (rules.NEWRULE, rules.DELRULE):
+        if kind in (rtnetlink.RTM_NEWRULE, rtnetlink.RTM_DELRULE):
             return rules.Rule(body).protocol not in self._protocols
-        if kind not in (routes.NEWROUTE, routes.DELROUTE):
+        if kind not in (rtnetlink.RTM_NEWROUTE, rtnetlink.RTM_DELROUTE):
             return False
-        if routes.table(body) == routes.LOCAL_TABLE:
+        if routes.table(body) == rtnetlink.RT_TABLE_LOCAL:
             return not routes.of_the_kernel(body)
-        if kind == routes.NEWROUTE:
+        if kind == rtnetlink.RTM_NEWROUTE:
             return True
         # Routes that go with a VF have no copy that leads over it.
-        over = dict(netlink.attributes(body, routes.HEADER.size)).get(
-            routes.OIF)
+        over = dict(netlink.attributes(body, rtnetlink.RTMSG.size)).get(
+            rtnetlink.RTA_OIF)
         return netlink.number(over) not in self._left
 
 
@@ -124,7 +125,7 @@ def _by_others(tables: typing.Sequence[int]) -> bytes:
         (_LOAD_BYTE, 0, 0, _PROTOCOL),
         (_JUMP_EQUAL, 9, 0, gateways.PROTOCOL),
         (_SET, 0, 0, _ATTRIBUTES),
-        (_SET_INDEX, 0, 0, routes.TABLE),
+        (_SET_INDEX, 0, 0, rtnetlink.RTA_TABLE),
         (_LOAD_FOUND, 0, 0, _NETLINK_ATTRIBUTE),
         (_JUMP_EQUAL, 4, 0, 0),
         (_TO_INDEX, 0, 0, 0),

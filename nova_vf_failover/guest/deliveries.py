@@ -21,7 +21,7 @@ import typing
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import release
-from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 
 _IPV6_ROUTE_CHANGES = 0x400
 _LONGEST_MESSAGE = 64 * 1024
@@ -77,14 +77,16 @@ class Deliveries:
         found = set()
         of_any = release.before(4, 14)
         for body in self._kernel.dump(
-                routes.GETROUTE, routes.HEADER.pack(
-                    socket.AF_INET6, 0, 0, 0, routes.LOCAL_TABLE, 0, 0, 0,
-                    0)):
-            its = dict(netlink.attributes(body, routes.HEADER.size))
-            if (body[7] == routes.LOCAL and body[0] == socket.AF_INET6
-                    and (of_any or netlink.number(its.get(routes.OIF))
+                rtnetlink.RTM_GETROUTE, rtnetlink.Rtmsg(
+                    rtm_family=socket.AF_INET6,
+                    rtm_table=rtnetlink.RT_TABLE_LOCAL).packed()):
+            header = rtnetlink.Rtmsg.of(body)
+            its = dict(netlink.attributes(body, rtnetlink.RTMSG.size))
+            if (header.rtm_type == rtnetlink.RTN_LOCAL
+                    and header.rtm_family == socket.AF_INET6
+                    and (of_any or netlink.number(its.get(rtnetlink.RTA_OIF))
                          == self._index)):
-                found.add(its.get(routes.DST, b''))
+                found.add(its.get(rtnetlink.RTA_DST, b''))
         return found & self._used() if of_any else found
 
     def _used(self) -> typing.Set[bytes]:

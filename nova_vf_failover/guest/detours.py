@@ -22,16 +22,17 @@ from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import hops
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 
 #: of routes: there is one already, it has gone with its NIC
 HARMLESS = frozenset([errno.EEXIST, errno.ESRCH])
 
-_COMPAT_TABLE = 252
 # What a route with a nexthop object repeats of that object.
 _OF_THE_NEXTHOP = frozenset([
-    routes.OIF, routes.GATEWAY, routes.MULTIPATH, routes.VIA,
-    routes.ENCAP_TYPE, routes.ENCAP])
-_NEVER_GIVEN_BACK = frozenset([routes.TABLE, routes.CACHEINFO])
+    rtnetlink.RTA_OIF, rtnetlink.RTA_GATEWAY, rtnetlink.RTA_MULTIPATH,
+    rtnetlink.RTA_VIA,
+    rtnetlink.RTA_ENCAP_TYPE, rtnetlink.RTA_ENCAP])
+_NEVER_GIVEN_BACK = frozenset([rtnetlink.RTA_TABLE, rtnetlink.RTA_CACHEINFO])
 
 Indexes = hops.Indexes
 #: routes, and the seconds since they were printed
@@ -61,7 +62,7 @@ def put_first(bodies: typing.Sequence[bytes], indexes: Indexes,
         # The kernel has made it behind another NIC's, for an address.
         if routes.of_the_kernel(body):
             yield netlink.Message(
-                routes.DELROUTE, 0,
+                rtnetlink.RTM_DELROUTE, 0,
                 _changed(body, indexes, objects, None, 0.0))
     yield from _put([(bodies[::-1], 0.0)], netlink.CREATE, indexes,
                     objects, None)
@@ -76,8 +77,8 @@ def _put(parts: typing.Iterable[Part], flags: int, indexes: Indexes,
             if _has_siblings(body):
                 # What is left of it, over other NICs, would be in the way of
                 # the whole (net/ipv6/route.c, ip6_route_multipath_add).
-                yield netlink.Message(routes.DELROUTE, 0, made)
-            yield netlink.Message(routes.NEWROUTE, flags, made)
+                yield netlink.Message(rtnetlink.RTM_DELROUTE, 0, made)
+            yield netlink.Message(rtnetlink.RTM_NEWROUTE, flags, made)
 
 
 def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
@@ -90,19 +91,20 @@ def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
     for body in bodies:
         index = 0
         gates = []
-        for kind, value in netlink.attributes(body, routes.HEADER.size):
-            if kind == routes.OIF:
+        for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
+            if kind == rtnetlink.RTA_OIF:
                 index = netlink.number(value) or 0
-            elif kind in (routes.GATEWAY, routes.VIA):
+            elif kind in (rtnetlink.RTA_GATEWAY, rtnetlink.RTA_VIA):
                 gates.append((index, kind, value))
-            elif kind == routes.MULTIPATH:
-                gates += [(hop[3],) + its for hop in hops.of(value)
-                          for its in netlink.attributes(hop[4], 0)
-                          if its[0] in (routes.GATEWAY, routes.VIA)]
+            elif kind == rtnetlink.RTA_MULTIPATH:
+                gates += [
+                    (hop.rtnh_ifindex,) + its for hop in hops.of(value)
+                    for its in netlink.attributes(hop.attributes, 0)
+                    if its[0] in (rtnetlink.RTA_GATEWAY, rtnetlink.RTA_VIA)]
         for its, kind, value in gates:
             its = its or index
-            family = body[0]
-            if kind == routes.VIA:
+            family = rtnetlink.family(body)
+            if kind == rtnetlink.RTA_VIA:
                 # struct rtvia: a family, and an address of it
                 family, value = struct.unpack_from('=H', value)[0], value[2:]
             found.add((family, value, indexes.get(its, its),
@@ -114,7 +116,7 @@ def remove(bodies: typing.Iterable[bytes]) -> typing.Iterator[netlink.Message]:
     """What removes routes, as they were printed, from their own tables."""
     for body in bodies:
         yield netlink.Message(
-            routes.DELROUTE, 0, _changed(body, {}, {}, None, 0.0))
+            rtnetlink.RTM_DELROUTE, 0, _changed(body, {}, {}, None, 0.0))
 
 
 def without(bodies: typing.Iterable[bytes],
@@ -125,18 +127,22 @@ def without(bodies: typing.Iterable[bytes],
     put them (net/ipv6/ip6_fib.c, fib6_add_rt2node).
     """
     for body in bodies:
-        made, header = b'', list(routes.HEADER.unpack_from(body))
-        for kind, value in netlink.attributes(body, routes.HEADER.size):
+        made, header = b'', rtnetlink.Rtmsg.of(body)
+        for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
             left = [hop for hop in hops.of(value)
-                    if hop[3] != index] if kind == routes.MULTIPATH else []
+                    if hop.rtnh_ifindex != index] if (
+                        kind == rtnetlink.RTA_MULTIPATH) else []
             if len(left) == 1:
-                header[8] |= left[0][1] & hops.ONLINK
-                made += netlink.numeric(routes.OIF, left[0][3]) + hops.packed(
-                    left[0])[hops.HEADER.size:]
+                last, = left
+                header = header._replace(rtm_flags=header.rtm_flags | (
+                    last.rtnh_flags & rtnetlink.RTNH_F_ONLINK))
+                made += netlink.numeric(
+                    rtnetlink.RTA_OIF, last.rtnh_ifindex) + hops.packed(
+                        last)[rtnetlink.RTNEXTHOP.size:]
             else:
                 made += netlink.attribute(
                     kind, b''.join(map(hops.packed, left)) or value)
-        yield routes.HEADER.pack(*header) + made
+        yield header.packed() + made
 
 
 def _changed(body: bytes, indexes: Indexes, objects: Indexes,
@@ -147,40 +153,43 @@ def _changed(body: bytes, indexes: Indexes, objects: Indexes,
     table of the agent's own lasts: there nobody renews it.
     """
     copied = number is not None
-    found = list(netlink.attributes(body, routes.HEADER.size))
-    object_ = any(kind == routes.NH_ID for kind, _ in found)
+    found = list(netlink.attributes(body, rtnetlink.RTMSG.size))
+    object_ = any(kind == rtnetlink.RTA_NH_ID for kind, _ in found)
     # IPv6 accepts what is on the link by its table "main", whatever the table
     # of the route (net/ipv6/route.c, ip6_route_check_nh_onlink): a copy would
     # meet the NIC that is left there.
-    kept = 0 if copied and body[0] != socket.AF_INET else hops.ONLINK
+    header = rtnetlink.Rtmsg.of(body)
+    kept = 0 if copied and header.rtm_family != socket.AF_INET else (
+        rtnetlink.RTNH_F_ONLINK)
     made = []
     for kind, value in found:
-        if kind == routes.OIF:
+        if kind == rtnetlink.RTA_OIF:
             index = netlink.number(value) or 0
             value = struct.pack('=I', indexes.get(index, index))
-        elif kind == routes.MULTIPATH:
+        elif kind == rtnetlink.RTA_MULTIPATH:
             value = hops.led(value, indexes, kept)
-        elif kind == routes.NH_ID:
+        elif kind == rtnetlink.RTA_NH_ID:
             its = netlink.number(value) or 0
             value = struct.pack('=I', objects.get(its, its))
-        elif kind == routes.TABLE:
+        elif kind == rtnetlink.RTA_TABLE:
             number = netlink.number(value) if number is None else number
-        elif kind == routes.CACHEINFO:
+        elif kind == rtnetlink.RTA_CACHEINFO:
             left = routes.life(value)
             if left and not copied:
-                made.append(netlink.numeric(routes.EXPIRES, max(
+                made.append(netlink.numeric(rtnetlink.RTA_EXPIRES, max(
                     int(left - elapsed), addresses.TIME_TO_RENEW)))
         if kind not in _NEVER_GIVEN_BACK and not (
                 object_ and kind in _OF_THE_NEXTHOP):
             made.append(netlink.attribute(kind, value))
-    number = body[4] if number is None else number
-    made.insert(0, netlink.numeric(routes.TABLE, number))
-    flags = 0 if object_ else routes.HEADER.unpack_from(body)[8] & kept
-    return (body[:4] + bytes([number if number < 256 else _COMPAT_TABLE])
-            + body[5:8] + struct.pack('=I', flags) + b''.join(made))
+    number = header.rtm_table if number is None else number
+    made.insert(0, netlink.numeric(rtnetlink.RTA_TABLE, number))
+    return header._replace(
+        rtm_table=rtnetlink.table_byte(number),
+        rtm_flags=0 if object_ else header.rtm_flags & kept,
+    ).packed() + b''.join(made)
 
 
 def _has_siblings(body: bytes) -> bool:
-    return body[0] != socket.AF_INET and any(
-        kind == routes.MULTIPATH
-        for kind, _ in netlink.attributes(body, routes.HEADER.size))
+    return rtnetlink.family(body) != socket.AF_INET and any(
+        kind == rtnetlink.RTA_MULTIPATH
+        for kind, _ in netlink.attributes(body, rtnetlink.RTMSG.size))

@@ -30,6 +30,7 @@ from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import qdiscs
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import sysctl
@@ -78,7 +79,7 @@ def _take(kernel: netlink.Netlink, nic: links.Nic, hops: nexthops.Nexthops,
 def _rules(nic: links.Nic, every: typing.List[bytes],
            own: typing.List[bytes],
            owners: typing.List[rules.Rule]) -> typing.List[bytes]:
-    tables = {(body[0], routes.table(body)) for body in every}
+    tables = {(rtnetlink.family(body), routes.table(body)) for body in every}
     return [rule.body for rule in rules.concerning(
         owners, tables, nic.name, set(map(addresses.destination, own)))]
 

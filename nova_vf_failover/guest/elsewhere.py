@@ -27,18 +27,13 @@ import typing
 
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import rtnetlink
 
-# include/uapi/linux/rtnetlink.h, neighbour.h: what NICs take in, by MACs.
-_GETNEIGH = 30
-_IFINFO = struct.Struct('=BxHiII')
-# struct ndmsg: family, index, state, flags, type
-_ENTRY = struct.Struct('=BxxxiHBB')
-_OF_THE_NIC, _MAC = 0x02, 2
+# In the first byte of a MAC.
 _TO_MANY = 0x01
 
 # include/uapi/linux/net_namespace.h: numbers of namespaces. A struct rtgenmsg
 # has four bytes with what fills it up.
-_GETNSID = 90
 _ANY = bytes(4)
 _NUMBER, _PROCESS = 1, 2
 
@@ -66,12 +61,14 @@ def obstacles(kernel: netlink.Netlink, nics: links.Links, nic: links.Nic,
 def _taken_in(kernel: netlink.Netlink,
               nic: links.Nic) -> typing.Iterator[str]:
     """MACs of single stations beside its own."""
-    for body in kernel.dump(_GETNEIGH, _IFINFO.pack(
-            socket.AF_BRIDGE, 0, nic.index, 0, 0)):
-        family, index, _, flags, _ = _ENTRY.unpack_from(body)
-        mac = dict(netlink.attributes(body, _ENTRY.size)).get(_MAC, b'')
-        if (family == socket.AF_BRIDGE and index == nic.index
-                and flags & _OF_THE_NIC and len(mac) == 6
+    for body in kernel.dump(rtnetlink.RTM_GETNEIGH, rtnetlink.Ifinfomsg(
+            ifi_family=socket.AF_BRIDGE, ifi_index=nic.index).packed()):
+        header = rtnetlink.Ndmsg.of(body)
+        mac = dict(netlink.attributes(body, rtnetlink.NDMSG.size)).get(
+            rtnetlink.NDA_LLADDR, b'')
+        if (header.ndm_family == socket.AF_BRIDGE
+                and header.ndm_ifindex == nic.index
+                and header.ndm_flags & rtnetlink.NTF_SELF and len(mac) == 6
                 and not mac[0] & _TO_MANY):
             yield links.mac_text(mac)
 
@@ -94,7 +91,7 @@ def _in_others(kernel: netlink.Netlink, nics: links.Links,
 
 def _namespaces(kernel: netlink.Netlink) -> typing.List[int]:
     try:
-        bodies = kernel.dump(_GETNSID, _ANY)
+        bodies = kernel.dump(rtnetlink.RTM_GETNSID, _ANY)
     except OSError as error:
         # Before Linux 4.2.
         if error.errno not in _UNKNOWN:
@@ -105,7 +102,7 @@ def _namespaces(kernel: netlink.Netlink) -> typing.List[int]:
 
 def _own_number(kernel: netlink.Netlink) -> int:
     return _number(kernel.get(
-        _GETNSID, _ANY + netlink.numeric(_PROCESS, os.getpid())))
+        rtnetlink.RTM_GETNSID, _ANY + netlink.numeric(_PROCESS, os.getpid())))
 
 
 def _number(body: bytes) -> int:

@@ -21,20 +21,11 @@ routes are put, each of their gateways has a way of its own.
 import contextlib
 import errno
 import socket
-import struct
 import typing
 
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import rtnetlink
 
-_NEWROUTE, _DELROUTE = 24, 25
-# struct rtmsg: family, destination and source length, tos, table, protocol,
-# scope, type, flags
-_HEADER = struct.Struct('=BBBBBBBBI')
-# include/uapi/linux/rtnetlink.h
-_DST, _OIF, _PRIORITY, _TABLE = 1, 4, 6, 15
-_COMPAT_TABLE = 252
-_SCOPE_LINK = 253
-_UNICAST = 1
 #: nobody's, so that no route of the owner's is taken for a way
 PROTOCOL = 117
 
@@ -47,14 +38,18 @@ Way = typing.Tuple[int, bytes, int, int]
 def opened(wanted: Way) -> netlink.Message:
     """What makes a way, in front of all that lead there as well."""
     family, gateway, index, table = wanted
-    made = _HEADER.pack(
-        family, len(gateway) * 8, 0, 0, _COMPAT_TABLE, PROTOCOL,
-        _SCOPE_LINK if family == socket.AF_INET else 0, _UNICAST, 0)
-    made += netlink.attribute(_DST, gateway) + netlink.numeric(_OIF, index)
-    made += netlink.numeric(_TABLE, table)
+    made = rtnetlink.Rtmsg(
+        rtm_family=family, rtm_dst_len=len(gateway) * 8,
+        rtm_table=rtnetlink.RT_TABLE_COMPAT, rtm_protocol=PROTOCOL,
+        rtm_scope=rtnetlink.RT_SCOPE_LINK if family == socket.AF_INET else (
+            rtnetlink.RT_SCOPE_UNIVERSE),
+        rtm_type=rtnetlink.RTN_UNICAST).packed()
+    made += netlink.attribute(rtnetlink.RTA_DST, gateway)
+    made += netlink.numeric(rtnetlink.RTA_OIF, index)
+    made += netlink.numeric(rtnetlink.RTA_TABLE, table)
     if family != socket.AF_INET:
-        made += netlink.numeric(_PRIORITY, 1)
-    return netlink.Message(_NEWROUTE, netlink.CREATE, made)
+        made += netlink.numeric(rtnetlink.RTA_PRIORITY, 1)
+    return netlink.Message(rtnetlink.RTM_NEWROUTE, netlink.CREATE, made)
 
 
 def closed(way: netlink.Message) -> netlink.Message:
@@ -62,11 +57,11 @@ def closed(way: netlink.Message) -> netlink.Message:
 
     :param way: the message that has made it, see :func:`opened`
     """
-    return netlink.Message(_DELROUTE, 0, way.body)
+    return netlink.Message(rtnetlink.RTM_DELROUTE, 0, way.body)
 
 
 def is_way(route: bytes) -> bool:
-    return route[5] == PROTOCOL
+    return rtnetlink.Rtmsg.of(route).rtm_protocol == PROTOCOL
 
 
 @contextlib.contextmanager

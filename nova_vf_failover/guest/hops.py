@@ -12,33 +12,39 @@
 
 """The hops of a route that has several, as the kernel has printed them."""
 
-import struct
 import typing
 
-#: of a hop or a route: its gateway need not be in a network of the NIC
-ONLINK = 4
-#: struct rtnexthop: length, flags, weight, index
-HEADER = struct.Struct('=HBBi')
+from nova_vf_failover.guest import rtnetlink
 
-#: length, flags, weight, index of the NIC, attributes
-Hop = typing.Tuple[int, int, int, int, bytes]
 Indexes = typing.Dict[int, int]
 
 
+class Hop(typing.NamedTuple):
+    """A struct rtnexthop, and the attributes behind it."""
+
+    rtnh_len: int
+    rtnh_flags: int
+    rtnh_hops: int
+    rtnh_ifindex: int
+    attributes: bytes
+
+
 def packed(hop: Hop) -> bytes:
-    made = HEADER.pack(*hop[:4]) + hop[4]
+    made = rtnetlink.RTNEXTHOP.pack(*hop[:-1]) + hop.attributes
     return made + b'\0' * (-len(made) % 4)
 
 
 def of(value: bytes) -> typing.Iterator[Hop]:
     """The hops in a RTA_MULTIPATH."""
     offset = 0
-    while offset + HEADER.size <= len(value):
-        length, flags, weight, index = HEADER.unpack_from(value, offset)
-        if length < HEADER.size:
+    size = rtnetlink.RTNEXTHOP.size
+    while offset + size <= len(value):
+        length, flags, weight, index = rtnetlink.RTNEXTHOP.unpack_from(
+            value, offset)
+        if length < size:
             return
-        yield (length, flags, weight, index,
-               value[offset + HEADER.size:offset + length])
+        yield Hop(length, flags, weight, index,
+                  value[offset + size:offset + length])
         offset += (length + 3) & ~3
 
 
@@ -48,6 +54,7 @@ def led(value: bytes, indexes: Indexes, kept: int) -> bytes:
     :param indexes: NICs to lead over instead, by those that were printed
     :param kept: those of the flags that are given back
     """
-    return b''.join(
-        packed((length, flags & kept, weight, indexes.get(index, index), rest))
-        for length, flags, weight, index, rest in of(value))
+    return b''.join(packed(hop._replace(
+        rtnh_flags=hop.rtnh_flags & kept,
+        rtnh_ifindex=indexes.get(hop.rtnh_ifindex, hop.rtnh_ifindex)))
+        for hop in of(value))

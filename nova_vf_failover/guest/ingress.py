@@ -35,31 +35,16 @@ import typing
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nfnetlink
 
 LOG = logging.getLogger(__name__)
 
 _TABLE = 'vf_failover'
 
-# include/uapi/linux/netlink.h, netfilter/nfnetlink.h, netfilter/nf_tables.h
-_NETLINK_NETFILTER = 12
-_BATCH_BEGIN, _BATCH_END = 0x10, 0x11
-_NFTABLES = 10
-_NEWTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE = [
-    _NFTABLES << 8 | kind for kind in (0, 2, 3, 6)]
-_NETDEV = 5
-# struct nfgenmsg: family, version, resource in the network's byte order
-_HEADER = struct.Struct('!BBH')
-_TABLE_NAME = 1
-_CHAIN_TABLE, _CHAIN_NAME, _CHAIN_HOOK, _CHAIN_TYPE = 1, 3, 4, 7
-_HOOK_NUMBER, _HOOK_PRIORITY, _HOOK_DEVICE = 1, 2, 3
+# include/uapi/linux/netfilter.h, netfilter/nf_tables.h
 _INGRESS = 0
-_RULE_TABLE, _RULE_CHAIN, _RULE_EXPRESSIONS = 1, 2, 4
-_ELEMENT, _EXPRESSION_NAME, _EXPRESSION_DATA = 1, 1, 2
-_META_TO, _META_KEY, _CMP_OF, _CMP_HOW, _CMP_WITH = 1, 2, 1, 2, 3
-_IMMEDIATE_TO, _IMMEDIATE_DATA = 1, 2
-_VALUE, _VERDICT, _VERDICT_CODE = 1, 2, 1
-_REGISTER, _VERDICT_REGISTER = 1, 0
-_PROTOCOL, _PACKET_TYPE, _EQUAL, _DROP, _ACCEPT = 1, 19, 0, 0, 1
+_TABLE_NAME, _ELEMENT, _REGISTER = 1, 1, 1
+_PROTOCOL, _PACKET_TYPE, _DROP, _ACCEPT = 1, 19, 0, 1
 _LOAD_TO, _LOAD_BASE, _LOAD_OFFSET, _LOAD_LENGTH, _NETWORK = 1, 2, 3, 4, 1
 # include/uapi/linux/if_packet.h, PACKET_HOST
 _FOR_US = b'\0'
@@ -106,9 +91,10 @@ class Ingress:
         dropped = _meta(_PACKET_TYPE, _FOR_US), _DROP
         try:
             self._change([
-                _message(_NEWTABLE, netlink.textual(_TABLE_NAME, _TABLE)),
-                _message(_NEWCHAIN, _chain(nic))] + [
-                    _message(_NEWRULE, _rule(nic, *its))
+                _message(nfnetlink.NFT_MSG_NEWTABLE,
+                         netlink.textual(_TABLE_NAME, _TABLE)),
+                _message(nfnetlink.NFT_MSG_NEWCHAIN, _chain(nic))] + [
+                    _message(nfnetlink.NFT_MSG_NEWRULE, _rule(nic, *its))
                     for its in passed + [dropped]])
         except OSError as error:
             LOG.info('Frames will come in twice while %s is dressed: %s',
@@ -126,7 +112,8 @@ class Ingress:
         """Open whatever was shut, also by an agent that was killed."""
         try:
             self._change([_message(
-                _DELTABLE, netlink.textual(_TABLE_NAME, _TABLE))])
+                nfnetlink.NFT_MSG_DELTABLE,
+                netlink.textual(_TABLE_NAME, _TABLE))])
         except OSError as error:
             if error.errno not in _NOTHING_SHUT:
                 raise
@@ -136,29 +123,34 @@ class Ingress:
 
         :raises OSError: nothing was
         """
-        whose = _HEADER.pack(socket.AF_UNSPEC, 0, _NFTABLES)
+        whose = nfnetlink.NFGENMSG.pack(
+            socket.AF_UNSPEC, 0, nfnetlink.NFNL_SUBSYS_NFTABLES)
         if self._tables is None:
-            self._tables = netlink.Netlink(protocol=_NETLINK_NETFILTER)
-        self._tables.transact(netlink.Message(_BATCH_BEGIN, 0, whose),
-                              messages,
-                              netlink.Message(_BATCH_END, 0, whose))
+            self._tables = netlink.Netlink(
+                protocol=nfnetlink.NETLINK_NETFILTER)
+        self._tables.transact(
+            netlink.Message(nfnetlink.NFNL_MSG_BATCH_BEGIN, 0, whose),
+            messages,
+            netlink.Message(nfnetlink.NFNL_MSG_BATCH_END, 0, whose))
 
 
 def _message(kind: int, attributes: bytes) -> netlink.Message:
     # Each rule behind those that are there.
-    flags = {_DELTABLE: 0, _NEWRULE: netlink.CREATE | netlink.APPEND}
-    return netlink.Message(kind, flags.get(kind, netlink.CREATE),
-                           _HEADER.pack(_NETDEV, 0, 0) + attributes)
+    flags = {nfnetlink.NFT_MSG_DELTABLE: 0,
+             nfnetlink.NFT_MSG_NEWRULE: netlink.CREATE | netlink.APPEND}
+    return netlink.Message(
+        kind, flags.get(kind, netlink.CREATE),
+        nfnetlink.NFGENMSG.pack(nfnetlink.NFPROTO_NETDEV, 0, 0) + attributes)
 
 
 def _chain(nic: links.Nic) -> bytes:
-    hook = (_number(_HOOK_NUMBER, _INGRESS)
-            + _number(_HOOK_PRIORITY, _PRIORITY)
-            + netlink.textual(_HOOK_DEVICE, nic.name))
-    return (netlink.textual(_CHAIN_TABLE, _TABLE)
-            + netlink.textual(_CHAIN_NAME, _chain_name(nic))
-            + _nested(_CHAIN_HOOK, hook)
-            + netlink.textual(_CHAIN_TYPE, 'filter'))
+    hook = (_number(nfnetlink.NFTA_HOOK_HOOKNUM, _INGRESS)
+            + _number(nfnetlink.NFTA_HOOK_PRIORITY, _PRIORITY)
+            + netlink.textual(nfnetlink.NFTA_HOOK_DEV, nic.name))
+    return (netlink.textual(nfnetlink.NFTA_CHAIN_TABLE, _TABLE)
+            + netlink.textual(nfnetlink.NFTA_CHAIN_NAME, _chain_name(nic))
+            + _nested(nfnetlink.NFTA_CHAIN_HOOK, hook)
+            + netlink.textual(nfnetlink.NFTA_CHAIN_TYPE, 'filter'))
 
 
 def _chain_name(nic: links.Nic) -> str:
@@ -166,18 +158,25 @@ def _chain_name(nic: links.Nic) -> str:
 
 
 def _rule(nic: links.Nic, conditions: bytes, verdict: int) -> bytes:
-    return (netlink.textual(_RULE_TABLE, _TABLE)
-            + netlink.textual(_RULE_CHAIN, _chain_name(nic))
-            + _nested(_RULE_EXPRESSIONS, conditions + _expression(
-                'immediate', _number(_IMMEDIATE_TO, _VERDICT_REGISTER)
-                + _nested(_IMMEDIATE_DATA, _nested(
-                    _VERDICT, _number(_VERDICT_CODE, verdict))))))
+    return (netlink.textual(nfnetlink.NFTA_RULE_TABLE, _TABLE)
+            + netlink.textual(nfnetlink.NFTA_RULE_CHAIN, _chain_name(nic))
+            + _nested(nfnetlink.NFTA_RULE_EXPRESSIONS, conditions
+                      + _expression('immediate', _decided(verdict))))
+
+
+def _decided(verdict: int) -> bytes:
+    return _number(
+        nfnetlink.NFTA_IMMEDIATE_DREG, nfnetlink.NFT_REG_VERDICT) + _nested(
+            nfnetlink.NFTA_IMMEDIATE_DATA, _nested(
+                nfnetlink.NFTA_DATA_VERDICT,
+                _number(nfnetlink.NFTA_VERDICT_CODE, verdict)))
 
 
 def _meta(key: int, value: bytes) -> bytes:
     """That what the kernel knows of a frame is this."""
-    return _expression('meta', _number(_META_TO, _REGISTER)
-                       + _number(_META_KEY, key)) + _compared(value)
+    return _expression(
+        'meta', _number(nfnetlink.NFTA_META_DREG, _REGISTER)
+        + _number(nfnetlink.NFTA_META_KEY, key)) + _compared(value)
 
 
 def _bytes(offset: int, value: bytes) -> bytes:
@@ -189,14 +188,16 @@ def _bytes(offset: int, value: bytes) -> bytes:
 
 
 def _compared(value: bytes) -> bytes:
-    return _expression('cmp', _number(_CMP_OF, _REGISTER)
-                       + _number(_CMP_HOW, _EQUAL)
-                       + _nested(_CMP_WITH, netlink.attribute(_VALUE, value)))
+    return _expression(
+        'cmp', _number(nfnetlink.NFTA_CMP_SREG, _REGISTER)
+        + _number(nfnetlink.NFTA_CMP_OP, nfnetlink.NFT_CMP_EQ)
+        + _nested(nfnetlink.NFTA_CMP_DATA, netlink.attribute(
+            nfnetlink.NFTA_DATA_VALUE, value)))
 
 
 def _expression(name: str, data: bytes) -> bytes:
-    return _nested(_ELEMENT, netlink.textual(_EXPRESSION_NAME, name)
-                   + _nested(_EXPRESSION_DATA, data))
+    return _nested(_ELEMENT, netlink.textual(nfnetlink.NFTA_EXPR_NAME, name)
+                   + _nested(nfnetlink.NFTA_EXPR_DATA, data))
 
 
 def _nested(kind: int, attributes: bytes) -> bytes:

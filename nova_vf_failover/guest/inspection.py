@@ -28,6 +28,7 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import obstacles
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import switch
 
 Ports = typing.List[intents.Port]
@@ -140,7 +141,7 @@ def in_one(sentences: typing.List[str]) -> str:
 
 
 def _counts(worn: outfit.Outfit) -> intents.Document:
-    found = [body[0] for body in worn.addresses]
+    found = [rtnetlink.family(body) for body in worn.addresses]
     tables = collections.Counter(
         str(routes.table(body)) for body in worn.all_routes)
     return {

@@ -20,6 +20,7 @@ import struct
 import typing
 
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import rtnetlink
 
 IFF_UP = 0x1
 IFF_LOWER_UP = 0x10000
@@ -27,14 +28,11 @@ IFF_LOWER_UP = 0x10000
 _OWNED_FLAGS = 0x80 | 0x100 | 0x200 | 0x1000
 
 # include/uapi/linux/rtnetlink.h, if_link.h
-_NEWLINK, _GETLINK = 16, 18
 _ADDRESS, _IFNAME, _MTU, _LINK, _MASTER = 1, 3, 4, 5, 10
 _TXQLEN, _LINKINFO, _IFALIAS, _GROUP = 13, 18, 20, 27
 _EXT_MASK, _LINK_NETNSID, _TARGET_NETNSID = 29, 37, 46
 _INFO_KIND, _INFO_DATA, _VXLAN_LINK = 1, 2, 3
 _SKIP_STATS = 0x8
-# struct ifinfomsg: family, type, index, flags, which of them are meant
-_HEADER = struct.Struct('=BxHiII')
 #: the group to be told of changes of links by
 CHANGES = 0x1
 
@@ -83,7 +81,7 @@ class Links:
 
     def all(self) -> typing.List[Nic]:
         nics = [_nic(body) for body in self._kernel.dump(
-            _GETLINK, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+            rtnetlink.RTM_GETLINK, rtnetlink.Ifinfomsg().packed()
             + netlink.numeric(_EXT_MASK, _SKIP_STATS))]
         found = [nic._replace(driver=self._driver(nic)) for nic in nics]
         # A host of containers makes and removes NICs without an end.
@@ -102,10 +100,10 @@ class Links:
         """
         found = []
         for body in self._kernel.dump(
-                _GETLINK, _HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+                rtnetlink.RTM_GETLINK, rtnetlink.Ifinfomsg().packed()
                 + netlink.numeric(_EXT_MASK, _SKIP_STATS)
                 + netlink.numeric(_TARGET_NETNSID, namespace)):
-            its = dict(netlink.attributes(body, _HEADER.size))
+            its = dict(netlink.attributes(body, rtnetlink.IFINFOMSG.size))
             if _TARGET_NETNSID in its and _LINK_NETNSID in its:
                 found.append((
                     _nic(body)._replace(link=netlink.number(its.get(_LINK))),
@@ -196,8 +194,9 @@ def changed(nic: Nic, up: typing.Optional[bool] = None,
             mac: typing.Optional[str] = None,
             mtu: typing.Optional[int] = None) -> netlink.Message:
     """The message that changes something of a NIC."""
-    body = _HEADER.pack(socket.AF_UNSPEC, 0, nic.index, IFF_UP if up else 0,
-                        0 if up is None else IFF_UP)
+    body = rtnetlink.Ifinfomsg(
+        ifi_index=nic.index, ifi_flags=IFF_UP if up else 0,
+        ifi_change=0 if up is None else IFF_UP).packed()
     if name is not None:
         body += netlink.textual(_IFNAME, name)
     if mac is not None:
@@ -205,7 +204,7 @@ def changed(nic: Nic, up: typing.Optional[bool] = None,
             mac.replace(':', '')))
     if mtu is not None:
         body += netlink.numeric(_MTU, mtu)
-    return netlink.Message(_NEWLINK, 0, body)
+    return netlink.Message(rtnetlink.RTM_NEWLINK, 0, body)
 
 
 def appearance(nic: Nic) -> Appearance:
@@ -219,15 +218,15 @@ def dressed(nic: Nic, worn: Appearance, flags: bool) -> netlink.Message:
 
     :param flags: those of the owner too
     """
-    body = _HEADER.pack(
-        socket.AF_UNSPEC, 0, nic.index, worn.flags,
-        _OWNED_FLAGS if flags else 0)
+    body = rtnetlink.Ifinfomsg(
+        ifi_index=nic.index, ifi_flags=worn.flags,
+        ifi_change=_OWNED_FLAGS if flags else 0).packed()
     for kind, key in ((_MTU, 'mtu'), (_TXQLEN, 'txqlen'), (_GROUP, 'group')):
         if getattr(nic, key) != getattr(worn, key):
             body += netlink.numeric(kind, getattr(worn, key))
     if nic.alias != worn.alias:
         body += netlink.textual(_IFALIAS, worn.alias)
-    return netlink.Message(_NEWLINK, 0, body)
+    return netlink.Message(rtnetlink.RTM_NEWLINK, 0, body)
 
 
 def above(nic: Nic, every: typing.Iterable[Nic]) -> typing.List[Nic]:
@@ -248,15 +247,15 @@ def _without_those_above(nics: typing.List[Nic]) -> typing.List[Nic]:
 
 
 def _nic(body: bytes) -> Nic:
-    _, _, index, flags, _ = _HEADER.unpack_from(body)
-    found = dict(netlink.attributes(body, _HEADER.size))
+    header = rtnetlink.Ifinfomsg.of(body)
+    found = dict(netlink.attributes(body, rtnetlink.IFINFOMSG.size))
     info = dict(netlink.attributes(found.get(_LINKINFO, b''), 0))
     return Nic(
-        index=index,
+        index=header.ifi_index,
         name=netlink.text(found[_IFNAME]),
         mac=mac_text(found.get(_ADDRESS, b'')),
-        up=bool(flags & IFF_UP),
-        carrier=bool(flags & IFF_LOWER_UP),
+        up=bool(header.ifi_flags & IFF_UP),
+        carrier=bool(header.ifi_flags & IFF_LOWER_UP),
         mtu=netlink.number(found.get(_MTU)) or 0,
         master=netlink.number(found.get(_MASTER)),
         # The other end may be in another namespace.
@@ -264,7 +263,7 @@ def _nic(body: bytes) -> Nic:
               else netlink.number(found.get(_LINK) or _lower(info))),
         kind=netlink.text(info.get(_INFO_KIND, b'')),
         driver='',
-        flags=flags,
+        flags=header.ifi_flags,
         txqlen=netlink.number(found.get(_TXQLEN)) or 0,
         group=netlink.number(found.get(_GROUP)) or 0,
         alias=netlink.text(found.get(_IFALIAS, b'')))

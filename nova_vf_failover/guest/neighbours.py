@@ -13,18 +13,13 @@
 """The neighbours that a NIC knows, as the kernel has printed them."""
 
 import ipaddress
-import struct
 import typing
 
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import rtnetlink
 
-_NEWNEIGH, _GETNEIGH = 28, 30
-# struct ndmsg: family, index, state, flags, type
-_HEADER = struct.Struct('=BxxxiHBB')
-# include/uapi/linux/neighbour.h
-_DST, _LLADDR, _CACHEINFO, _PROBES = 1, 2, 3, 4
-_PROXY = 0x08
+# include/uapi/linux/neighbour.h, NUD_...
 _REACHABLE, _NOARP, _PERMANENT = 0x02, 0x40, 0x80
 # Reachable, stale, delayed, probed.
 _LEARNED = 0x02 | 0x04 | 0x08 | 0x10
@@ -36,11 +31,13 @@ def of(kernel: netlink.Netlink, index: int) -> typing.List[bytes]:
     """The neighbours that a NIC can reach, and those it is a proxy for."""
     found = []
     for family in addresses.FAMILIES:
-        for flags in (0, _PROXY):
+        for flags in (0, rtnetlink.NTF_PROXY):
             found += kernel.dump(
-                _GETNEIGH, _HEADER.pack(family, 0, 0, flags, 0))
+                rtnetlink.RTM_GETNEIGH, rtnetlink.Ndmsg(
+                    ndm_family=family, ndm_flags=flags).packed())
     return [body for body in found
-            if _HEADER.unpack_from(body)[1] == index and _worth(body)]
+            if rtnetlink.Ndmsg.of(body).ndm_ifindex == index
+            and _worth(body)]
 
 
 def put(bodies: typing.Iterable[bytes],
@@ -52,15 +49,16 @@ def put(bodies: typing.Iterable[bytes],
     """
     messages = []
     for body in bodies:
-        family, _, state, flags, kind = _HEADER.unpack_from(body)
-        made = _HEADER.pack(
-            family, index, _REACHABLE if state & _LEARNED else state, flags,
-            kind)
-        for name, value in netlink.attributes(body, _HEADER.size):
-            if name not in (_CACHEINFO, _PROBES):
+        header = rtnetlink.Ndmsg.of(body)
+        made = header._replace(
+            ndm_ifindex=index, ndm_state=_REACHABLE if (
+                header.ndm_state & _LEARNED) else header.ndm_state).packed()
+        for name, value in netlink.attributes(body, rtnetlink.NDMSG.size):
+            if name not in (rtnetlink.NDA_CACHEINFO,
+                            rtnetlink.NDA_PROBES):
                 made += netlink.attribute(name, value)
         messages.append(netlink.Message(
-            _NEWNEIGH, netlink.CREATE | netlink.REPLACE, made))
+            rtnetlink.RTM_NEWNEIGH, netlink.CREATE | netlink.REPLACE, made))
     return messages
 
 
@@ -75,8 +73,9 @@ def newest(*lists: typing.Iterable[bytes]) -> typing.List[bytes]:
 
 def plain(body: bytes) -> typing.Optional[typing.Tuple[int, str]]:
     """Family and address of one that can be asked; None for another one."""
-    if _HEADER.unpack_from(body)[2] & (_LEARNED | _PERMANENT):
-        return body[0], str(ipaddress.ip_address(address(body)))
+    header = rtnetlink.Ndmsg.of(body)
+    if header.ndm_state & (_LEARNED | _PERMANENT):
+        return header.ndm_family, str(ipaddress.ip_address(address(body)))
     return None
 
 
@@ -86,19 +85,21 @@ def address(body: bytes) -> bytes:
 
 def _worth(body: bytes) -> bool:
     """Whether somebody learned it or wrote it down."""
-    _, _, state, flags, _ = _HEADER.unpack_from(body)
-    found = dict(netlink.attributes(body, _HEADER.size))
-    if flags & _PROXY:
-        return _DST in found
-    if _DST not in found or _LLADDR not in found:
+    header = rtnetlink.Ndmsg.of(body)
+    found = dict(netlink.attributes(body, rtnetlink.NDMSG.size))
+    if header.ndm_flags & rtnetlink.NTF_PROXY:
+        return rtnetlink.NDA_DST in found
+    if (rtnetlink.NDA_DST not in found
+            or rtnetlink.NDA_LLADDR not in found):
         return False
-    if state & _NOARP:
+    if header.ndm_state & _NOARP:
         # For groups and broadcasts the kernel makes them by itself.
-        return not found[_LLADDR][0] & 1
-    return bool(state & (_LEARNED | _PERMANENT))
+        return not found[rtnetlink.NDA_LLADDR][0] & 1
+    return bool(header.ndm_state & (_LEARNED | _PERMANENT))
 
 
 def _key(body: bytes) -> Key:
-    family, _, _, flags, _ = _HEADER.unpack_from(body)
-    found = dict(netlink.attributes(body, _HEADER.size))
-    return family, found[_DST], flags & _PROXY
+    header = rtnetlink.Ndmsg.of(body)
+    found = dict(netlink.attributes(body, rtnetlink.NDMSG.size))
+    return (header.ndm_family, found[rtnetlink.NDA_DST],
+            header.ndm_flags & rtnetlink.NTF_PROXY)

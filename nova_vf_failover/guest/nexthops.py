@@ -19,16 +19,17 @@ import typing
 
 from nova_vf_failover.guest import gateways
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import rtnetlink
 
-_NEWNEXTHOP, _DELNEXTHOP, _GETNEXTHOP = 104, 105, 106
-# struct nhmsg: family, scope, protocol, flags
-_HEADER = struct.Struct('=BBBxI')
 # include/uapi/linux/nexthop.h
-_ID, _GROUP, _OIF, _GATEWAY, _ENCAP, _RES_GROUP = 1, 2, 5, 6, 8, 12
-_ONLINK = 4
+_ID, _GROUP, _GROUP_TYPE, _BLACKHOLE, _OIF, _GATEWAY, _ENCAP_TYPE, _ENCAP = (
+    1, 2, 3, 4, 5, 6, 7, 8)
+_FDB, _RES_GROUP = 11, 12
 # What can be given back: all up to NHA_FDB but the list's own questions, and
 # the settings of a resilient group.
-_GIVEN_BACK = frozenset([1, 2, 3, 4, 5, 6, 7, _ENCAP, 11, _RES_GROUP])
+_GIVEN_BACK = frozenset([
+    _ID, _GROUP, _GROUP_TYPE, _BLACKHOLE, _OIF, _GATEWAY, _ENCAP_TYPE, _ENCAP,
+    _FDB, _RES_GROUP])
 # Without the flag the kernel does not take these of an object (nlmsg_parse in
 # net/ipv4/nexthop.c is strict); of a route it does not look at it
 # (nlmsg_parse_deprecated in net/ipv4/fib_frontend.c).
@@ -44,7 +45,8 @@ class Nexthops:
     def __init__(self, kernel: netlink.Netlink) -> None:
         self.bodies: typing.Dict[int, bytes] = {}
         try:
-            found = kernel.dump(_GETNEXTHOP, _HEADER.pack(0, 0, 0, 0))
+            found = kernel.dump(rtnetlink.RTM_GETNEXTHOP,
+                                rtnetlink.Nhmsg().packed())
         except netlink.NetlinkError as error:
             # Before Linux 5.3 there are none.
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
@@ -58,7 +60,7 @@ class Nexthops:
         body = self.bodies.get(number)
         if body is None:
             return ()
-        found = dict(netlink.attributes(body, _HEADER.size))
+        found = dict(netlink.attributes(body, rtnetlink.NHMSG.size))
         if _GROUP in found:
             return {index for member, _, _, _ in _members(found[_GROUP])
                     for index in self.devices(member)}
@@ -76,7 +78,7 @@ class Nexthops:
 
 def identity(body: bytes) -> int:
     """The number by which routes and groups name an object."""
-    for kind, value in netlink.attributes(body, _HEADER.size):
+    for kind, value in netlink.attributes(body, rtnetlink.NHMSG.size):
         if kind == _ID:
             return netlink.number(value) or 0
     return 0
@@ -90,10 +92,10 @@ def ways(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
     """
     found: typing.Set[gateways.Way] = set()
     for body in bodies:
-        its = dict(netlink.attributes(body, _HEADER.size))
+        its = dict(netlink.attributes(body, rtnetlink.NHMSG.size))
         if _GATEWAY in its:
             index = netlink.number(its.get(_OIF)) or 0
-            found.add((_HEADER.unpack_from(body)[0], its[_GATEWAY],
+            found.add((rtnetlink.family(body), its[_GATEWAY],
                        indexes.get(index, index), number))
     return found
 
@@ -113,12 +115,13 @@ def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
     messages = []
     for body in bodies:
         # The scope is for the kernel to find.
-        family, _, protocol, flags = _HEADER.unpack_from(body)
+        header = rtnetlink.Nhmsg.of(body)
+        flags = header.nh_flags & rtnetlink.RTNH_F_ONLINK
         # As with routes, see detours._changed.
-        if numbers and family != socket.AF_INET:
+        if numbers and header.nh_family != socket.AF_INET:
             flags = 0
-        made = _HEADER.pack(family, 0, protocol, flags & _ONLINK)
-        for kind, value in netlink.attributes(body, _HEADER.size):
+        made = header._replace(nh_scope=0, nh_flags=flags).packed()
+        for kind, value in netlink.attributes(body, rtnetlink.NHMSG.size):
             if kind == _ID:
                 value = _renumbered(value, numbers)
             elif kind == _OIF:
@@ -137,20 +140,21 @@ def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
                 flag = netlink.NESTED if kind in _NESTED else 0
                 made += netlink.attribute(kind | flag, value)
         messages.append(netlink.Message(
-            _NEWNEXTHOP, netlink.CREATE | netlink.REPLACE, made))
+            rtnetlink.RTM_NEWNEXTHOP, netlink.CREATE | netlink.REPLACE, made))
     return messages
 
 
 def remove(numbers: typing.Iterable[int]) -> typing.List[netlink.Message]:
     """Remove objects; the kernel removes their routes with them."""
-    return [netlink.Message(_DELNEXTHOP, 0, _HEADER.pack(0, 0, 0, 0)
-                            + netlink.numeric(_ID, number))
-            for number in numbers]
+    return [netlink.Message(
+        rtnetlink.RTM_DELNEXTHOP, 0,
+        rtnetlink.Nhmsg().packed() + netlink.numeric(_ID, number))
+        for number in numbers]
 
 
 def _is_group(body: bytes) -> bool:
     return any(kind == _GROUP for kind, _ in netlink.attributes(
-        body, _HEADER.size))
+        body, rtnetlink.NHMSG.size))
 
 
 def _members(value: bytes) -> typing.Iterator[typing.Tuple[int, ...]]:

@@ -22,27 +22,17 @@ import struct
 import typing
 
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nfnetlink
 from nova_vf_failover.guest import sysctl
 
-#: NETLINK_NETFILTER, linux/netlink.h
-PROTOCOL = 12
-#: struct nfgenmsg: family, version, resource
-HEAD = struct.Struct('=BBH')
-
-# linux/netfilter/nf_tables.h: NFT_MSG_GETCHAIN, NFTA_CHAIN_...
-_GETCHAIN = 10 << 8 | 4
-_TABLE, _NAME, _HOOK, _POLICY = 1, 3, 4, 5
-_HOOK_NUMBER = 1
 # NFTA_VERDICT_CHAIN of a jump, wherever it is in a rule.
-_NAMED = re.compile(struct.pack('=H', 2) + b'([^\0]+)\0')
-# NFTA_EXPR_...
-_KIND, _DATA = 1, 2
-# NFTA_LOOKUP_DREG and NFT_REG_VERDICT: it looks for verdicts.
-_TO, _VERDICT = 3, struct.pack('!I', 0)
-# NFPROTO_INET, _IPV4 and _IPV6, whose packets are forwarded by routes, and
-# their NF_INET_FORWARD.
-_ROUTED = frozenset([1, 2, 10])
-_FORWARD = 2
+_NAMED = re.compile(
+    struct.pack('=H', nfnetlink.NFTA_VERDICT_CHAIN) + b'([^\0]+)\0')
+# The verdict's register: a lookup into it looks for verdicts.
+_VERDICT = struct.pack('!I', nfnetlink.NFT_REG_VERDICT)
+# Those whose packets are forwarded by routes.
+_ROUTED = frozenset([nfnetlink.NFPROTO_INET, nfnetlink.NFPROTO_IPV4,
+                     nfnetlink.NFPROTO_IPV6])
 
 #: a chain by what is unique to it
 Chain = typing.NamedTuple('Chain', [
@@ -62,7 +52,7 @@ class Ways:
         forwards = sysctl.forwards()
         self._reached = _reached(rules, [
             chain for chain, base in self._bases.items()
-            if forwards or base.hook != _FORWARD
+            if forwards or base.hook != nfnetlink.NF_INET_FORWARD
             or chain.family not in _ROUTED])
 
     def lead_to(self, chain: Chain) -> bool:
@@ -111,18 +101,24 @@ def _goes_by_map(body: bytes) -> bool:
         return False
     for _, expression in netlink.attributes(body, 0):
         its = dict(netlink.attributes(expression, 0))
-        if netlink.text(its[_KIND]) == 'lookup' and dict(netlink.attributes(
-                its[_DATA], 0)).get(_TO) == _VERDICT:
-            return True
+        if netlink.text(its[nfnetlink.NFTA_EXPR_NAME]) == 'lookup':
+            data = dict(netlink.attributes(its[nfnetlink.NFTA_EXPR_DATA], 0))
+            if data.get(nfnetlink.NFTA_LOOKUP_DREG) == _VERDICT:
+                return True
     return False
 
 
 def _bases() -> typing.Iterator[typing.Tuple[Chain, _Base]]:
-    for body in netlink.asked(PROTOCOL, _GETCHAIN, HEAD.pack(0, 0, 0)):
-        its = dict(netlink.attributes(body, HEAD.size))
-        if _HOOK in its:
-            hook = dict(netlink.attributes(its[_HOOK], 0))
-            yield Chain(body[0], netlink.text(its[_TABLE]),
-                        netlink.text(its[_NAME])), _Base(
-                struct.unpack('!I', hook[_HOOK_NUMBER])[0],
-                its.get(_POLICY, b''))
+    for body in netlink.asked(
+            nfnetlink.NETLINK_NETFILTER, nfnetlink.NFT_MSG_GETCHAIN,
+            nfnetlink.NFGENMSG.pack(0, 0, 0)):
+        its = dict(netlink.attributes(body, nfnetlink.NFGENMSG.size))
+        if nfnetlink.NFTA_CHAIN_HOOK in its:
+            hook = dict(netlink.attributes(
+                its[nfnetlink.NFTA_CHAIN_HOOK], 0))
+            yield Chain(
+                nfnetlink.family(body),
+                netlink.text(its[nfnetlink.NFTA_CHAIN_TABLE]),
+                netlink.text(its[nfnetlink.NFTA_CHAIN_NAME])), _Base(
+                    struct.unpack('!I', hook[nfnetlink.NFTA_HOOK_HOOKNUM])[0],
+                    its.get(nfnetlink.NFTA_CHAIN_POLICY, b''))

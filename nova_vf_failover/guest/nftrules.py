@@ -20,20 +20,17 @@ import typing
 
 from nova_vf_failover.guest import conditions
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nfnetlink
 from nova_vf_failover.guest import nftchains
 
-# linux/netfilter/nf_tables.h: rules, elements of sets. The first byte of a
-# message is the family.
-_GETRULE, _GETSETELEM = 10 << 8 | 7, 10 << 8 | 13
-_FAMILIES = {1: 'inet', 2: 'ip', 3: 'arp', 5: 'netdev', 7: 'bridge',
-             10: 'ip6'}
-_TABLE, _CHAIN, _EXPRESSIONS = 1, 2, 4
-_NAME, _DATA, _VALUE = 1, 2, 1
-_META_TO, _META_KEY, _META_FROM = 1, 2, 3
+_FAMILIES = {
+    nfnetlink.NFPROTO_INET: 'inet', nfnetlink.NFPROTO_IPV4: 'ip',
+    nfnetlink.NFPROTO_ARP: 'arp', nfnetlink.NFPROTO_NETDEV: 'netdev',
+    nfnetlink.NFPROTO_BRIDGE: 'bridge', nfnetlink.NFPROTO_IPV6: 'ip6'}
+# linux/netfilter/nf_tables.h: NFT_META_..., NFT_LOOKUP_F_INV, and what a list
+# of elements of a set has.
 _IIF, _OIF, _IIFNAME, _OIFNAME = 4, 5, 6, 7
-_CMP_OF, _CMP_HOW, _CMP_WITH = 1, 2, 3
-_EQUAL, _NOT_EQUAL = 0, 1
-_LOOKUP_SET, _LOOKUP_OF, _LOOKUP_FLAGS, _INVERTED = 1, 2, 5, 1
+_INVERTED = 1
 _ELEMENTS, _SET_TABLE, _SET_NAME = 3, 1, 2
 _ELEMENT_KEY, _ELEMENT_DATA, _ELEMENT_FLAGS, _INTERVAL_END = 1, 2, 3, 1
 # Of what xt_MASQUERADE is called by iptables-nft: NFTA_TARGET_NAME.
@@ -41,7 +38,7 @@ _TARGET_NAME = 1
 
 # What a rule has in it that has to do with NICs. Others are not read: a guest
 # may have tens of thousands of them.
-_TRACES = [netlink.attribute(_META_KEY, struct.pack('!I', key))
+_TRACES = [netlink.attribute(nfnetlink.NFTA_META_KEY, struct.pack('!I', key))
            for key in (_IIF, _OIF, _IIFNAME, _OIFNAME)] + [
                b'masq', b'MASQUERADE']
 
@@ -50,8 +47,10 @@ _IDLE = frozenset(['meta', 'cmp', 'payload', 'bitwise', 'byteorder', 'range',
                    'lookup', 'ct', 'counter', 'log', 'limit', 'match', 'fib',
                    'rt', 'socket', 'osf', 'exthdr', 'hash', 'numgen',
                    'connlimit', 'quota', 'last', 'tunnel', 'xfrm'])
-# Those of them that can also set something, from a register: NFTA_..._SREG.
-_SETTING = {'meta': _META_FROM, 'ct': 4, 'payload': 5, 'exthdr': 7}
+# Those of them that can also set something, from a register.
+_CT_SREG, _PAYLOAD_SREG, _EXTHDR_SREG = 4, 5, 7
+_SETTING = {'meta': nfnetlink.NFTA_META_SREG, 'ct': _CT_SREG,
+            'payload': _PAYLOAD_SREG, 'exthdr': _EXTHDR_SREG}
 # What is another one each time, and makes no difference.
 _COUNTING = frozenset(['counter', 'last'])
 
@@ -104,12 +103,15 @@ def chains() -> typing.Iterator[typing.List[conditions.Rule]]:
     Those that no packet comes to are left out. A policy is the last rule.
     """
     found: typing.Dict[nftchains.Chain, typing.List[bytes]] = {}
-    for body in netlink.asked(nftchains.PROTOCOL, _GETRULE,
-                              nftchains.HEAD.pack(0, 0, 0)):
-        its = dict(netlink.attributes(body, nftchains.HEAD.size))
+    for body in netlink.asked(
+            nfnetlink.NETLINK_NETFILTER, nfnetlink.NFT_MSG_GETRULE,
+            nfnetlink.NFGENMSG.pack(0, 0, 0)):
+        its = dict(netlink.attributes(body, nfnetlink.NFGENMSG.size))
         found.setdefault(nftchains.Chain(
-            body[0], netlink.text(its[_TABLE]), netlink.text(its[_CHAIN])),
-            []).append(its.get(_EXPRESSIONS, b''))
+            nfnetlink.family(body),
+            netlink.text(its[nfnetlink.NFTA_RULE_TABLE]),
+            netlink.text(its[nfnetlink.NFTA_RULE_CHAIN])), []).append(
+                its.get(nfnetlink.NFTA_RULE_EXPRESSIONS, b''))
     telling = [chain for chain, bodies in found.items() if any(
         trace in body for trace in _TRACES for body in bodies)]
     if not telling:
@@ -133,10 +135,11 @@ def _rule(words: str, family: int, table: str, body: bytes) -> conditions.Rule:
     rest, acts, masquerades = b'', False, False
     for _, element in netlink.attributes(body, 0):
         name, data, its = _expression(element)
-        key = _number(its.get(_META_KEY)) if name == 'meta' else -1
-        if name == 'meta' and _META_TO in its and key in (
+        key = _number(its.get(nfnetlink.NFTA_META_KEY)) if (
+            name == 'meta') else -1
+        if name == 'meta' and nfnetlink.NFTA_META_DREG in its and key in (
                 _IIF, _OIF, _IIFNAME, _OIFNAME):
-            loaded[_offset(its[_META_TO])] = key
+            loaded[_offset(its[nfnetlink.NFTA_META_DREG])] = key
             continue
         if name == 'immediate':
             data = _verdict(its) or data
@@ -156,21 +159,23 @@ def _conditions(name: str, its: Attributes, loaded: Loaded, family: int,
                 table: str) -> typing.List[conditions.Condition]:
     """What an expression asks of the NICs that are in registers."""
     if name == 'cmp':
-        key = loaded.pop(_offset(its[_CMP_OF]), None)
-        how = _number(its.get(_CMP_HOW))
-        if key is None or how not in (_EQUAL, _NOT_EQUAL):
+        key = loaded.pop(_offset(its[nfnetlink.NFTA_CMP_SREG]), None)
+        how = _number(its.get(nfnetlink.NFTA_CMP_OP))
+        if key is None or how not in (
+                nfnetlink.NFT_CMP_EQ, nfnetlink.NFT_CMP_NEQ):
             return []
-        value = dict(netlink.attributes(its[_CMP_WITH], 0))[_VALUE]
+        value = dict(netlink.attributes(its[nfnetlink.NFTA_CMP_DATA], 0))[
+            nfnetlink.NFTA_DATA_VALUE]
         out = key in (_OIF, _OIFNAME)
         if key in (_IIFNAME, _OIFNAME):
-            return [conditions.Name(value, out, how == _NOT_EQUAL)]
+            return [conditions.Name(value, out, how == nfnetlink.NFT_CMP_NEQ)]
         return [conditions.Index(struct.unpack_from('=I', value)[0], out,
-                                 how == _NOT_EQUAL)]
+                                 how == nfnetlink.NFT_CMP_NEQ)]
     if name != 'lookup' or not loaded:
         return []
-    begin = _offset(its[_LOOKUP_OF])
-    elements = _elements(family, table, its[_LOOKUP_SET])
-    flags = _number(its.get(_LOOKUP_FLAGS, b'\0\0\0\0'))
+    begin = _offset(its[nfnetlink.NFTA_LOOKUP_SREG])
+    elements = _elements(family, table, its[nfnetlink.NFTA_LOOKUP_SET])
+    flags = _number(its.get(nfnetlink.NFTA_LOOKUP_FLAGS, b'\0\0\0\0'))
     made: typing.List[conditions.Condition] = [
         Members(elements, where - begin, key in (_IIFNAME, _OIFNAME),
                 key in (_OIF, _OIFNAME), bool(flags & _INVERTED))
@@ -183,17 +188,18 @@ def _elements(family: int, table: str, name: bytes,
               ) -> typing.List[typing.Tuple[bytes, bytes, bool]]:
     found = []
     for body in netlink.asked(
-            nftchains.PROTOCOL, _GETSETELEM,
-            nftchains.HEAD.pack(family, 0, 0)
+            nfnetlink.NETLINK_NETFILTER, nfnetlink.NFT_MSG_GETSETELEM,
+            nfnetlink.NFGENMSG.pack(family, 0, 0)
             + netlink.textual(_SET_TABLE, table)
             + netlink.attribute(_SET_NAME, name)):
-        listed = dict(netlink.attributes(body, nftchains.HEAD.size))
+        listed = dict(netlink.attributes(body, nfnetlink.NFGENMSG.size))
         for _, element in netlink.attributes(listed.get(_ELEMENTS, b''), 0):
             its = dict(netlink.attributes(element, 0))
             key = dict(netlink.attributes(its.get(_ELEMENT_KEY, b''), 0))
             flags = _number(its.get(_ELEMENT_FLAGS, b'\0\0\0\0'))
             found.append((
-                key.get(_VALUE, b''), its.get(_ELEMENT_DATA, b'in'),
+                key.get(nfnetlink.NFTA_DATA_VALUE, b''),
+                its.get(_ELEMENT_DATA, b'in'),
                 bool(flags & _INTERVAL_END)))
     return found
 
@@ -201,24 +207,26 @@ def _elements(family: int, table: str, name: bytes,
 def _verdict(its: Attributes) -> bytes:
     """What is decided, however this kernel nests it; empty if it is a value.
 
-    :param its: NFTA_IMMEDIATE_DATA and in it NFTA_DATA_VERDICT with a code,
-        and the chain of a jump
+    :param its: the attributes of an "immediate"
     """
-    data = dict(netlink.attributes(its.get(2, b''), 0))
-    verdict = dict(netlink.attributes(data.get(2, b''), 0))
-    return verdict.get(1, b'') + verdict.get(2, b'')
+    data = dict(netlink.attributes(
+        its.get(nfnetlink.NFTA_IMMEDIATE_DATA, b''), 0))
+    verdict = dict(netlink.attributes(
+        data.get(nfnetlink.NFTA_DATA_VERDICT, b''), 0))
+    return (verdict.get(nfnetlink.NFTA_VERDICT_CODE, b'')
+            + verdict.get(nfnetlink.NFTA_VERDICT_CHAIN, b''))
 
 
 def _expression(element: bytes) -> typing.Tuple[str, bytes, Attributes]:
     its = dict(netlink.attributes(element, 0))
-    data = its.get(_DATA, b'')
-    return (netlink.text(its[_NAME]), data,
+    data = its.get(nfnetlink.NFTA_EXPR_DATA, b'')
+    return (netlink.text(its[nfnetlink.NFTA_EXPR_NAME]), data,
             dict(netlink.attributes(data, 0)))
 
 
 def _is_map(its: Attributes) -> bool:
-    """Whether a lookup hands on what is found: NFTA_LOOKUP_DREG."""
-    return 3 in its
+    """Whether a lookup hands on what is found."""
+    return nfnetlink.NFTA_LOOKUP_DREG in its
 
 
 def _offset(value: bytes) -> int:

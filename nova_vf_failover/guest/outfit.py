@@ -26,6 +26,7 @@ from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import sysctl
 
 Bodies = typing.List[bytes]
@@ -149,7 +150,8 @@ class Outfit:
         return addresses.in_use(self.addresses)
 
     def addresses_of(self, family: int) -> Bodies:
-        return [body for body in self.addresses if body[0] == family]
+        return [body for body in self.addresses
+                if rtnetlink.family(body) == family]
 
     def delivered(self) -> typing.Set[bytes]:
         """The addresses of IPv6 for which the other NIC must take over."""

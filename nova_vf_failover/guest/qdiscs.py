@@ -12,16 +12,12 @@
 
 """The queueing discipline that an owner has put on a NIC, tc(8)."""
 
-import socket
-import struct
 import typing
 
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import rtnetlink
 
-_NEWQDISC, _GETQDISC, _GETTCLASS = 36, 38, 42
-# struct tcmsg: family, index, handle, parent, info
-_HEADER = struct.Struct('=BxxxiIII')
 _KIND, _OPTIONS = 1, 2
 _ROOT = 0xffffffff
 # The kernel does not take what it has printed (net/sched/sch_htb.c, htb_init
@@ -34,22 +30,23 @@ def of(kernel: netlink.Netlink, index: int) -> typing.List[bytes]:
 
     That has no handle.
     """
-    return [body for body in kernel.dump(_GETQDISC, _HEADER.pack(
-        socket.AF_UNSPEC, index, 0, 0, 0)) if _is(body, index)]
+    return [body for body in kernel.dump(
+        rtnetlink.RTM_GETQDISC, rtnetlink.Tcmsg(tcm_ifindex=index).packed())
+        if _is(body, index)]
 
 
 def obstacle(kernel: netlink.Netlink, nic: links.Nic) -> str:
     """Why those of a NIC cannot be moved; empty if they can."""
     found = of(kernel, nic.index)
     for body in found:
-        if _HEADER.unpack_from(body)[3] != _ROOT:
+        if rtnetlink.Tcmsg.of(body).tcm_parent != _ROOT:
             return ('%s has the queueing discipline %s, which is not at its '
                     'root; it is not moved.' % (nic.name, _kind(body)))
         if _kind(body) in _NOT_GIVEN_BACK:
             return ('%s has the queueing discipline %s, which is not moved.'
                     % (nic.name, _kind(body)))
-    if found and kernel.dump(_GETTCLASS, _HEADER.pack(
-            socket.AF_UNSPEC, nic.index, 0, 0, 0)):
+    if found and kernel.dump(rtnetlink.RTM_GETTCLASS, rtnetlink.Tcmsg(
+            tcm_ifindex=nic.index).packed()):
         return ('The queueing discipline %s of %s has classes, which are not '
                 'moved.' % (_kind(found[0]), nic.name))
     return ''
@@ -60,20 +57,23 @@ def put(bodies: typing.Iterable[bytes],
     """What gives a NIC disciplines of others, in place of its own."""
     messages = []
     for body in bodies:
-        _, _, handle, parent, _ = _HEADER.unpack_from(body)
-        made = _HEADER.pack(socket.AF_UNSPEC, index, handle, parent, 0)
-        for kind, value in netlink.attributes(body, _HEADER.size):
+        header = rtnetlink.Tcmsg.of(body)
+        made = rtnetlink.Tcmsg(
+            tcm_ifindex=index, tcm_handle=header.tcm_handle,
+            tcm_parent=header.tcm_parent).packed()
+        for kind, value in netlink.attributes(body, rtnetlink.TCMSG.size):
             if kind in (_KIND, _OPTIONS):
                 made += netlink.attribute(kind, value)
         messages.append(netlink.Message(
-            _NEWQDISC, netlink.CREATE | netlink.REPLACE, made))
+            rtnetlink.RTM_NEWQDISC, netlink.CREATE | netlink.REPLACE, made))
     return messages
 
 
 def _is(body: bytes, index: int) -> bool:
-    _, its, handle, _, _ = _HEADER.unpack_from(body)
-    return bool(its == index and handle)
+    header = rtnetlink.Tcmsg.of(body)
+    return bool(header.tcm_ifindex == index and header.tcm_handle)
 
 
 def _kind(body: bytes) -> str:
-    return netlink.text(dict(netlink.attributes(body, _HEADER.size))[_KIND])
+    return netlink.text(dict(netlink.attributes(
+        body, rtnetlink.TCMSG.size))[_KIND])

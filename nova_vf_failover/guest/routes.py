@@ -20,24 +20,13 @@ from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import hops
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
+from nova_vf_failover.guest import rtnetlink
 
-NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
-#: struct rtmsg: family, destination and source length, tos, table, protocol,
-#: scope, type, flags
-HEADER = struct.Struct('=BBBBBBBBI')
-# include/uapi/linux/rtnetlink.h
-DST, OIF, GATEWAY, PRIORITY, PREFSRC, MULTIPATH, CACHEINFO = (
-    1, 4, 5, 6, 7, 9, 12)
-TABLE, VIA, ENCAP_TYPE, ENCAP, EXPIRES, NH_ID = 15, 18, 21, 22, 23, 30
-MAIN_TABLE, LOCAL_TABLE = 254, 255
 #: those to which a rule leads in every guest: "default", "main", "local"
-COMMON_TABLES = (253, MAIN_TABLE, LOCAL_TABLE)
-_PROTO_KERNEL = 2
+COMMON_TABLES = (rtnetlink.RT_TABLE_DEFAULT, rtnetlink.RT_TABLE_MAIN,
+                 rtnetlink.RT_TABLE_LOCAL)
 # struct rta_cacheinfo: users, last use, expiry in hundredths of a second
-_EXPIRY = struct.Struct('=IIi')
-#: of routes to what the kernel takes in
-LOCAL = 2
-_CLONED = 0x200
+_CACHEINFO = struct.Struct('=IIi')
 
 #: family and number
 Table = typing.Tuple[int, int]
@@ -57,13 +46,15 @@ class Routes:
         self._objects = objects
         self.tables: typing.Dict[Table, typing.List[bytes]] = {}
         for family in addresses.FAMILIES:
-            for body in kernel.dump(GETROUTE, HEADER.pack(
-                    family, 0, 0, 0, 0, 0, 0, 0, 0)):
-                if body[0] != family or HEADER.unpack_from(
-                        body)[8] & _CLONED:
+            for body in kernel.dump(rtnetlink.RTM_GETROUTE, rtnetlink.Rtmsg(
+                    rtm_family=family).packed()):
+                header = rtnetlink.Rtmsg.of(body)
+                if (header.rtm_family != family
+                        or header.rtm_flags & rtnetlink.RTM_F_CLONED):
                     continue
                 number = table(body)
-                if number != LOCAL_TABLE or body[5] != _PROTO_KERNEL:
+                if (number != rtnetlink.RT_TABLE_LOCAL
+                        or header.rtm_protocol != rtnetlink.RTPROT_KERNEL):
                     self.tables.setdefault((family, number), []).append(body)
 
     def over(self, index: int) -> typing.Tuple[
@@ -104,16 +95,16 @@ class Routes:
 
 
 def table(body: bytes) -> int:
-    for kind, value in netlink.attributes(body, HEADER.size):
-        if kind == TABLE:
+    for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
+        if kind == rtnetlink.RTA_TABLE:
             return netlink.number(value) or 0
-    return body[4]
+    return rtnetlink.Rtmsg.of(body).rtm_table
 
 
 def life(cacheinfo: bytes) -> float:
     """Seconds that a route is there for, 0 for one without an end."""
-    expiry: int = _EXPIRY.unpack_from(cacheinfo)[2]
-    return expiry / 100.0
+    _, _, expiry = _CACHEINFO.unpack_from(cacheinfo)
+    return int(expiry) / 100.0
 
 
 def needs_its_source(body: bytes) -> bool:
@@ -122,13 +113,13 @@ def needs_its_source(body: bytes) -> bool:
     IPv6 looks for the preferred source on the NIC itself (net/ipv6/route.c,
     ip6_route_info_create).
     """
-    return body[0] == socket.AF_INET6 and any(
-        kind == PREFSRC for kind, _ in netlink.attributes(
-            body, HEADER.size))
+    return rtnetlink.family(body) == socket.AF_INET6 and any(
+        kind == rtnetlink.RTA_PREFSRC for kind, _ in netlink.attributes(
+            body, rtnetlink.RTMSG.size))
 
 
 def of_the_kernel(body: bytes) -> bool:
-    return body[5] == _PROTO_KERNEL
+    return rtnetlink.Rtmsg.of(body).rtm_protocol == rtnetlink.RTPROT_KERNEL
 
 
 def same_place(body: bytes) -> typing.Any:
@@ -136,34 +127,35 @@ def same_place(body: bytes) -> typing.Any:
 
     It is so for the routes that the kernel makes for addresses.
     """
-    return (body[0], table(body)) + _place(body)
+    return (rtnetlink.family(body), table(body)) + _place(body)
 
 
 def _devices(body: bytes,
              objects: nexthops.Nexthops) -> typing.Collection[int]:
     index: typing.Collection[int] = ()
-    for kind, value in netlink.attributes(body, HEADER.size):
-        if kind == NH_ID:
+    for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
+        if kind == rtnetlink.RTA_NH_ID:
             return objects.devices(netlink.number(value) or 0)
-        if kind == OIF:
+        if kind == rtnetlink.RTA_OIF:
             index = (netlink.number(value) or 0,)
-        elif kind == MULTIPATH:
-            index = [hop[3] for hop in hops.of(value)]
+        elif kind == rtnetlink.RTA_MULTIPATH:
+            index = [hop.rtnh_ifindex for hop in hops.of(value)]
     return index
 
 
 def next_hops(bodies: typing.Iterable[bytes]) -> typing.Set[bytes]:
     """The addresses of the next hops, as bytes."""
     return {value for body in bodies
-            for kind, value in netlink.attributes(body, HEADER.size)
-            if kind == GATEWAY}
+            for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size)
+            if kind == rtnetlink.RTA_GATEWAY}
 
 
 def _place(body: bytes) -> typing.Any:
     destination = priority = b''
-    for kind, value in netlink.attributes(body, HEADER.size):
-        if kind == DST:
+    for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
+        if kind == rtnetlink.RTA_DST:
             destination = value
-        elif kind == PRIORITY:
+        elif kind == rtnetlink.RTA_PRIORITY:
             priority = value
-    return body[1], body[3], destination, priority
+    header = rtnetlink.Rtmsg.of(body)
+    return header.rtm_dst_len, header.rtm_tos, destination, priority

@@ -19,24 +19,19 @@ of its own gets one twin per family, before that of the table "main".
 """
 
 import itertools
-import struct
 import typing
 
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 
-NEWRULE, DELRULE, _GETRULE = 32, 33, 34
-# struct fib_rule_hdr: family, destination and source length, tos, table,
-# action, flags
-_HEADER = struct.Struct('=BBBBBxxBI')
 # include/uapi/linux/fib_rules.h
 _IIFNAME, _GOTO, _PRIORITY, _TABLE, _OIFNAME, _PROTOCOL = 3, 4, 6, 15, 17, 21
 _SRC, _L3MDEV = 2, 19
 _TO_TABLE, _GO_TO = 1, 2
 _INVERT = 0x2
-_COMPAT_TABLE = 252
 
 # Family and priority.
 Place = typing.Tuple[int, int]
@@ -54,19 +49,21 @@ class Rule:
 
     def __init__(self, body: bytes) -> None:
         self.body = body
-        found = dict(netlink.attributes(body, _HEADER.size))
-        family, _, sources, _, table, action, _ = _HEADER.unpack_from(body)
-        self.family = family
+        found = dict(netlink.attributes(body, rtnetlink.FIB_RULE_HDR.size))
+        header = rtnetlink.FibRuleHdr.of(body)
+        self.family = header.family
         self.priority = netlink.number(found.get(_PRIORITY)) or 0
-        self.action = action
+        self.action = header.action
         self.goto = netlink.number(found.get(_GOTO))
         self.protocol = (found.get(_PROTOCOL) or b'\0')[0]
         self.table: typing.Optional[int] = None
-        if action == _TO_TABLE:
-            self.table = netlink.number(found.get(_TABLE)) or table
+        if header.action == _TO_TABLE:
+            self.table = netlink.number(found.get(_TABLE)) or (
+                header.table)
         self.of_vrfs = any(found.get(_L3MDEV, b''))
         source = found.get(_SRC, b'')
-        self.source = source if sources == 8 * len(source) else b''
+        self.source = source if (
+            header.src_len == 8 * len(source)) else b''
         self.names = {netlink.text(found[kind])
                       for kind in (_IIFNAME, _OIFNAME) if kind in found}
 
@@ -89,8 +86,9 @@ def of(kernel: netlink.Netlink) -> typing.List[Rule]:
     found = []
     for family in addresses.FAMILIES:
         found += [Rule(body) for body in kernel.dump(
-            _GETRULE, _HEADER.pack(family, 0, 0, 0, 0, 0, 0))
-            if body[0] == family]
+            rtnetlink.RTM_GETRULE, rtnetlink.FibRuleHdr(
+                family=family).packed())
+            if rtnetlink.family(body) == family]
     return found
 
 
@@ -131,8 +129,9 @@ def together(present: typing.Iterable[Rule],
 
 def put(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
     """What adds rules as they were printed, unless they are there."""
-    return [netlink.Message(NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
-                            _cleaned(rule)) for rule in rules]
+    return [netlink.Message(
+        rtnetlink.RTM_NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
+        _cleaned(rule)) for rule in rules]
 
 
 def twins(rules: typing.Iterable[Rule],
@@ -163,7 +162,7 @@ def twins(rules: typing.Iterable[Rule],
         for rule in members:
             for other in _variants(rule, names):
                 made.append(netlink.Message(
-                    NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
+                    rtnetlink.RTM_NEWRULE, netlink.CREATE | netlink.EXCLUSIVE,
                     _twin(rule, copies.get((family, rule.table or 0)),
                           other, marks)))
     for rule in rules:
@@ -197,22 +196,25 @@ def refuse_vrfs(rules: typing.Iterable[Rule],
 def by_device(family: int, name: str, table: int,
               protocol: int) -> netlink.Message:
     """A rule for what is bound to a NIC, before all that an owner has."""
-    return netlink.Message(NEWRULE, netlink.CREATE, _HEADER.pack(
-        family, 0, 0, 0, _COMPAT_TABLE, _TO_TABLE, 0)
+    return netlink.Message(rtnetlink.RTM_NEWRULE, netlink.CREATE, (
+        rtnetlink.FibRuleHdr(
+            family=family, table=rtnetlink.RT_TABLE_COMPAT,
+            action=_TO_TABLE).packed()
         + netlink.numeric(_PRIORITY, 0)
         + netlink.numeric(_TABLE, table)
         + netlink.attribute(_PROTOCOL, bytes([protocol]))
-        + netlink.textual(_OIFNAME, name))
+        + netlink.textual(_OIFNAME, name)))
 
 
 def undone(message: netlink.Message) -> netlink.Message:
     """What removes a rule that a message has made."""
-    return netlink.Message(DELRULE, 0, message.body)
+    return netlink.Message(rtnetlink.RTM_DELRULE, 0, message.body)
 
 
 def remove(rules: typing.Iterable[Rule]) -> typing.List[netlink.Message]:
     """What removes rules, as they were printed."""
-    return [netlink.Message(DELRULE, 0, _cleaned(rule)) for rule in rules]
+    return [netlink.Message(rtnetlink.RTM_DELRULE, 0, _cleaned(rule))
+            for rule in rules]
 
 
 def _content(rule: Rule) -> bytes:
@@ -238,8 +240,9 @@ def _twin(rule: Rule, copy: typing.Optional[int], names: Names,
     table = rule.table if copy is None else copy
     if table is not None:
         made += netlink.numeric(_TABLE, table)
-        made = made[:4] + bytes([
-            table if table < 256 else _COMPAT_TABLE]) + made[5:]
+        made = rtnetlink.FibRuleHdr.of(made)._replace(
+            table=rtnetlink.table_byte(table)).packed() + (
+                made[rtnetlink.FIB_RULE_HDR.size:])
     return made
 
 
@@ -247,9 +250,9 @@ def _cleaned(rule: Rule, without: typing.Container[int] = (),
              names: typing.Optional[Names] = None) -> bytes:
     """As it can be given back."""
     body = rule.body
-    made = body[:8] + struct.pack(
-        '=I', _HEADER.unpack_from(body)[6] & _INVERT)
-    for kind, value in netlink.attributes(body, _HEADER.size):
+    header = rtnetlink.FibRuleHdr.of(body)
+    made = header._replace(flags=header.flags & _INVERT).packed()
+    for kind, value in netlink.attributes(body, rtnetlink.FIB_RULE_HDR.size):
         if kind in (_IIFNAME, _OIFNAME) and names:
             name = netlink.text(value)
             value = names.get(name, name).encode() + b'\0'

@@ -34,6 +34,7 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import rules
 
 LOG = logging.getLogger(__name__)
@@ -177,8 +178,8 @@ class Switch:
         # The owner's routes in the table "local" have no copy, for it has
         # what the kernel makes for addresses: they are put beside.
         filled = dict(copies)
-        filled.update({key: routes.LOCAL_TABLE for key in parts
-                       if key[1] == routes.LOCAL_TABLE})
+        filled.update({key: rtnetlink.RT_TABLE_LOCAL for key in parts
+                       if key[1] == rtnetlink.RT_TABLE_LOCAL})
 
         def copied(late: bool) -> typing.Iterator[netlink.Message]:
             for key, number in filled.items():
@@ -303,12 +304,12 @@ def _spare(found: typing.Iterable[rules.Rule]) -> int:
 def _numbers(away: typing.List[Away], owners: typing.Iterable[rules.Rule],
              marks: rules.Marks) -> typing.Dict[routes.Table, int]:
     """The tables that need a copy, and the number of each copy."""
-    wanted = {(body[0], routes.table(body)) for port in away
+    wanted = {(rtnetlink.family(body), routes.table(body)) for port in away
               for body in port.worn.all_routes}
     names = {port.worn.name for port in away}
     wanted |= {(rule.family, rule.table) for rule in owners
                if rule.table is not None and rule.names & names}
-    wanted = {key for key in wanted if key[1] != routes.LOCAL_TABLE}
+    wanted = {key for key in wanted if key[1] != rtnetlink.RT_TABLE_LOCAL}
     tables = sorted({table for _, table in wanted})
     if len(tables) > len(marks.tables):
         raise intents.Refused('%d routing tables lead over the NICs; at most '
@@ -329,14 +330,15 @@ def _contents(away: typing.List[Away], present: routes.Routes,
     def add(every: typing.List[bytes], elapsed: float) -> None:
         tables: typing.Dict[routes.Table, typing.List[bytes]] = {}
         for body in every:
-            tables.setdefault((body[0], routes.table(body)), []).append(body)
+            tables.setdefault((rtnetlink.family(body), routes.table(body)),
+                              []).append(body)
         for where, bodies in tables.items():
             parts.setdefault(where, []).append((bodies, elapsed))
 
     for port in away:
         add(port.worn.leading, port.worn.age)
     for where, bodies in present.tables.items():
-        if where[1] != routes.LOCAL_TABLE:
+        if where[1] != rtnetlink.RT_TABLE_LOCAL:
             parts.setdefault(where, []).append((
                 [body for body in bodies
                  if not set(left).intersection(present.devices(body))], 0.0))

@@ -26,6 +26,7 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import switch
 
 #: the first address of each network of a NIC
@@ -49,7 +50,7 @@ def forget(kernel: netlink.Netlink, nic: links.Nic,
     if not lost:
         return
     intact = {family for family, _ in present} & _led(kernel, nic)
-    gone = [body for body in lost if body[0] in intact]
+    gone = [body for body in lost if rtnetlink.family(body) in intact]
     kept = [body for body in worn.addresses if body not in gone]
     worn.addresses = kept
     sources = set(map(addresses.destination, gone))
@@ -66,7 +67,7 @@ def _led(kernel: netlink.Netlink, nic: links.Nic) -> typing.Set[int]:
     """The families of which the agent's own routes lead over a NIC."""
     leading, others = routes.Routes(
         kernel, nexthops.Nexthops(kernel)).over(nic.index)
-    return {body[0] for body in leading + others
+    return {rtnetlink.family(body) for body in leading + others
             if switch.is_copy(routes.table(body))}
 
 
@@ -77,10 +78,11 @@ def _made_for(body: bytes, networks: typing.Container[typing.Any]) -> bool:
 
 def _network(body: bytes) -> typing.Any:
     """That of whose addresses the kernel has put a route, if it has."""
-    place = dict(netlink.attributes(body, routes.HEADER.size)).get(routes.DST)
+    place = dict(netlink.attributes(
+        body, rtnetlink.RTMSG.size)).get(rtnetlink.RTA_DST)
     if not routes.of_the_kernel(body) or place is None:
         return None
-    return ipaddress.ip_network((place, body[1]))
+    return ipaddress.ip_network((place, rtnetlink.Rtmsg.of(body).rtm_dst_len))
 
 
 def _left(body: bytes, sources: typing.Set[bytes], heirs: Heirs) -> bytes:
@@ -91,15 +93,15 @@ def _left(body: bytes, sources: typing.Set[bytes], heirs: Heirs) -> bytes:
     (net/ipv4/devinet.c, promote_secondaries); IPv6 chooses another source
     (net/ipv6/route.c, rt6_remove_prefsrc).
     """
-    its = list(netlink.attributes(body, routes.HEADER.size))
+    its = list(netlink.attributes(body, rtnetlink.RTMSG.size))
     kept = [(kind, value) for kind, value in its
-            if kind != routes.PREFSRC or value not in sources]
+            if kind != rtnetlink.RTA_PREFSRC or value not in sources]
     if len(kept) == len(its):
         return body
-    if body[0] == socket.AF_INET:
+    if rtnetlink.family(body) == socket.AF_INET:
         heir = heirs.get(_network(body))
         if heir is None:
             return b''
-        kept.append((routes.PREFSRC, heir))
-    return body[:routes.HEADER.size] + b''.join(
+        kept.append((rtnetlink.RTA_PREFSRC, heir))
+    return body[:rtnetlink.RTMSG.size] + b''.join(
         netlink.attribute(kind, value) for kind, value in kept)

@@ -23,6 +23,7 @@ import struct
 import typing
 
 from nova_vf_failover.guest import conditions
+from nova_vf_failover.guest import netlink
 
 # Of one family: where the names of its tables are, what a socket is asked
 # with, the fixed part of an entry, and where in that is what.
@@ -133,7 +134,7 @@ def _chains(form: _Form, table: str, info: typing.Any, entries: bytes,
             if found:
                 yield found
             found, chain = [], heads.get(offset, '') or (
-                _text(entry[target + _TARGET.size:]))
+                netlink.text(entry[target + _TARGET.size:]))
         if name != 'ERROR':
             found.append(_rule('chain %s of the %s table %s' % (
                 chain, form.kind, table), form, entry, offset))
@@ -167,8 +168,4 @@ def _rule(words: str, form: _Form, entry: bytes,
 
 def _target(entry: bytes, offset: int) -> str:
     """The name of its target; that of a verdict is empty."""
-    return _text(_TARGET.unpack_from(entry, offset)[1])
-
-
-def _text(value: bytes) -> str:
-    return value.split(b'\0', 1)[0].decode('utf-8', 'replace')
+    return netlink.text(_TARGET.unpack_from(entry, offset)[1])
