@@ -27,6 +27,7 @@ from nova_vf_failover.guest import rtnetlink
 #: of routes: there is one already, it has gone with its NIC
 HARMLESS = frozenset([errno.EEXIST, errno.ESRCH])
 
+_GATEWAYS = frozenset([rtnetlink.RTA_GATEWAY, rtnetlink.RTA_VIA])
 # What a route with a nexthop object repeats of that object.
 _OF_THE_NEXTHOP = frozenset([
     rtnetlink.RTA_OIF, rtnetlink.RTA_GATEWAY, rtnetlink.RTA_MULTIPATH,
@@ -89,27 +90,28 @@ def ways(bodies: typing.Iterable[bytes], indexes: Indexes,
     """
     found: typing.Set[gateways.Way] = set()
     for body in bodies:
-        index = 0
-        gates = []
-        for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
-            if kind == rtnetlink.RTA_OIF:
-                index = netlink.number(value) or 0
-            elif kind in (rtnetlink.RTA_GATEWAY, rtnetlink.RTA_VIA):
-                gates.append((index, kind, value))
-            elif kind == rtnetlink.RTA_MULTIPATH:
-                gates += [
-                    (hop.rtnh_ifindex,) + its for hop in hops.of(value)
-                    for its in netlink.attributes(hop.attributes, 0)
-                    if its[0] in (rtnetlink.RTA_GATEWAY, rtnetlink.RTA_VIA)]
-        for its, kind, value in gates:
-            its = its or index
+        where = routes.table(body) if number is None else number
+        for index, kind, value in _gateways(body):
             family = rtnetlink.family(body)
             if kind == rtnetlink.RTA_VIA:
                 # struct rtvia: a family, and an address of it
                 family, value = struct.unpack_from('=H', value)[0], value[2:]
-            found.add((family, value, indexes.get(its, its),
-                       routes.table(body) if number is None else number))
+            found.add((family, value, indexes.get(index, index), where))
     return found
+
+
+def _gateways(body: bytes) -> typing.Iterator[typing.Tuple[int, int, bytes]]:
+    """The NIC that each gateway is on, how it is said, and what is said."""
+    found = list(netlink.attributes(body, rtnetlink.RTMSG.size))
+    own = netlink.number(dict(found).get(rtnetlink.RTA_OIF)) or 0
+    for kind, value in found:
+        if kind in _GATEWAYS:
+            yield own, kind, value
+        elif kind == rtnetlink.RTA_MULTIPATH:
+            for hop in hops.of(value):
+                for its, gateway in netlink.attributes(hop.attributes, 0):
+                    if its in _GATEWAYS:
+                        yield hop.rtnh_ifindex or own, its, gateway
 
 
 def remove(bodies: typing.Iterable[bytes]) -> typing.Iterator[netlink.Message]:
@@ -152,41 +154,54 @@ def _changed(body: bytes, indexes: Indexes, objects: Indexes,
     One whose time is over has a while for its owner to renew it. A copy in a
     table of the agent's own lasts: there nobody renews it.
     """
-    copied = number is not None
+    header = rtnetlink.Rtmsg.of(body)
     found = list(netlink.attributes(body, rtnetlink.RTMSG.size))
     object_ = any(kind == rtnetlink.RTA_NH_ID for kind, _ in found)
-    # IPv6 accepts what is on the link by its table "main", whatever the table
-    # of the route (net/ipv6/route.c, ip6_route_check_nh_onlink): a copy would
-    # meet the NIC that is left there.
-    header = rtnetlink.Rtmsg.of(body)
-    kept = 0 if copied and header.rtm_family != socket.AF_INET else (
-        rtnetlink.RTNH_F_ONLINK)
-    made = []
+    copied = number is not None
+    table = routes.table(body) if number is None else number
+    kept = _kept_flags(header.rtm_family, copied)
+    made = [netlink.numeric(rtnetlink.RTA_TABLE, table)]
     for kind, value in found:
-        if kind == rtnetlink.RTA_OIF:
-            index = netlink.number(value) or 0
-            value = struct.pack('=I', indexes.get(index, index))
-        elif kind == rtnetlink.RTA_MULTIPATH:
-            value = hops.led(value, indexes, kept)
-        elif kind == rtnetlink.RTA_NH_ID:
-            its = netlink.number(value) or 0
-            value = struct.pack('=I', objects.get(its, its))
-        elif kind == rtnetlink.RTA_TABLE:
-            number = netlink.number(value) if number is None else number
-        elif kind == rtnetlink.RTA_CACHEINFO:
-            left = routes.life(value)
-            if left and not copied:
-                made.append(netlink.numeric(rtnetlink.RTA_EXPIRES, max(
-                    int(left - elapsed), addresses.TIME_TO_RENEW)))
+        if kind == rtnetlink.RTA_CACHEINFO and not copied:
+            made.append(_expiry(value, elapsed))
         if kind not in _NEVER_GIVEN_BACK and not (
                 object_ and kind in _OF_THE_NEXTHOP):
-            made.append(netlink.attribute(kind, value))
-    number = header.rtm_table if number is None else number
-    made.insert(0, netlink.numeric(rtnetlink.RTA_TABLE, number))
+            made.append(netlink.attribute(
+                kind, _led(kind, value, indexes, objects, kept)))
     return header._replace(
-        rtm_table=rtnetlink.table_byte(number),
+        rtm_table=rtnetlink.table_byte(table),
         rtm_flags=0 if object_ else header.rtm_flags & kept,
     ).packed() + b''.join(made)
+
+
+def _kept_flags(family: int, copied: bool) -> int:
+    """Those flags of a route and of its hops that are given back.
+
+    IPv6 accepts what is on the link by its table "main", whatever the table
+    of the route (net/ipv6/route.c, ip6_route_check_nh_onlink): a copy would
+    meet the NIC that is left there.
+    """
+    return 0 if copied and family != socket.AF_INET else (
+        rtnetlink.RTNH_F_ONLINK)
+
+
+def _led(kind: int, value: bytes, indexes: Indexes, objects: Indexes,
+         kept: int) -> bytes:
+    """What an attribute says when a route leads over another NIC."""
+    if kind == rtnetlink.RTA_OIF:
+        return hops.renumbered(value, indexes)
+    if kind == rtnetlink.RTA_NH_ID:
+        return hops.renumbered(value, objects)
+    if kind == rtnetlink.RTA_MULTIPATH:
+        return hops.led(value, indexes, kept)
+    return value
+
+
+def _expiry(cacheinfo: bytes, elapsed: float) -> bytes:
+    """The attribute with what is left of a life, if that has an end."""
+    left = routes.life(cacheinfo)
+    return netlink.numeric(rtnetlink.RTA_EXPIRES, max(
+        int(left - elapsed), addresses.TIME_TO_RENEW)) if left else b''
 
 
 def _has_siblings(body: bytes) -> bool:

@@ -12,8 +12,10 @@
 
 """The hops of a route that has several, as the kernel has printed them."""
 
+import struct
 import typing
 
+from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import rtnetlink
 
 Indexes = typing.Dict[int, int]
@@ -58,3 +60,9 @@ def led(value: bytes, indexes: Indexes, kept: int) -> bytes:
         rtnh_flags=hop.rtnh_flags & kept,
         rtnh_ifindex=indexes.get(hop.rtnh_ifindex, hop.rtnh_ifindex)))
         for hop in of(value))
+
+
+def renumbered(value: bytes, numbers: Indexes) -> bytes:
+    """The value of an attribute that is a number, with another one for it."""
+    number = netlink.number(value) or 0
+    return struct.pack('=I', numbers.get(number, number))

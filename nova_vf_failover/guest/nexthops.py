@@ -18,6 +18,7 @@ import struct
 import typing
 
 from nova_vf_failover.guest import gateways
+from nova_vf_failover.guest import hops
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import rtnetlink
 
@@ -112,36 +113,52 @@ def put(bodies: typing.Iterable[bytes], indexes: typing.Dict[int, int],
     """
     bodies = sorted(bodies, key=_is_group)
     there = {identity(body) for body in bodies}
-    messages = []
-    for body in bodies:
-        # The scope is for the kernel to find.
-        header = rtnetlink.Nhmsg.of(body)
-        flags = header.nh_flags & rtnetlink.RTNH_F_ONLINK
-        # As with routes, see detours._changed.
-        if numbers and header.nh_family != socket.AF_INET:
-            flags = 0
-        made = header._replace(nh_scope=0, nh_flags=flags).packed()
-        for kind, value in netlink.attributes(body, rtnetlink.NHMSG.size):
-            if kind == _ID:
-                value = _renumbered(value, numbers)
-            elif kind == _OIF:
-                value = _renumbered(value, indexes)
-            elif kind == _GROUP:
-                value = b''.join(
-                    _MEMBER.pack(numbers.get(member, member), *rest)
-                    for member, *rest in _members(value)
-                    if member in there or member in present)
-            elif kind == _RES_GROUP:
-                value = b''.join(
-                    netlink.attribute(*setting)
-                    for setting in netlink.attributes(value, 0)
-                    if setting[0] != _UNBALANCED_TIME)
-            if kind in _GIVEN_BACK:
-                flag = netlink.NESTED if kind in _NESTED else 0
-                made += netlink.attribute(kind | flag, value)
-        messages.append(netlink.Message(
-            rtnetlink.RTM_NEWNEXTHOP, netlink.CREATE | netlink.REPLACE, made))
-    return messages
+
+    def there_too(member: int) -> bool:
+        return member in there or member in present
+
+    return [netlink.Message(
+        rtnetlink.RTM_NEWNEXTHOP, netlink.CREATE | netlink.REPLACE,
+        _changed(body, indexes, numbers, there_too)) for body in bodies]
+
+
+def _changed(body: bytes, indexes: typing.Dict[int, int],
+             numbers: typing.Dict[int, int],
+             there: typing.Callable[[int], bool]) -> bytes:
+    """An object with other numbers."""
+    header = rtnetlink.Nhmsg.of(body)
+    # As with routes, see detours._kept_flags.
+    kept = 0 if numbers and header.nh_family != socket.AF_INET else (
+        rtnetlink.RTNH_F_ONLINK)
+    # The scope is for the kernel to find.
+    made = [header._replace(
+        nh_scope=0, nh_flags=header.nh_flags & kept).packed()]
+    for kind, value in netlink.attributes(body, rtnetlink.NHMSG.size):
+        if kind in _GIVEN_BACK:
+            flag = netlink.NESTED if kind in _NESTED else 0
+            made.append(netlink.attribute(
+                kind | flag, _led(kind, value, indexes, numbers, there)))
+    return b''.join(made)
+
+
+def _led(kind: int, value: bytes, indexes: typing.Dict[int, int],
+         numbers: typing.Dict[int, int],
+         there: typing.Callable[[int], bool]) -> bytes:
+    """What an attribute says when an object leads over another NIC."""
+    if kind == _ID:
+        return hops.renumbered(value, numbers)
+    if kind == _OIF:
+        return hops.renumbered(value, indexes)
+    if kind == _GROUP:
+        return b''.join(
+            _MEMBER.pack(numbers.get(member, member), *rest)
+            for member, *rest in _members(value) if there(member))
+    if kind == _RES_GROUP:
+        return b''.join(
+            netlink.attribute(*setting)
+            for setting in netlink.attributes(value, 0)
+            if setting[0] != _UNBALANCED_TIME)
+    return value
 
 
 def remove(numbers: typing.Iterable[int]) -> typing.List[netlink.Message]:
@@ -159,8 +176,3 @@ def _is_group(body: bytes) -> bool:
 
 def _members(value: bytes) -> typing.Iterator[typing.Tuple[int, ...]]:
     return _MEMBER.iter_unpack(value)
-
-
-def _renumbered(value: bytes, numbers: typing.Dict[int, int]) -> bytes:
-    number = netlink.number(value) or 0
-    return struct.pack('=I', numbers.get(number, number))
