@@ -189,20 +189,25 @@ class Failback:
                 self._primary(port.mac) for port in intent.ports]}
             return {name: unit for name, unit in found.items() if unit}
 
-        def idle() -> bool:
-            self._let_in(shut)
-            return sharing.done() and not busy()
-
         if not busy() and not sharing:
             return False
         shut: typing.Set[str] = set()
+
+        def go_on() -> bool:
+            """Do what can be done by now; whether nothing is left to do."""
+            self._let_in(shut)
+            if not sharing.done:
+                sharing.advance()
+                return False
+            return not busy()
+
         with report.step('configure'):
             for port in intent.ports:
                 nic = self._primary(port.mac)
                 if not self._in_use(nic):
                     self._open(nic)
                     shut.add(nic.mac)
-            if not arrived(idle, _CONFIGURING, _LOOK_AGAIN):
+            if not arrived(go_on, _CONFIGURING, _LOOK_AGAIN):
                 LOG.warning('Still not configured: %s', busy())
         return True
 

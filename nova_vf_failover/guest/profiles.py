@@ -65,17 +65,24 @@ class Sharing:
         """Whether there is any."""
         return bool(self._owed)
 
+    @property
     def done(self) -> bool:
-        """Go on; whether the VFs have them, as far as they ever will."""
-        waiting = False
+        """Whether the VFs have them, as far as they ever will."""
+        return not any(self._waiting(mac) for mac in self._owed)
+
+    def advance(self) -> None:
+        """Have NetworkManager do what it can do now."""
         for mac, uuid in list(self._owed.items()):
             primary, standby = self._nics.pair(mac)
             if primary is None or standby is None:
                 del self._owed[mac]
             elif configurators.profile(primary) != uuid:
                 self._ask(uuid, primary, standby)
-                waiting = waiting or mac in self._owed
-        return not waiting
+
+    def _waiting(self, mac: str) -> bool:
+        primary, standby = self._nics.pair(mac)
+        return bool(primary and standby and (
+            configurators.profile(primary) != self._owed[mac]))
 
     def _ask(self, uuid: str, primary: links.Nic,
              standby: links.Nic) -> None:

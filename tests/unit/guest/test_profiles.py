@@ -106,15 +106,23 @@ class SharingTestCase(base.BaseTestCase):
     def assertShared(self):
         sharing = profiles.Sharing(Nics, [MAC])
         self.assertTrue(sharing)
-        sharing.done()
-        self.assertTrue(sharing.done())
+        sharing.advance()
+        self.assertTrue(sharing.done)
         self.assertEqual(UUID, configurators.profile(VF))
         self.assertEqual(UUID, configurators.profile(STANDBY))
+
+    def test_a_question_changes_nothing(self):
+        sharing = profiles.Sharing(Nics, [MAC])
+
+        self.assertFalse(sharing.done)
+        self.assertEqual([], self.commands)
 
     def assertNotShared(self, reason):
         sharing = profiles.Sharing(Nics, [MAC])
         self.assertTrue(sharing)
-        self.assertTrue(sharing.done())
+        self.assertFalse(sharing.done)
+        sharing.advance()
+        self.assertTrue(sharing.done)
         self.assertIn(reason, self.said.output)
         self.assertEqual(UUID, configurators.profile(STANDBY))
 
@@ -170,24 +178,27 @@ class SharingTestCase(base.BaseTestCase):
     def test_the_vf_is_not_seen_yet(self):
         os.unlink(os.path.join(self.folder, f'{VF.index}'))
         sharing = profiles.Sharing(Nics, [MAC])
+        sharing.advance()
 
-        self.assertFalse(sharing.done())
+        self.assertFalse(sharing.done)
         self.assertEqual([], self.commands)
 
         self.device(VF, 'managed=true')
-        sharing.done()
+        sharing.advance()
 
-        self.assertTrue(sharing.done())
+        self.assertTrue(sharing.done)
         self.assertEqual(UUID, configurators.profile(VF))
 
     def test_it_is_asked_once(self):
         sharing = profiles.Sharing(Nics, [MAC])
-        sharing.done()
+        sharing.advance()
         asked = len(self.commands)
         # It takes its time.
         self.device(VF, 'managed=true')
 
-        self.assertFalse(sharing.done())
+        sharing.advance()
+
+        self.assertFalse(sharing.done)
         self.assertEqual(asked, len(self.commands))
 
     def test_an_older_networkmanager(self):
@@ -260,7 +271,7 @@ class SharingTestCase(base.BaseTestCase):
         sharing = profiles.Sharing(Nics, [MAC])
 
         self.assertFalse(sharing)
-        self.assertTrue(sharing.done())
+        self.assertTrue(sharing.done)
         self.assertEqual([], self.commands)
 
     def test_a_parked_standby_is_let_go(self):
