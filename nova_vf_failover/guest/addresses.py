@@ -107,8 +107,9 @@ def _of_the_kernel(body: bytes) -> bool:
 def voices(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
     """One address a family, for what is said about the NIC itself.
 
-    Preferred is one that the NIC has for itself: that of its link, and of IPv4
-    one of a network, before those that a service may have on several hosts.
+    Prefer an address that is not shared with other hosts: link-local for IPv6,
+    and for IPv4 one of a network, before those that a service may have on
+    several hosts (/32).
     """
     found: typing.Dict[int, bytes] = {}
     for body in sorted(bodies, key=_shared):
@@ -170,7 +171,7 @@ def remove(kernel: netlink.Netlink, index: int) -> None:
 
 
 def network(body: bytes) -> typing.Any:
-    """That which an address is of."""
+    """The network that an address is of."""
     return ipaddress.ip_network(
         (destination(body), rtnetlink.Ifaddrmsg.of(body).ifa_prefixlen),
         strict=False)

@@ -175,7 +175,7 @@ def _changed(body: bytes, indexes: Indexes, objects: Indexes,
 
 
 def _kept_flags(family: int, copied: bool) -> int:
-    """Those flags of a route and of its hops that are given back.
+    """The flags of a route and of its hops that are given back.
 
     IPv6 accepts what is on the link by its table "main", whatever the table
     of the route (net/ipv6/route.c, ip6_route_check_nh_onlink): a copy would

@@ -67,7 +67,7 @@ def is_way(route: bytes) -> bool:
 @contextlib.contextmanager
 def accepted(kernel: netlink.Netlink,
              ways: typing.Iterable[Way]) -> typing.Iterator[None]:
-    """As long as this lasts."""
+    """Have the kernel accept gateways as long as this lasts."""
     made = [opened(way) for way in sorted(ways)]
     # What is refused was not needed, or what needs it will be refused.
     refused = {message.body for message, _ in kernel.attempt(made)}

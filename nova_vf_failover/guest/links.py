@@ -153,7 +153,7 @@ class Links:
         return None
 
     def candidates(self) -> typing.List[Nic]:
-        """Those that could be a primary.
+        """The NICs that could be a primary.
 
         What is made by the guest itself has a kind. A veth has one too: it
         stands for a NIC in a guest that is a network namespace, and is a

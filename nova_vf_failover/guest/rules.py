@@ -95,7 +95,7 @@ def of(kernel: netlink.Netlink) -> typing.List[Rule]:
 def concerning(rules: typing.Iterable[Rule],
                tables: typing.Container[routes.Table], name: str,
                own: typing.Container[bytes]) -> typing.List[Rule]:
-    """Those that are there for a NIC.
+    """The rules that are there for a NIC.
 
     They name it, lead to its tables, or are about its addresses.
 
@@ -176,7 +176,7 @@ def twins(rules: typing.Iterable[Rule],
 
 def refuse_vrfs(rules: typing.Iterable[Rule],
                 tables: typing.Iterable[routes.Table]) -> None:
-    """No twin leads what is in a VRF to the copy of its table.
+    """Refuse tables of a VRF: no twin rule can redirect them.
 
     :param tables: that have routes over a NIC
     :raises intents.Refused: one of them is a VRF's, as far as rules tell
@@ -228,7 +228,11 @@ def _concerned(rule: Rule, copies: typing.Dict[routes.Table, int],
 
 
 def _variants(rule: Rule, names: Names) -> typing.List[Names]:
-    """As it is, for what still comes in on the primary; and the standby's."""
+    """The names to put into the twins of a rule, one twin for each.
+
+    None, for what still comes in on the primary; and, if the rule names a
+    primary, that of the standby.
+    """
     return [{}] if rule.names.isdisjoint(names) else [{}, names]
 
 
@@ -248,7 +252,7 @@ def _twin(rule: Rule, copy: typing.Optional[int], names: Names,
 
 def _cleaned(rule: Rule, without: typing.Container[int] = (),
              names: typing.Optional[Names] = None) -> bytes:
-    """As it can be given back."""
+    """The body of a rule as the kernel takes it back."""
     body = rule.body
     header = rtnetlink.FibRuleHdr.of(body)
     made = header._replace(flags=header.flags & _INVERT).packed()
