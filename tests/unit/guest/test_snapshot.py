@@ -22,6 +22,7 @@ from oslotest import base
 from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import routes
+from nova_vf_failover.guest import rtnetlink
 from nova_vf_failover.guest import snapshot
 from tests.unit.guest import outfits
 
@@ -76,7 +77,7 @@ class SnapshotTestCase(base.BaseTestCase):
         # Nobody knows yet whether the other one is free.
         self.assertEqual([(socket.AF_INET, '192.0.2.10')], worn.voices())
         self.assertEqual([(socket.AF_INET, '192.0.2.1')], worn.asked)
-        self.assertEqual([routes.MAIN_TABLE],
+        self.assertEqual([rtnetlink.RT_TABLE_MAIN],
                          list(map(routes.table, worn.all_routes)))
         self.assertEqual(([], False, None, None),
                          (worn.rules, worn.replicated, worn.alone_on,
