@@ -41,6 +41,9 @@ _LONG = 4000
 # Seconds that an agent may take. It answers at once where its processor has
 # nothing else to do.
 _PATIENCE = 4
+# Seconds until a caller of the message bus gives up. Nobody is silent here,
+# and a boot that ends for a busy machine ends a share of hours.
+_RPC_PATIENCE = 60
 # Seconds after which an idle thread looks around.
 _IDLE = 0.5
 
@@ -60,6 +63,7 @@ class StatefulCloud(cloud.FaultyCloud):
 
     def setUp(self) -> None:
         super().setUp()
+        self.flags(rpc_response_timeout=_RPC_PATIENCE)
         self.endings = self.useFixture(endings.Endings())
         # A sequence makes many threads, and idle ones look around a hundred
         # times a second where Nova's tests have set it.
