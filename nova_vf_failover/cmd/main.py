@@ -83,16 +83,26 @@ def failback() -> int:
     """Have nova-compute try to bring a server back onto its VFs now."""
     domain = servers.pick(servers.domains(), CONF.command.server)
     server = servers.of(domain)
-    if server.state not in (servers.ON_VF, servers.UNKNOWN):
-        request.write(domain)
-        server = (_await(domain, CONF.command.timeout)
-                  if CONF.command.wait and _tried() else servers.of(domain))
-    said, code = _outcome(server)
+    if server.state in (servers.ON_VF, servers.UNKNOWN):
+        said, code = _outcome(server)
+    elif servers.has_job(domain):
+        said, code = _busy(server), NOT_DONE
+    else:
+        server = _ask(domain)
+        said, code = _outcome(server)
     if CONF.command.json:
         _print_json({**views.document(server), 'message': said})
     else:
         print(said)
     return code
+
+
+def _ask(domain: typing.Any) -> servers.Server:
+    """The server once it was asked for, or tried if that is waited for."""
+    request.write(domain)
+    if CONF.command.wait and _tried():
+        return _await(domain, CONF.command.timeout)
+    return servers.of(domain)
 
 
 def _await(domain: typing.Any, timeout: float) -> servers.Server:
@@ -103,6 +113,12 @@ def _await(domain: typing.Any, timeout: float) -> servers.Server:
         if server.request is None or time.monotonic() >= until:
             return server
         time.sleep(_PAUSE)
+
+
+def _busy(server: servers.Server) -> str:
+    return (f'Server {server.name} ({server.uuid}) is {server.state}, and '
+            'libvirt is migrating or saving it: no request can be written '
+            'meanwhile, and none is. Ask again when that is over.')
 
 
 def _outcome(server: servers.Server) -> tuple[str, int]:

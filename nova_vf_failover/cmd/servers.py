@@ -225,6 +225,17 @@ def of(domain: typing.Any) -> Server:
                 domain.XMLDesc(_INACTIVE)) if persistent else tree)))
 
 
+def has_job(domain: typing.Any) -> bool:
+    """Whether libvirt migrates or saves a domain, or writes a dump of it.
+
+    Whoever changes the domain meanwhile, its metadata included, waits for
+    half a minute and is refused (virDomainObjBeginJobInternal).
+
+    :raises libvirt.libvirtError: it has gone
+    """
+    return bool(domain.jobInfo()[0])
+
+
 def _journal(tree: etree._Element) -> tuple[journal.Journal, str]:
     try:
         return domain_xml.journal_of(tree), ''

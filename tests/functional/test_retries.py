@@ -238,8 +238,9 @@ class LeftAloneTestCase(DegradedTestCase):
 
     def test_server_on_its_way(self):
         self.degrade()
-        self.hold_the_copy(self.server)
+        # libvirt takes none while it copies.
         self.ask()
+        self.hold_the_copy(self.server)
 
         self.assertLeftAlone()
 

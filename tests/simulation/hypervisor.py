@@ -399,6 +399,11 @@ class Domain(fakelibvirt.Domain):
             raise errors.invalid('no job is active on the domain')
         self._abort.set()
 
+    def jobInfo(self) -> list[int]:
+        kind = (fakelibvirt.VIR_DOMAIN_JOB_UNBOUNDED if self.busy
+                else fakelibvirt.VIR_DOMAIN_JOB_NONE)
+        return [kind, *[0] * 11]
+
     def jobStats(self, flags: int = 0) -> dict[str, typing.Any]:
         job = self._job_type
         if job != fakelibvirt.VIR_DOMAIN_JOB_UNBOUNDED:

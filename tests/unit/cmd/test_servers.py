@@ -409,6 +409,15 @@ class FailbackTestCase(ServersTestCase):
         self.assertIn('is degraded. It was asked for', out)
         self.assertIsNotNone(request.read(self.domain))
 
+    def test_libvirt_takes_no_request_while_it_migrates(self):
+        self.domain.busy = True
+
+        code, out, _ = self.run_command('failback', 'web-1', '--wait')
+
+        self.assertEqual(1, code)
+        self.assertIn('libvirt is migrating or saving it', out)
+        self.assertIsNone(request.read(self.domain))
+
     def test_waits_until_it_is_back(self):
         self.nova_compute()
 

@@ -346,6 +346,7 @@ class LibvirtContract(abc.ABC):
         domain = self.start(nic())
 
         self.assertEqual(JOB_NONE, domain.jobStats(0)['type'])
+        self.assertEqual(JOB_NONE, domain.jobInfo()[0])
         self.assertFault(
             'VIR_ERR_OPERATION_INVALID',
             'Requested operation is not valid: no job is active on the '
@@ -366,6 +367,7 @@ class LibvirtContract(abc.ABC):
                 'cannot acquire state change lock', *change), changes))
             self.assertEqual(1, len(self.nics(domain)))
             self.assertEqual([], self.metadata(domain))
+            self.assertNotEqual(JOB_NONE, domain.jobInfo()[0])
 
     def test_guest_agent_that_does_not_run(self):
         domain = self.start(nic())
