@@ -88,3 +88,10 @@ class LostPortsTestCase(base.BaseTestCase):
     def test_where_nothing_is_kept_nobody_is_asked(self):
         self.assertEqual([], self.lost('', VF, journal.Journal(7)))
         self.assertEqual([], self.asked)
+
+
+class JournalTestCase(base.BaseTestCase):
+
+    def test_a_domain_that_says_nothing(self):
+        self.assertEqual(journal.Journal(), domain_xml.journal_of(
+            etree.fromstring('<domain><metadata/></domain>')))
