@@ -44,8 +44,6 @@ _PATIENCE = 4
 # Seconds until a caller of the message bus gives up. Nobody is silent here,
 # and a boot that ends for a busy machine ends a share of hours.
 _RPC_PATIENCE = 60
-# Seconds after which an idle thread looks around.
-_IDLE = 0.5
 
 #: what may be wrong with the agent of a guest
 MOODS = tuple(mood for mood in paper_agent.Mood if mood.value in (
@@ -65,10 +63,6 @@ class StatefulCloud(cloud.FaultyCloud):
         super().setUp()
         self.flags(rpc_response_timeout=_RPC_PATIENCE)
         self.endings = self.useFixture(endings.Endings())
-        # A sequence makes many threads, and idle ones look around a hundred
-        # times a second where Nova's tests have set it.
-        self.useFixture(fixtures.MonkeyPatch(
-            'futurist._thread.ThreadWorker.MAX_IDLE_FOR', _IDLE))
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.libvirt.driver.LibvirtDriver.'
             'migrate_disk_and_power_off', _leave_disks))
