@@ -70,8 +70,15 @@ class Agreement(sriov._PCIServersTestBase):
     def assertReachable(self, server: dict[str, typing.Any],
                         host: str) -> None:
         for port in self.ports:
-            self.assertTrue(self.plane(host).reaches(
-                server['id'], port['mac_address']), port['id'])
+            self.assertTrue(self.reached(host, server, port), port['id'])
+
+    def reached(self, host: str, server: dict[str, typing.Any],
+                port: dict[str, typing.Any]) -> bool:
+        """Whether a guest gets what comes for one of its ports to a host."""
+        reached: bool = self.plane(host).reaches(
+            server['id'], port['mac_address'],
+            self.neutron.vlan_of(port['id']))
+        return reached
 
     def assertNone(self, violations: list[invariants.Violation]) -> None:
         self.assertEqual([], [str(violation) for violation in violations])

@@ -29,6 +29,7 @@ import typing
 
 from nova import objects
 from nova.objects import fields
+from nova.tests.fixtures import libvirt as fakelibvirt
 
 from tests.functional import domains
 from tests.functional import threads
@@ -114,9 +115,10 @@ class Invariants:
         return [Violation(NETWORK, server.uuid,
                           f'{mac} is not reached: its guest '
                           f'{self._nics(server, mac)}')
-                for mac in server.macs.values()
-                if not any(plane.reaches(server.uuid, mac)
-                           for plane in planes.values())]
+                for port, mac in server.macs.items()
+                if not any(plane.reaches(
+                    server.uuid, mac, self._cloud.neutron.vlan_of(port))
+                    for plane in planes.values())]
 
     def one_nic(self, server: Server) -> list[Violation]:
         """A port outside the journal has its VF and nothing else.
@@ -196,6 +198,7 @@ class Invariants:
         texts = []
         if state != (server.status, None):
             texts.append(f'it is {state} although its guest runs')
+        texts += self._standing_still(server)
         migrations = sorted(self._cloud.api.api_get(
             f'/os-migrations?instance_uuid={server.uuid}'
         ).body['migrations'], key=lambda each: each['id'])
@@ -238,6 +241,14 @@ class Invariants:
     def _running(self, server: Server) -> dict[str, typing.Any]:
         """The running domains of a server, by the name of the host."""
         return domains.running(self._cloud.hosts.world, server.uuid)
+
+    def _standing_still(self, server: Server) -> Iterator[str]:
+        """A guest stands still where its server is paused, and only there."""
+        for host, domain in self._running(server).items():
+            stands = domain.info()[0] == fakelibvirt.VIR_DOMAIN_PAUSED
+            if stands != (server.status == 'PAUSED'):
+                yield (f'it is {server.status} and its guest on {host} '
+                       f'{"stands still" if stands else "runs"}')
 
     def _agreed(self, server: Server) -> str | None:
         """The host of a server by Nova, if its guest runs there."""
@@ -314,8 +325,9 @@ class Invariants:
         """That the NIC and the tracker have it for this server's."""
         address = self._address(port)
         vf = self._cloud.hosts.planes[host].vfs.get(address)
-        if vf is None or (vf.owner, vf.mac) != (
-                server.uuid, server.macs[port]):
+        if vf is None or (vf.owner, vf.mac, vf.vlan or 0) != (
+                server.uuid, server.macs[port],
+                self._cloud.neutron.vlan_of(port)):
             yield f'VF {address} of port {port} is {vf} on {host}'
         for what, devices in self._trackers(host):
             owners = [device.instance_uuid for device in devices

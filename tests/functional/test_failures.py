@@ -213,8 +213,7 @@ class ConductorLostTestCase(base.OnePortTestCase):
 
         self.assertReachable(self.server, 'alpha')
         self.hosts.world.migrations.proceed.set()
-        self.until(lambda: self.plane('beta').reaches(
-            self.server['id'], self.ports[0]['mac_address']))
+        self.until(lambda: self.reached('beta', self.server, self.ports[0]))
         # A host that stops waits for its migrations, and a destination that
         # has stopped answers no source.
         self._wait_for_migration_status(self.server, ['completed', 'error'])

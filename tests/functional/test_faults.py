@@ -20,8 +20,10 @@ import threading
 import fixtures
 from oslotest import base
 
+from nova_vf_failover import domain
 from nova_vf_failover import driver
 from nova_vf_failover import exception
+from nova_vf_failover.standby import macvtap
 from tests.faults import campaign
 from tests.faults import faults
 from tests.faults import points
@@ -122,6 +124,14 @@ class SeenTestCase(StageTestCase):
 
         self.assertSeen(invariants.NETWORK, 'is not reached')
 
+    def test_network_of_another_vlan(self):
+        self.broken(
+            'standby.macvtap.MacvtapStandby._provide',
+            lambda standby, lower, source, vlan: standby._links.add_vlan(
+                lower, source, vlan + 1, macvtap.MARK))
+
+        self.assertSeen(invariants.NETWORK, 'is not reached')
+
     def test_one_nic(self):
         self.broken('domain.Domain.detach_standby', lambda guest, mac: None)
 
@@ -153,6 +163,17 @@ class SeenTestCase(StageTestCase):
             invariants.TRUTH, "it is ('ERROR', None)",
             'source:libvirt:migrateToURI3@_live_migration_operation#1',
             Fault.LOST)
+
+    def test_truth_of_a_guest_that_stands_still(self):
+        detach = domain.Domain.detach_standby
+
+        def detach_and_stop(guest, mac):
+            detach(guest, mac)
+            guest.libvirt_domain.suspend()
+
+        self.broken('domain.Domain.detach_standby', detach_and_stop)
+
+        self.assertSeen(invariants.TRUTH, 'stands still')
 
     def test_device(self):
         for method in ('release', 'sweep'):

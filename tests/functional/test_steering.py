@@ -59,7 +59,8 @@ class SteeringTestCase(base.FailoverTestCase):
             'alpha', self.server).XMLDesc(2))
 
     def hears(self, role, host='alpha'):
-        return self.plane(host).delivers(self.server['id'], self.mac, role)
+        return bool(self.plane(host).delivers(
+            self.server['id'], self.mac, role))
 
     def macs(self, host='alpha'):
         return {vf.mac for vf in self.plane(host).vfs.values() if vf.mac}

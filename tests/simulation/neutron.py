@@ -48,6 +48,10 @@ class SimulatedNeutron(nova_base.LibvirtNeutronFixture):
         self._vlans[port['id']] = vlan
         self._ports[port['id']] = port
 
+    def vlan_of(self, port_id: str) -> int:
+        """That of a port which was added here; 0 on a flat network."""
+        return int(self._vlans[port_id])
+
     # -- ports ---------------------------------------------------------------
 
     def show_port(self, port_id: str, **parameters: typing.Any) -> Document:

@@ -172,28 +172,38 @@ class PaperDataPlane:
                               if vf.owner or vf.mac),
             }
 
-    def reaches(self, guest: str, mac: str) -> bool:
+    def reaches(self, guest: str, mac: str, vlan: int) -> bool:
         """Whether frames for the MAC come to a guest that takes them in.
 
         One that uses its standby does so on its VF as well.
+
+        :param vlan: that of the frames; 0 if they have no tag
         """
         uses = self.guests[guest].uses.get(mac)
         if uses is None or uses not in self.guests[guest].nics.get(mac, ()):
             return False
-        return self.delivers(guest, mac, uses) or (
-            uses == 'standby' and self.delivers(guest, mac, 'primary'))
+        return vlan in self.delivers(guest, mac, uses) or (
+            uses == 'standby'
+            and vlan in self.delivers(guest, mac, 'primary'))
 
-    def delivers(self, guest: str, mac: str, role: str) -> bool:
-        """Whether frames for the MAC come to this NIC of a guest."""
+    def delivers(self, guest: str, mac: str, role: str) -> set[int]:
+        """The VLANs of the frames for the MAC that come to a guest's NIC.
+
+        0 is for frames without a tag.
+        """
         with self._lock:
             if role == 'primary':
-                return any(vf.owner == guest and vf.filter == mac
-                           for vf in self.vfs.values())
-            return any(
-                (macvtap.guest, macvtap.mac, macvtap.flowing)
+                return {vf.vlan or 0 for vf in self.vfs.values()
+                        if vf.owner == guest and vf.filter == mac}
+            return {
+                self._vlan(macvtap.source)
+                for macvtap in self.macvtaps.values()
+                if (macvtap.guest, macvtap.mac, macvtap.flowing)
                 == (guest, mac, True) and self._working(macvtap.source)
-                and self._filtered(macvtap)
-                for macvtap in self.macvtaps.values())
+                and self._filtered(macvtap)}
+
+    def _vlan(self, name: str) -> int:
+        return self.links[name].vlan or 0
 
     def _filtered(self, macvtap: PaperMacvtap) -> bool:
         """Whether the NIC does, as far as its filters go."""
