@@ -28,6 +28,7 @@ from nova_vf_failover import attempt
 from nova_vf_failover import claims
 from nova_vf_failover import conf
 from nova_vf_failover import domain
+from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import operations
 from nova_vf_failover import recovery
@@ -35,6 +36,10 @@ from nova_vf_failover import request
 
 # libvirt gives the element of its metadata this namespace.
 _JOURNAL = journal.NAMESPACE
+_DEGRADED = journal.Journal(1).moved(
+    'port', 'fa:16:3e:00:00:01', journal.State.STANDBY).to_xml().replace(
+        '<journal', f'<journal xmlns="{_JOURNAL}"')
+_ILLEGIBLE = f'<journal xmlns="{_JOURNAL}" generation="none"/>'
 
 
 class BoundsTestCase(base.BaseTestCase):
@@ -69,17 +74,18 @@ class BoundsTestCase(base.BaseTestCase):
 
 
 class Wake:
-    """Ends a recovery at the end of its first period."""
+    """Ends a recovery after so many looks."""
 
-    def __init__(self):
+    def __init__(self, looks=0, bench=None):
         self.waits = []
-        self.its = recovery.Recovery(mock.Mock())
+        self.looks = looks
+        self.its = recovery.Recovery(bench or mock.Mock())
         self.its._wake = self
         self.its._run()
 
     def wait(self, timeout):
         self.waits.append(timeout)
-        self.its._stopped = True
+        self.its._stopped = len(self.waits) > self.looks
 
     def clear(self):
         pass
@@ -108,6 +114,22 @@ class PeriodTestCase(base.BaseTestCase):
         for spread in (0.9, 1.1):
             self.assertGreater(
                 recovery.Recovery._nearest(now + 60 * spread), now + 60)
+
+    def test_a_look_that_fails_is_not_the_last_one(self):
+        bench = mock.Mock(**{'guests.side_effect': OSError('libvirt is away')})
+
+        Wake(2, bench)
+
+        self.assertEqual(2, bench.guests.call_count)
+
+    def test_no_look_before_it_is_known_whose_the_vfs_are(self):
+        bench = mock.Mock(**{'claims.known.side_effect': [False, True],
+                             'aftermath.abandoned.return_value': set(),
+                             'guests.return_value': []})
+
+        Wake(2, bench)
+
+        bench.guests.assert_called_once_with()
 
 
 class LookTestCase(base.BaseTestCase):
@@ -140,12 +162,8 @@ class LookTestCase(base.BaseTestCase):
         return [call.args[0] for call in begin.call_args_list]
 
     def test_each_domain_is_printed_once(self):
-        written = journal.Journal(1).moved(
-            'port', 'fa:16:3e:00:00:01', journal.State.STANDBY).to_xml()
-
         self.assertEqual(['server-1', 'server-3'], self.look(
-            '', written.replace('<journal', f'<journal xmlns="{_JOURNAL}"'),
-            '<unknown/>',
+            '', _DEGRADED, '<unknown/>',
             f'<failback xmlns="{request.NAMESPACE}" at="1.0"/>'))
 
         self.bench.aftermath.abandoned.assert_called_once_with(
@@ -154,10 +172,27 @@ class LookTestCase(base.BaseTestCase):
     def test_a_journal_that_cannot_be_read(self):
         log = self.useFixture(fixtures.FakeLogger())
 
-        self.assertEqual([], self.look(
-            f'<journal xmlns="{_JOURNAL}" generation="none"/>'))
+        self.assertEqual([], self.look(_ILLEGIBLE))
 
         self.assertIn('Server server-0 is left as it is', log.output)
+
+    def test_what_a_guest_was_told_stays_while_it_may_be_needed(self):
+        self.look('', _DEGRADED, _ILLEGIBLE)
+
+        self.bench.channel.sweep.assert_called_once_with(
+            self.bench.host, {'server-1', 'server-2'})
+
+    def test_an_attempt_that_goes_on_is_the_only_one(self):
+        self.recovery._attempts['server-0'] = threading.Event()
+
+        self.assertEqual(['server-1'], self.look(_DEGRADED, _DEGRADED))
+
+    def test_vfs_do_not_wait_for_the_conductor_or_placement(self):
+        self.bench.aftermath.abandoned.side_effect = (
+            nova_exception.ConsumerAllocationRetrievalFailed(
+                consumer_uuid='migration', error='503'))
+
+        self.assertEqual(['server-0'], self.look(_DEGRADED))
 
     def test_a_guest_that_keeps_a_vf_once_more_during_a_look(self):
         self.recovery.watch('server-0')
@@ -274,6 +309,36 @@ class FarewellTestCase(base.BaseTestCase):
             self.recovery._begin_attempt('server', False)
 
         self.assertEqual([True], [over.is_set() for over in waited])
+
+
+class KeepingTestCase(base.BaseTestCase):
+    """A guest that has let a VF go may let another one go meanwhile."""
+
+    def looks_again(self, effect=None):
+        """Whether the next look comes at once after an attempt."""
+        its = recovery.Recovery(mock.Mock())
+        its.watch('server')
+        with fixtures.MockPatch('nova_vf_failover.attempt.Attempt.run',
+                                side_effect=effect):
+            its._begin_attempt('server', False)
+            its.settle(60)
+        return its._wake.is_set()
+
+    def test_it_is_looked_at_once_more_after_an_attempt(self):
+        self.assertTrue(self.looks_again())
+
+    def test_not_without_a_pause_while_nova_works_upon_it(self):
+        self.assertFalse(self.looks_again(exception.Busy('Nova works.')))
+
+
+class SweepTestCase(base.BaseTestCase):
+
+    def test_what_fails_does_not_keep_nova_from_its_own_look(self):
+        bench = mock.Mock(**{'standby.sweep.side_effect': OSError('netlink')})
+
+        recovery.Recovery(bench).sweep()
+
+        bench.standby.sweep.assert_called_once()
 
 
 class ProvidersTestCase(base.BaseTestCase):
