@@ -18,6 +18,7 @@ import logging
 import operator
 from unittest import mock
 
+import ddt
 import fixtures
 from nova import exception as nova_exception
 from oslotest import base
@@ -115,17 +116,20 @@ class MigrationsTestCase(AftermathTestCase):
         found = [migration for migration in self.migrations
                  if migration.status in filters.get(
                      'status', [migration.status])
-                 and migration.instance_uuid == filters.get(
-                     'instance_uuid', migration.instance_uuid)]
+                 and all(getattr(migration, key) == filters[key]
+                         for key in ('instance_uuid', 'migration_type')
+                         if key in filters)]
         for key, way in zip(sort_keys, sort_dirs, strict=True):
             found.sort(key=operator.attrgetter(key), reverse=way == 'desc')
         return found[:limit]
 
-    def add(self, status, server='server'):
+    def add(self, status, server='server', source='alpha',
+            kind='live-migration'):
         number = len(self.migrations) + 1
         migration = mock.Mock(
             id=number, uuid=f'migration-{number}', status=status,
-            instance_uuid=server, source_compute='alpha')
+            instance_uuid=server, source_compute=source,
+            migration_type=kind)
         self.migrations.append(migration)
         return migration
 
@@ -143,10 +147,12 @@ class MigrationsTestCase(AftermathTestCase):
         self.compute.reportclient.move_allocations.assert_not_called()
 
 
+@ddt.ddt
 class AbandonedTestCase(MigrationsTestCase):
 
-    def test_one_that_was_found_twice_is_cleared(self):
-        migration = self.add('running')
+    @ddt.data('accepted', 'queued', 'preparing', 'running', 'error')
+    def test_one_that_was_found_twice_is_cleared(self, status):
+        migration = self.add(status)
         self.look()
         self.look()
 
@@ -212,6 +218,107 @@ class AbandonedTestCase(MigrationsTestCase):
         self.clear()
 
         self.assertUntouched(last, 'error')
+
+    def test_one_that_was_aborted_stays_so(self):
+        migration = self.add('cancelled')
+        self.look()
+        self.look()
+        instance = mock.Mock(uuid='server')
+
+        self.aftermath.clear(mock.Mock(), instance, abandoned=True)
+
+        self.assertEqual('cancelled', migration.status)
+        self.compute.reportclient.move_allocations.assert_called_once()
+        # Else it would be taken for one that Nova has half undone.
+        instance.drop_migration_context.assert_called_once_with()
+
+    def test_a_resize_is_left_to_nova(self):
+        resize = self.add('error', kind='resize')
+
+        for _look in range(2):
+            self.assertEqual(set(), self.aftermath.abandoned(
+                mock.Mock(), {'server'}))
+        self.clear()
+
+        self.assertUntouched(resize, 'error')
+
+
+class NeutronTestCase(MigrationsTestCase):
+    """What a migration holds is given back last, for it tells what is left.
+    """
+
+    def refuse(self):
+        self.compute.network_api.setup_networks_on_host.side_effect = (
+            nova_exception.PortBindingDeletionFailed(
+                port_id='port', host='beta'))
+        self.assertRaises(nova_exception.PortBindingDeletionFailed,
+                          self.clear)
+
+    def test_a_binding_that_is_not_deleted_on_the_source(self):
+        migration = self.add('error')
+
+        self.refuse()
+
+        self.assertEqual('error', migration.status)
+        self.compute.reportclient.move_allocations.assert_not_called()
+
+    def test_a_binding_that_is_not_deleted_on_the_destination(self):
+        migration = self.add('error', source='beta')
+
+        self.refuse()
+
+        self.assertEqual('error', migration.status)
+        self.compute.reportclient.delete_allocation_for_instance\
+            .assert_not_called()
+
+    def test_bindings_are_activated_before_the_others_are_deleted(self):
+        self.add('error', source='beta')
+
+        self.clear()
+
+        self.assertEqual(
+            ['migrate_instance_start', 'setup_networks_on_host'],
+            [call[0] for call in self.compute.network_api.mock_calls])
+
+
+@ddt.ddt
+class RestTestCase(AftermathTestCase):
+    """Servers that are not at rest here, or are none of ours."""
+
+    def setUp(self):
+        super().setUp()
+        self.now.configure_mock(**{
+            'host': 'alpha', 'get_network_info.return_value': [{
+                'id': 'port', 'vnic_type': 'direct', 'type': 'hw_veb',
+                'profile': {'pci_slot': '0000:81:00.1'}}]})
+        self.useFixture(fixtures.MockPatch(
+            'nova.objects.MigrationList.get_by_filters', return_value=[
+                mock.Mock(uuid='migration', status='error',
+                          instance_uuid='server')]))
+
+    def look(self):
+        compute = mock.Mock()
+        compute.reportclient.get_allocs_for_consumer.return_value = {
+            'allocations': {'alpha': {'resources': {'VCPU': 1}}}}
+        return aftermath.Aftermath(compute, 'alpha').abandoned(
+            mock.Mock(), {'server'})
+
+    def test_at_rest(self):
+        self.assertEqual({'server'}, self.look())
+
+    @ddt.data({'host': 'beta'}, {'task_state': 'migrating'},
+              {'get_network_info.return_value': []})
+    def test_not_at_rest(self, now):
+        self.now.configure_mock(**now)
+
+        self.assertEqual(set(), self.look())
+
+    def test_deleted_while_its_domain_runs_on(self):
+        with fixtures.MockPatch(
+                'nova.objects.Instance.get_by_uuid',
+                side_effect=nova_exception.InstanceNotFound(
+                    instance_id='server')):
+            self.assertEqual(set(), self.look())
 
 
 class ManyTestCase(MigrationsTestCase):
