@@ -30,8 +30,12 @@ AWAY = journal.Journal().moved(
 
 class SuspensionTestCase(base.BaseTestCase):
 
+    def setUp(self):
+        super().setUp()
+        self.operations = operations.Operations()
+
     def check(self, task_state, **journal_is):
-        bench = mock.Mock(operations=operations.Operations())
+        bench = mock.Mock(operations=self.operations)
         bench.domain.return_value.read_journal.configure_mock(**journal_is)
         suspension.check(bench, types.SimpleNamespace(
             uuid='server', task_state=task_state))
@@ -63,3 +67,22 @@ class SuspensionTestCase(base.BaseTestCase):
             side_effect=exception.JournalError('it cannot be read'))
 
         self.assertIn('it cannot be read', str(error))
+
+    def test_nobody_moves_its_ports_while_it_is_looked_at(self):
+        mine = []
+
+        def read():
+            mine.append(self.operations.mine('server'))
+            return journal.Journal()
+
+        self.check('suspending', side_effect=read)
+
+        self.assertEqual([True], mine)
+
+    def test_its_ports_are_being_moved(self):
+        with self.operations.begin('server'):
+            error = self.assertRaises(
+                nova_exception.InstanceFaultRollback, self.check,
+                'suspending', return_value=journal.Journal())
+
+        self.assertIn('is working on server', str(error.inner_exception))
