@@ -269,3 +269,10 @@ class ReclaimTestCase(base.BaseTestCase):
 
         self.assertEqual(FIRST, device.address)
         self.assertEqual([], self.did)
+
+    def test_one_that_is_not_allocated_to_the_server_is_not_found(self):
+        anothers = self.device(FIRST, 'allocated')
+        anothers.instance_uuid = 'another'
+        for device in (anothers, self.device(FIRST, 'claimed')):
+            self.assertRaises(exception.CannotSwap,
+                              self.claims(device).find, vif('port', FIRST))
