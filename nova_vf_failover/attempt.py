@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import contextlib
 import time
 
 from nova.compute import power_state
@@ -167,22 +168,25 @@ class Attempt:
         :returns: why ports are not back, by their id
         :raises exception.SwapCancelled: something else has to be done
         """
+        # What nothing is done to keeps its entry, and not the reason in it.
+        before = tuple(swap.ledger.entries.values())
         try:
             self._bench.aftermath.clear(
                 self._context, instance, self._abandoned)
             network_info = self._bench.network_info(self._context, instance)
             self._abandon_strangers(instance, swap, network_info)
-            swap.resume(self._bench.ports(network_info))
+            # The journal says why those stay that it does not bring back.
+            with contextlib.suppress(exception.Degraded):
+                swap.resume(self._bench.ports(network_info))
             swap.ledger.explain(
-                'Neutron has not bound the port to a VF of this host.')
+                'Neutron has not bound the port to a VF of this host.',
+                before)
         except exception.SwapCancelled:
             raise
-        except exception.Degraded as degraded:
-            swap.ledger.explain(str(degraded))
         except Exception as error:
             LOG.exception('The ports of the server cannot be brought back',
                           instance=instance)
-            swap.ledger.explain(f'{type(error).__name__}: {error}')
+            swap.ledger.explain(f'{type(error).__name__}: {error}', before)
         return {port: entry.reason
                 for port, entry in swap.ledger.entries.items()}
 

@@ -18,6 +18,7 @@ replaces only the metadata of its own namespace
 (nova/virt/libvirt/guest.py, ``set_metadata``).
 """
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
@@ -195,11 +196,15 @@ class Journal:
             port: dataclasses.replace(entry, attempts=0, next_attempt=0.0)
             for port, entry in self.entries.items()})
 
-    def explained(self, reason: str) -> 'Journal':
-        """The journal with a reason for every port that has none."""
+    def explained(self, reason: str,
+                  outdated: Collection[Entry] = ()) -> 'Journal':
+        """The journal with a reason for every port that has none.
+
+        :param outdated: entries whose reason, if any, does not count
+        """
         return dataclasses.replace(self, entries={
-            port: entry if entry.reason else dataclasses.replace(
-                entry, reason=_legible(reason))
+            port: entry if entry.reason and entry not in outdated
+            else dataclasses.replace(entry, reason=_legible(reason))
             for port, entry in self.entries.items()})
 
     def _with(self, entry: Entry) -> 'Journal':

@@ -12,6 +12,7 @@
 
 """The journal of one server, read once and written ahead of every act."""
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
@@ -83,9 +84,13 @@ class Ledger:
         """
         self._write(self._journal.not_tried(before))
 
-    def explain(self, reason: str) -> None:
-        """Write why ports that have no reason yet did not come back."""
-        self._write(self._journal.explained(reason))
+    def explain(self, reason: str,
+                outdated: Collection[journal.Entry] = ()) -> None:
+        """Write why ports that have no reason yet did not come back.
+
+        :param outdated: entries whose reason, if any, is of an attempt before
+        """
+        self._write(self._journal.explained(reason, outdated))
 
     def keep(self, port_id: str, mac: str) -> None:
         """Write that a guest has kept a VF that it was asked for."""

@@ -220,6 +220,7 @@ class RecoveryTestCase(base.TwoPortsTestCase):
 
             entry, = self.entries('beta', self.server)
             self.assertEqual(self.ports[0]['id'], entry.port)
+            self.assertIn('Neutron has not bound', entry.reason)
             self.assertReachable(self.server, 'beta')
 
         # A request does not wait for the next attempt.

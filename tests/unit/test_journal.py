@@ -132,6 +132,17 @@ class JournalTestCase(base.BaseTestCase):
 
         self.assertEqual(['it says no', 'nobody knows'], reasons)
 
+    def test_a_reason_of_an_attempt_before_is_replaced(self):
+        before = self.standing('it says no')
+        outdated = tuple(before.entries.values())
+        moved = before.moved(PORT, MAC, State.RETURNING).moved(
+            PORT, MAC, State.STANDBY, 'no VF is left')
+
+        for now, reason in ((before, 'nobody knows'),
+                            (moved, 'no VF is left')):
+            self.assertEqual(reason, now.explained(
+                'nobody knows', outdated).entries[PORT].reason)
+
     def test_any_error_can_be_a_reason(self):
         text = 'QEMU said:\n\x00\x1b[31mno' + 'o' * 5000
 
