@@ -78,17 +78,25 @@ class Wake:
 
     def __init__(self, looks=0, bench=None):
         self.waits = []
+        self.is_set = False
         self.looks = looks
         self.its = recovery.Recovery(bench or mock.Mock())
         self.its._wake = self
+
+    def run(self):
+        """:returns: for how long each look was waited for"""
         self.its._run()
+        return self.waits
 
     def wait(self, timeout):
-        self.waits.append(timeout)
+        self.waits.append(0 if self.is_set else timeout)
         self.its._stopped = len(self.waits) > self.looks
 
+    def set(self):
+        self.is_set = True
+
     def clear(self):
-        pass
+        self.is_set = False
 
 
 class PeriodTestCase(base.BaseTestCase):
@@ -104,7 +112,7 @@ class PeriodTestCase(base.BaseTestCase):
             'random.uniform', side_effect=[0.9, 1.1])).mock
 
         self.assertEqual([54.0, 66.0], [
-            round(wait, 6) for _host in range(2) for wait in Wake().waits])
+            round(wait, 6) for _host in range(2) for wait in Wake().run()])
 
         drawn.assert_called_with(0.9, 1.1)
 
@@ -118,16 +126,42 @@ class PeriodTestCase(base.BaseTestCase):
     def test_a_look_that_fails_is_not_the_last_one(self):
         bench = mock.Mock(**{'guests.side_effect': OSError('libvirt is away')})
 
-        Wake(2, bench)
+        Wake(2, bench).run()
 
         self.assertEqual(2, bench.guests.call_count)
+
+    def test_who_comes_during_a_look_does_not_wait_for_a_period(self):
+        bench = mock.Mock(**{'aftermath.abandoned.return_value': set()})
+        wake = Wake(2, bench)
+        wake.its.watch('server')
+
+        def let_go():
+            # At the second look it has gone from those that keep one.
+            wake.its.device_removed('server')
+            return []
+
+        bench.guests.side_effect = let_go
+
+        self.assertEqual([False, True, False],
+                         [wait == 0 for wait in wake.run()])
+
+    def test_the_tracker_is_known_once(self):
+        # What is found at two looks is to have been so for a period.
+        wake = Wake()
+        wake.its.begin()
+        self.assertTrue(wake.is_set)
+        wake.clear()
+
+        wake.its.begin()
+
+        self.assertFalse(wake.is_set)
 
     def test_no_look_before_it_is_known_whose_the_vfs_are(self):
         bench = mock.Mock(**{'claims.known.side_effect': [False, True],
                              'aftermath.abandoned.return_value': set(),
                              'guests.return_value': []})
 
-        Wake(2, bench)
+        Wake(2, bench).run()
 
         bench.guests.assert_called_once_with()
 
@@ -297,6 +331,15 @@ class FarewellTestCase(base.BaseTestCase):
         self.recovery.settle(60)
         self.assertEqual({}, self.recovery._attempts)
 
+    def test_an_attempt_that_ends_is_waited_for(self):
+        self.recovery._bench.operations.close.side_effect = self.go_on.set
+        self.recovery._begin_attempt('server', False)
+        self.assertTrue(self.begun.wait(60))
+
+        self.recovery.stop()
+
+        self.assertEqual({}, self.recovery._attempts)
+
     def test_an_attempt_that_cannot_begin_is_waited_for_by_nobody(self):
         waited = []
 
@@ -329,6 +372,35 @@ class KeepingTestCase(base.BaseTestCase):
 
     def test_not_without_a_pause_while_nova_works_upon_it(self):
         self.assertFalse(self.looks_again(exception.Busy('Nova works.')))
+
+
+class PlacesTestCase(base.BaseTestCase):
+    """A host may have many servers to bring back when it has started."""
+
+    def test_few_are_brought_back_at_once(self):
+        places, go_on = threading.Semaphore(0), threading.Event()
+        self.addCleanup(go_on.set)
+        working, most = [], []
+
+        def work(_attempt):
+            working.append(None)
+            most.append(len(working))
+            places.release()
+            go_on.wait(60)
+            working.pop()
+
+        its = recovery.Recovery(mock.Mock())
+        with fixtures.MonkeyPatch(
+                'nova_vf_failover.attempt.Attempt.run', work):
+            for number in range(3 * recovery.AT_ONCE):
+                its._begin_attempt(f'server-{number}', False)
+            for _place in range(recovery.AT_ONCE):
+                self.assertTrue(places.acquire(timeout=60))
+            go_on.set()
+            its.settle(60)
+
+        self.assertEqual(3 * recovery.AT_ONCE, len(most))
+        self.assertEqual(recovery.AT_ONCE, max(most))
 
 
 class SweepTestCase(base.BaseTestCase):
