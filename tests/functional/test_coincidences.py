@@ -167,6 +167,16 @@ class MoveTestCase(base.TwoPortsTestCase):
         self.assertEqual({port['id'] for port in self.ports}, set(failed))
         self.assertWorld(self.server, 'beta')
 
+    def test_a_failback_that_nothing_was_thought_of_for_says_why(self):
+        with fixtures.MockPatch(
+                'nova_vf_failover.conversation.Conversation.arm',
+                side_effect=OSError('no socket')):
+            self.migrate(self.server)
+
+        self.assertEqual(2 * ['OSError: no socket'], [
+            entry.reason for entry in self.entries('beta', self.server)])
+        self.assertReachable(self.server, 'beta')
+
     def test_a_standby_that_was_asked_for_is_not_used_again(self):
         self.hosts.world.releases['direct'] = hypervisor.IGNORES
         self.migrate(self.server)
