@@ -132,6 +132,12 @@ class ReclaimTestCase(base.BaseTestCase):
 
         self.confirm(device, device)
 
+    def test_a_vf_of_another_port_that_has_been_exchanged(self):
+        other = self.device(SECOND, 'allocated')
+        other.request_id = OTHER_REQUEST
+
+        self.confirm(other, self.device(FIRST, 'allocated'))
+
     def test_a_vf_of_a_host_that_was_evacuated(self):
         """It is the server's until that host works again."""
         other = self.device(SECOND, 'allocated')
