@@ -17,9 +17,12 @@ from tests.functional import base  # isort: skip
 
 import errno
 
+import fixtures
 from pyroute2.netlink import exceptions
 
+from nova_vf_failover import exception
 from nova_vf_failover.steering import base as steering
+from tests.functional import crashes
 from tests.simulation import hypervisor
 from tests.simulation import paper
 from tests.simulation import paper_agent
@@ -236,6 +239,23 @@ class RefilterTestCase(RefusingTestCase):
         self.assertFalse(self.hears('standby'))
         self.assertIn('down, then up', self.stdlog.logger.output)
         self.finish(self.server)
+
+    def test_nova_compute_ends_before_the_vf_leaves(self):
+        with crashes.Death(3, before=False) as death:
+            self.begin_migration(self.server)
+            self.assertTrue(death.died.wait(30))
+        self.hosts.world.migrations.proceed.set()
+        self.restart_host('alpha')
+        self._wait_for_state_change(self.server, 'ACTIVE')
+
+        with fixtures.MockPatch(
+                'nova_vf_failover.claims.ServerClaims.reclaim',
+                side_effect=exception.VFFailoverError('none is free')):
+            self.recover('alpha')
+
+        self.assertEqual(['direct'], [
+            nic.kind for nic in self.domain('alpha', self.server).nics()])
+        self.assertTrue(self.hears('standby'))
 
 
 class NoRefilterTestCase(RefusingTestCase):
