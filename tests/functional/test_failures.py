@@ -191,6 +191,22 @@ class UndoneTestCase(base.TwoPortsTestCase):
 
         self.assertUndone()
 
+    def test_a_guest_that_was_told_nothing_is_not_asked(self):
+        # It answers the question beforehand, and then nothing.
+        self.agent.mood = Mood.DYING
+        plane = self.plane('alpha')
+        plug_macvtap = plane.plug_macvtap
+
+        def plug_one(guest, nic):
+            plug_macvtap(guest, nic)
+            plane.fail_next('plug_macvtap', hypervisor.errors.system('busy'))
+
+        plane.plug_macvtap = plug_one
+
+        self.migrate(self.server, 'failed')
+
+        self.assertUndone()
+
 
 class ConductorLostTestCase(base.OnePortTestCase):
     """The conductor has given a migration up, and the source has not."""
