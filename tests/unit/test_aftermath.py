@@ -232,6 +232,17 @@ class AbandonedTestCase(MigrationsTestCase):
         # Else it would be taken for one that Nova has half undone.
         instance.drop_migration_context.assert_called_once_with()
 
+    def test_one_that_has_just_begun_may_hold_something_later(self):
+        asked = self.compute.reportclient.get_allocs_for_consumer
+        held, asked.return_value = asked.return_value, {'allocations': {}}
+        self.add('accepted')
+        self.assertEqual(set(), self.aftermath.abandoned(
+            mock.Mock(), {'server'}))
+
+        asked.return_value = held
+
+        self.look()
+
     def test_a_resize_is_left_to_nova(self):
         resize = self.add('error', kind='resize')
 
