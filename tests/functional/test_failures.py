@@ -340,6 +340,24 @@ class KilledTestCase(base.FailoverTestCase):
         # died stays in progress for Nova, and so does its claim there.
         self.assertPorts(server, 'beta')
 
+    def test_it_goes_elsewhere_before_recovery_has_looked(self):
+        self.start_hosts()
+        self.start_host('gamma')
+        server = self.boot(self.add_port())
+        # The guest uses its standby and was to let the VF go.
+        with crashes.Death(3, before=False) as death:
+            self.begin_migration(server)
+            self.assertTrue(death.died.wait(30))
+        self.hosts.world.migrations.proceed.set()
+        self.restart_host('alpha')
+        self._wait_for_state_change(server, 'ACTIVE')
+
+        self.migrate(server, host='gamma')
+
+        # Neutron has a binding of beta still, of the migration that died.
+        self.assertReachable(server, 'gamma')
+        self.assertEqual([], self.entries('gamma', server))
+
     def kill_after(self, step, server):
         """The process ends right after a step, and is started anew."""
         died = threading.Event()
