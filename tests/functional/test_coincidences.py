@@ -132,7 +132,10 @@ class MoveTestCase(base.TwoPortsTestCase):
         self.assertWorld(self.server, 'alpha')
 
     def test_a_vf_leaves_the_host_as_it_leaves_the_guest(self):
+        unplugged = []
+
         def has_gone(_driver, _instance, vif):
+            unplugged.append(vif['id'])
             raise nova_exception.PciDeviceNotFoundById(
                 id=vif['profile']['pci_slot'])
 
@@ -140,6 +143,7 @@ class MoveTestCase(base.TwoPortsTestCase):
                 'nova.virt.libvirt.vif.LibvirtGenericVIFDriver.unplug',
                 has_gone):
             self.hold_the_copy(self.server)
+        self.assertEqual([port['id'] for port in self.ports], unplugged)
         self.hosts.world.migrations.proceed.set()
 
         self._wait_for_migration_status(self.server, ['completed'])
