@@ -15,6 +15,7 @@
 import types
 from unittest import mock
 
+import ddt
 import fixtures
 from nova import objects
 import oslo_messaging
@@ -182,6 +183,40 @@ class WaitTestCase(ChannelTestCase):
 
         self.assertIn('items of an intent are left', self.log.output)
 
+    def test_nothing_is_written_where_nobody_could_be_heard(self):
+        self.guest.standby = lambda mac: domain.Interface(
+            mac, 'direct', None, '', None)
+        self.conductor.broken = self.hang
+
+        error = self.assertRaises(exception.ChannelError, self.ask)
+
+        self.assertIn('port port has no standby NIC', str(error))
+        self.assertEqual(0, self.air.now)
+
+
+@ddt.ddt
+class TwoPortsTestCase(base.BaseTestCase):
+    """What the reports on two standbys come to."""
+
+    OTHER = 'fa:16:3e:00:00:02'
+
+    @ddt.named_data(
+        ['both_have_moved', (State.DONE, State.DONE), State.DONE],
+        ['one_is_silent', (State.DONE,), None],
+        ['one_is_not_done', (State.DONE, State.WORKING), State.WORKING],
+        ['one_has_stayed', (State.FAILED,), State.FAILED],
+        ['one_was_heard_before', (State.WORKING, State.REFUSED),
+         State.REFUSED],
+        ['of_one_nobody_knows', (State.FAILED, State.NONE), State.NONE])
+    def test_states(self, states, expected):
+        intent = intents.Intent(5, intents.Use.STANDBY, 30.0, {
+            'port': MAC, 'other': self.OTHER})
+        report = metadata._combined(intent, {
+            mac: frames.Report(5, intents.Use.STANDBY, state, True)
+            for mac, state in zip((MAC, self.OTHER), states)})
+
+        self.assertIs(expected, report and report.state)
+
 
 class SweepTestCase(ChannelTestCase):
     """Which servers are looked at for what was left."""
@@ -226,6 +261,24 @@ class SweepTestCase(ChannelTestCase):
         self.assertEqual([['server']], self.look('server'))
         self.assertEqual([['server']], self.look())
         self.assertEqual([], self.look())
+
+    def test_one_that_could_not_be_looked_at(self):
+        self.look()
+        self.channel.ask(self.guest, INTENT, 10)
+        self.conductor.broken = self.fail
+        self.assertRaises(exception.ChannelError, self.look)
+        self.conductor.broken = None
+
+        self.assertEqual([['server']], self.look())
+
+    def test_one_that_was_written_without_an_answer(self):
+        self.look()
+        self.conductor.broken = self.fail
+        self.assertRaises(exception.ChannelError, self.channel.ask,
+                          self.guest, INTENT, 10)
+        self.conductor.broken = None
+
+        self.assertEqual([['server']], self.look())
 
     def test_one_that_has_answered(self):
         self.look()
