@@ -95,13 +95,17 @@ class NonsenseTestCase(base.BaseTestCase):
         self.assertTrue(str(error).isprintable(), str(error))
 
 
+def ended(**changed):
+    """The program has printed a report."""
+    report = {'version': 1, 'generation': INTENT.generation, 'state': 'done',
+              'message': '', 'ports': [{'id': 'port', 'proven': True}]}
+    return jsonutils.dumps({'return': {
+        'exited': True, 'exitcode': 0, 'out-data': base64.b64encode(
+            jsonutils.dump_as_bytes(report | changed)).decode()}})
+
+
 RUNS = jsonutils.dumps({'return': {'exited': False}})
-DONE = jsonutils.dumps({'return': {
-    'exited': True, 'exitcode': 0, 'out-data': base64.b64encode(
-        jsonutils.dump_as_bytes({
-            'version': 1, 'generation': INTENT.generation, 'state': 'done',
-            'message': '', 'ports': [{'id': 'port', 'proven': True}]})
-    ).decode()}})
+DONE = ended()
 
 # As of libvirt's src/qemu/qemu_agent.c and src/qemu/qemu_domainjob.c.
 UNRESPONSIVE = errors.error(
@@ -177,6 +181,31 @@ class PollTestCase(base.BaseTestCase):
         self.assertIn(error.get_error_message(), self.refusal())
 
         self.assertEqual([PID, DONE], self.answers.said)
+
+    def test_a_guest_has_its_whole_time_and_the_way_back(self):
+        self.answers.said[:] = [PID, RUNS, RUNS, DONE]
+
+        self.assertEqual(intents.ReportState.DONE, self.ask(0).state)
+
+    def test_pauses_do_not_grow_for_ever(self):
+        pauses = []
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.channels.qga.time.sleep', pauses.append))
+        self.answers.said[:] = [PID, *[RUNS] * 20, DONE]
+
+        self.ask()
+
+        self.assertEqual((20, qga.LONGEST_PAUSE), (len(pauses), max(pauses)))
+
+    def test_an_answer_to_another_intent(self):
+        self.answers.said[:] = [PID, ended(generation=4)]
+
+        self.assertIn('generation 4 and was asked about 5', self.refusal())
+
+    def test_an_intent_that_was_refused_unread(self):
+        self.answers.said[:] = [PID, ended(generation=0, state='refused')]
+
+        self.assertTrue(self.ask().stayed)
 
     def test_the_last_one_is_told_at_the_deadline(self):
         self.useFixture(fixtures.MonkeyPatch(
