@@ -253,12 +253,13 @@ def urgently() -> typing.Iterator[None]:
 
     A guest that does not let the agent do so goes without.
     """
-    usual = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_URGENT))
-    except OSError as error:
-        LOG.info('The switch is not hurried: %s', error)
-    try:
+    with contextlib.ExitStack() as hurry:
+        try:
+            usual = os.sched_getscheduler(0), os.sched_getparam(0)
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_URGENT))
+            hurry.callback(os.sched_setscheduler, 0, *usual)
+        except OSError as error:
+            # What is not changed is not to be put back: that may be forbidden
+            # altogether, and would be taken for a failure of the switch.
+            LOG.info('The switch is not hurried: %s', error)
         yield
-    finally:
-        os.sched_setscheduler(0, *usual)

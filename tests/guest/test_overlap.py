@@ -14,9 +14,11 @@
 
 import contextlib
 import errno
+import os
 from unittest import mock
 
 import fixtures
+from oslotest import base
 
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import overlap
@@ -95,3 +97,29 @@ class FailoverTestCase(in_process.InProcess):
             report.ports[port.mac]['overlap'] for port in self.ports])
         self.assertEqual({port.mac for port in self.ports}, self.kept.away)
         self.assertReachable()
+
+
+class HurryTestCase(base.BaseTestCase):
+    """The agent comes first for as long as frames come in twice."""
+
+    @staticmethod
+    def policy():
+        return os.sched_getscheduler(0)
+
+    def test_it_ends_with_a_failure(self):
+        before = self.policy()
+
+        with contextlib.suppress(overlap.Failed), overlap.urgently():
+            raise overlap.Failed('Nobody answers.')
+
+        self.assertEqual(before, self.policy())
+
+    def test_a_guest_that_lets_nobody_change_its_policy(self):
+        """As with SystemCallFilter=~@resources."""
+        done = []
+        with mock.patch('os.sched_setscheduler', autospec=True,
+                        side_effect=PermissionError):
+            with overlap.urgently():
+                done.append('switch')
+
+        self.assertEqual(['switch'], done)
