@@ -16,6 +16,8 @@ The host hears nothing else of such an intent, and it may begin to listen
 late, so everything is said again and again with growing pauses.
 """
 
+import contextlib
+import errno
 import threading
 import time
 import typing
@@ -93,8 +95,9 @@ class Voice:
         for mac, values in self._raised.items():
             standby = self._nics.standby(mac)
             if standby:
-                self._nics.set(standby, up=False)
-                sysctl.write_changed(standby.name, values)
+                with _unless_it_goes():
+                    self._nics.set(standby, up=False)
+                    sysctl.write_changed(standby.name, values)
         self._raised.clear()
 
     def _say_what_is_due(self) -> None:
@@ -117,11 +120,13 @@ class Voice:
     def _say(self, report: intents.Report) -> None:
         for mac in report.ports:
             standby = self._nics.standby(mac)
-            if standby and (standby.up or self._raise(standby, mac, report)):
-                opened = wire.Mouth(standby)
-                opened.send(reportframe.build(
-                    mac, self._addresses(mac), report))
-                wire.close_later([opened])
+            with _unless_it_goes():
+                if standby and (standby.up
+                                or self._raise(standby, mac, report)):
+                    opened = wire.Mouth(standby)
+                    opened.send(reportframe.build(
+                        mac, self._addresses(mac), report))
+                    wire.close_later([opened])
 
     def _raise(self, standby: links.Nic, mac: str,
                report: intents.Report) -> bool:
@@ -135,3 +140,17 @@ class Voice:
         self._nics.set(standby, mac=links.parked(mac))
         self._nics.set(standby, up=True)
         return True
+
+
+@contextlib.contextmanager
+def _unless_it_goes() -> typing.Iterator[None]:
+    """Do something with a standby that the host may detach meanwhile.
+
+    It has heard then what it waits for. A NIC that is renamed is not found
+    either; there is another time to say it.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
