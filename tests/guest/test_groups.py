@@ -16,11 +16,14 @@ One that forwards a group to its members only (RFC 4541) goes by what they
 say, and learns from it where their MAC is.
 """
 
+import os
 import socket
 import struct
 import threading
 import time
 from unittest import mock
+
+from oslotest import base as test_base
 
 from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import frames
@@ -32,6 +35,7 @@ from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import voice
 from tests.guest import base
 from tests.guest import in_process
+from tests.simulation.fabric import namespace
 
 _GROUPS = ('239.1.2.3', 'ff15::1:3')
 # To leave a group: RFC 2236, 2.1 (IGMPv2), and RFC 2710, 3.1 (MLDv1), which
@@ -69,6 +73,53 @@ class Member:
                 if socket.inet_pton(family, group) in frame:
                     macs.add(frame[6:12].hex(':'))
         return found
+
+
+class ManyTestCase(test_base.BaseTestCase):
+    """A socket can be a member of twenty groups of IPv4 only."""
+
+    GROUPS = [f'239.1.2.{last}' for last in range(1, 46)] + [
+        f'ff15::2:{last}' for last in range(1, 46)]
+
+    def setUp(self):
+        super().setUp()
+        if os.geteuid():
+            self.skipTest('network namespaces need root')
+        self.guest = namespace.Namespace('guest')
+        self.addCleanup(self.guest.close)
+        self.guest.run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer',
+                       'name', 'eth1')
+        self.guest.set('eth0', state='up')
+        self.index = self.guest.index('eth0')
+        self.members = multicast.Memberships()
+
+    def join(self, wanted):
+        self.guest.inside(lambda: self.members.join(self.index, wanted))
+
+    def joined(self):
+        return sorted(self.guest.inside(lambda: multicast.groups('eth0')))
+
+    def test_more_than_a_socket_has(self):
+        self.join(self.GROUPS)
+
+        self.assertEqual(sorted(self.GROUPS), self.joined())
+        self.members.leave(self.index)
+        self.assertEqual([], self.joined())
+
+    def test_others_than_before(self):
+        self.join(self.GROUPS)
+
+        self.join(self.GROUPS[:1])
+
+        self.assertEqual(self.GROUPS[:1], self.joined())
+        self.members.leave(self.index)
+
+    def test_the_nic_goes(self):
+        self.join(self.GROUPS)
+
+        self.members.keep_only({self.index + 1})
+
+        self.assertEqual([], self.joined())
 
 
 class FailoverTestCase(Member, in_process.InProcess):
