@@ -112,6 +112,22 @@ class RequestTestCase(ServedTestCase):
             b'{"command": "status"}')['state'])
         self.mover.fail_over.assert_not_called()
 
+    def test_another_one_of_the_same_generation_is_stale(self):
+        self.apply(INTENT)
+
+        report = self.apply(dict(INTENT, use='primary'))
+
+        self.assertEqual(('refused', 1), (report['state'], report['taken']))
+        self.mover.fail_back.assert_not_called()
+
+    def test_the_same_one_may_have_another_time(self):
+        self.apply(INTENT)
+
+        report = self.apply(dict(INTENT, timeout=60))
+
+        self.assertEqual('done', report['state'])
+        self.mover.fail_over.assert_called_once()
+
     def test_nothing_is_done_without_a_word(self):
         report = self.service.answer(json.dumps({
             'intent': json.dumps(INTENT)}).encode())

@@ -110,3 +110,10 @@ class SnapshotTestCase(base.BaseTestCase):
         worn = snapshot.Snapshot(self.folder).outfits[MAC]
 
         self.assertEqual(vars(outfits.bare('eth0', 5)), vars(worn))
+
+    def test_outfits_of_another_form(self):
+        """Of an agent that was replaced: its intents stay old."""
+        kept = self.read(dict(FIRST, version=1))
+
+        self.assertEqual(({}, set(), 7), (
+            kept.outfits, kept.away, kept.intent.generation))
