@@ -12,11 +12,16 @@
 
 """The agent is killed at the worst moments."""
 
+import errno
 import json
+import subprocess
 import time
+from unittest import mock
 
+from nova_vf_failover.guest import dressing
 from tests.guest import base
 from tests.guest import groups
+from tests.guest import in_process
 
 
 class RestartTestCase(groups.Listening, base.GuestTestCase):
@@ -171,3 +176,38 @@ class RestartTestCase(groups.Listening, base.GuestTestCase):
         self.move()
 
         self.assertReachable()
+
+    def test_more_links_change_than_can_be_told(self):
+        """As where somebody makes and removes many containers."""
+        self.guest.run('ip', 'link', 'add', 'more', 'type', 'veth', 'peer',
+                       'name', 'more-c')
+        with self.agent.held_up():
+            subprocess.run(
+                self.guest.command('ip', '-batch', '-'), check=True,
+                text=True, input=''.join(
+                    f'link set more mtu {1300 + number % 100}\n'
+                    for number in range(10000)))
+
+        self.move()
+
+        self.assertReachable()
+
+
+class GivenUpTestCase(in_process.InProcess):
+
+    def test_a_standby_that_cannot_be_dressed_again(self):
+        """Each try is a change of a link, which would bring the next one."""
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', port, 1)
+        standby, = self.guest.names() - {'lo'}
+        self.guest.set(standby, state='down')
+
+        with mock.patch.object(
+                dressing, 'put_on_standby', autospec=True,
+                side_effect=OSError(errno.EBUSY, 'busy')) as dress:
+            for _ in range(3):
+                self.guest.inside(self.mover.tidy)
+
+        dress.assert_called_once()
