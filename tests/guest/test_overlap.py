@@ -21,8 +21,10 @@ import fixtures
 from oslotest import base
 
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import switch
+from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import wire
 from tests.guest import in_process
 
@@ -79,6 +81,63 @@ class FailoverTestCase(in_process.InProcess):
             ['switch', f'announce {first.mac}', f'announce {second.mac}',
              'ask', 'eth0 down', 'ask', 'eth1 down', 'no hurry', 'close'],
             self.done)
+        self.assertReachable()
+
+    def standby(self, port):
+        return self.guest.inside(lambda: self.mover._nics.standby(port.mac))
+
+    def filters(self, port):
+        """How the standby of a port filters by the way back."""
+        name = self.standby(port).name
+        return self.guest.inside(
+            lambda: sysctl.snapshot(name)[sysctl.RP_FILTER])
+
+    def test_the_filter_is_as_strict_as_before_once_it_has_ended(self):
+        port = self.ports[0]
+        self.guest.run('sysctl', '-qw', 'net.ipv4.conf.eth0.rp_filter=1')
+        self.note(switch.Switch, 'throw', lambda *_: self.filters(port))
+
+        self.run_mover('standby')
+
+        self.assertEqual(['2', '1'], self.done + [self.filters(port)])
+
+    def ask_anew(self):
+        """The peer has forgotten where the addresses of the guest are."""
+        self.net.peer.run('ip', 'neighbour', 'flush', 'all')
+        self.reach()
+
+    def test_nobody_hears_of_a_standby_before_it_is_used(self):
+        """They would send to a MAC that nobody has."""
+        self.note(overlap.Overlap, 'prove_standby', lambda *_: self.ask_anew())
+        with self.net.hosts['alpha'].nic.listen('alphapf0') as heard:
+            self.run_mover('standby')
+
+            macs = set(self.senders(heard))
+
+        self.assertIn(self.ports[0].mac, macs)
+        self.assertEqual(set(), macs & {
+            links.parked(port.mac) for port in self.ports})
+
+    @staticmethod
+    def senders(heard):
+        heard.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                yield heard.recv(2048)[6:12].hex(':')
+
+    def test_a_standby_that_keeps_its_mac(self):
+        set_, refused = links.Links.set, []
+
+        def refuse(nics, nic, **changes):
+            if 'mac' in changes:
+                refused.append(nic.name)
+                raise netlink.NetlinkError(errno.EOPNOTSUPP, 'kind 16')
+            set_(nics, nic, **changes)
+
+        with mock.patch.object(links.Links, 'set', refuse):
+            self.run_mover('standby')
+
+        self.assertEqual(self.PORTS, len(refused))
         self.assertReachable()
 
     def test_a_primary_stays_up_where_nobody_can_listen(self):
