@@ -209,6 +209,23 @@ class OnePortTestCase(Lossless, base.GuestTestCase):
                     intent, intents.Report(intent),
                     lambda test, limit=None: test())
 
+    def test_neighbours_that_the_standby_has_learned_are_newer(self):
+        """As where another router has taken over meanwhile."""
+        self.neighbour('lan0', '02:00:00:00:00:01')
+        self.fail_over()
+        standby, = self.guest.names() - {'lo'}
+        self.neighbour(standby, '02:00:00:00:00:02')
+        self.carry_standby(self.ports[0])
+
+        self.fail_back()
+
+        self.assertIn('dev lan0 lladdr 02:00:00:00:00:02', self.guest.run(
+            'ip', 'neighbour', 'show', '192.168.1.77'))
+
+    def neighbour(self, nic, mac):
+        self.guest.run('ip', 'neighbour', 'replace', '192.168.1.77', 'lladdr',
+                       mac, 'nud', 'stale', 'dev', nic)
+
     def test_an_intent_that_is_done_is_done(self):
         self.attach_standby('alpha', self.ports[0])
         intent = self.intent('standby')
