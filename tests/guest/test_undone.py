@@ -15,6 +15,7 @@
 import errno
 from unittest import mock
 
+from nova_vf_failover.guest import dressing
 from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import overlap
@@ -69,6 +70,21 @@ class OnePortTestCase(UndoneTestCase):
             self.fail()
 
         self.assertAsBefore()
+
+    def test_the_vf_that_has_come_cannot_be_used(self):
+        port, = self.ports
+        self.run_mover('standby')
+        self.detach_vf('alpha', port, 1)
+        self.attach_vf('alpha', port, 2)
+
+        with mock.patch.object(dressing, 'put_routes', autospec=True,
+                               side_effect=OSError(errno.ENOMEM, 'full')):
+            failure = self.assertRaises(overlap.Failed, self.run_mover,
+                                        'primary')
+
+        self.assertIn('full', str(failure))
+        self.assertEqual({port.mac}, self.kept.away)
+        self.assertReachable()
 
 
 class TwoPortsTestCase(UndoneTestCase):
