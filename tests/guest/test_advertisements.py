@@ -17,6 +17,8 @@ import socket
 import struct
 import time
 
+import ddt
+
 from nova_vf_failover.guest import frames
 from tests.guest import base
 
@@ -106,6 +108,7 @@ class Advertised(Listener):
         self.fail_back()
 
 
+@ddt.ddt
 class AdvertisementTestCase(Advertised):
 
     def test_addresses_are_renewed_after_a_move(self):
@@ -142,9 +145,10 @@ class AdvertisementTestCase(Advertised):
 
         self.await_true(lambda: not self.defaults())
 
-    def test_the_route_of_a_manager_stays_where_it_is(self):
+    @ddt.data('accept_ra', 'accept_ra_defrtr')
+    def test_the_route_of_a_manager_stays_where_it_is(self, name):
         kernels, = self.defaults()
-        self.guest.run('sysctl', '-qw', 'net.ipv6.conf.eth0.accept_ra=0')
+        self.guest.run('sysctl', '-qw', f'net.ipv6.conf.eth0.{name}=0')
         self.guest.run('ip', '-6', 'route', 'delete', 'default')
         # As systemd-networkd does.
         self.guest.run('ip', '-6', 'route', 'add', 'default', 'via',
@@ -168,6 +172,30 @@ class AdvertisementTestCase(Advertised):
 
         self.await_kernels_default()
         self.assertEqual(before, self.configuration())
+
+
+class MetricTestCase(Advertised):
+    """The owner has chosen the metric of the kernel's default routes."""
+
+    METRIC = 2000
+
+    def prepare_guest(self):
+        self.guest.run('sysctl', '-qw',
+                       f'net.ipv6.conf.eth0.ra_defrtr_metric={self.METRIC}')
+
+    def metrics(self):
+        return [default['metric'] for default in self.defaults()]
+
+    def test_the_kernel_makes_its_route_after_a_move(self):
+        self.assertEqual([self.METRIC], self.metrics())
+
+        self.move()
+
+        self.assertEqual([self.METRIC + 1], self.metrics())
+        self.advertise(9000)
+        self.await_true(lambda: self.metrics() == [self.METRIC])
+        self.assertTrue(all(found['valid_life_time'] > 8000
+                            for found in self.addresses('eth0')))
 
 
 class TemporaryAddressTestCase(Advertised):
