@@ -66,6 +66,18 @@ class PropertiesTestCase(base.GuestTestCase):
                          self.nics()[self.standby()]['address'])
         self.assertEqual(self.STANDBY, self.properties(self.standby()))
 
+    def test_one_that_its_owner_uses_is_left_alone(self):
+        port, = self.ports
+        self.agent.kill()
+        self.attach_standby('alpha', port)
+        name = self.standby()
+        self.guest.set(name, state='up')
+
+        self.agent.start()
+
+        self.assertEqual(port.mac, self.nics()[name]['address'])
+        self.assertIn('UP', self.nics()[name]['flags'])
+
     def test_a_standby_in_use(self):
         port, = self.ports
         self.attach_standby('alpha', port)
