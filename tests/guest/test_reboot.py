@@ -191,6 +191,20 @@ class RebootTestCase(Rebooting):
         self.return_to_vf(3, attach=True)
         self.move_again()
 
+    def test_then_an_address_is_added_before_the_next_try(self):
+        port, = self.ports
+        self.reset_on_the_standby()
+        self.fail_to_return('0000:81:00.2', 2)
+        self.detach_vf('alpha', port, 2)
+        standby, = self.named(True)
+        self.guest.run('ip', 'address', 'add', '10.1.0.5/24', 'dev', standby)
+
+        self.return_to_vf(3, attach=True)
+
+        vf, = self.named(False)
+        self.assertIn('10.1.0.5/24', self.guest.run(
+            'ip', 'address', 'show', 'dev', vf))
+
     def test_then_the_agent_is_killed(self):
         self.reset_on_the_standby()
         self.fail_to_return('0000:81:00.2', 2)
