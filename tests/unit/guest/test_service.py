@@ -16,6 +16,7 @@ import contextlib
 import json
 import os
 import threading
+import time
 from unittest import mock
 import zipimport
 
@@ -49,9 +50,9 @@ class ServedTestCase(base.BaseTestCase):
         self.service = service.Service(self.folder, frozenset(['tun']))
         threading.Thread(target=self.service._work, daemon=True).start()
 
-    def apply(self, intent):
+    def apply(self, intent, wait=5):
         return self.service.answer(json.dumps({
-            'command': 'apply', 'wait': 5,
+            'command': 'apply', 'wait': wait,
             'intent': json.dumps(intent)}).encode())
 
 
@@ -127,6 +128,21 @@ class RequestTestCase(ServedTestCase):
 
         self.assertEqual('done', report['state'])
         self.mover.fail_over.assert_called_once()
+
+    def test_nobody_waits_for_one_that_is_superseded(self):
+        armed = dict(INTENT, use='primary')
+        waiting = threading.Thread(
+            target=self.apply, args=(armed, 600), daemon=True)
+        waiting.start()
+        until = time.monotonic() + 10
+        while self.service.answer(
+                b'{"command": "status"}')['state'] != 'armed':
+            self.assertLess(time.monotonic(), until)
+
+        self.apply(dict(armed, generation=2), 0)
+
+        waiting.join(10)
+        self.assertFalse(waiting.is_alive())
 
     def test_nothing_is_done_without_a_word(self):
         report = self.service.answer(json.dumps({
