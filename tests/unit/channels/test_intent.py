@@ -63,6 +63,31 @@ class ReportTestCase(base.BaseTestCase):
                 exception.ChannelError, intent.Report.parse,
                 jsonutils.dumps(REPORT | {'taken': taken}))
 
+    def steps(self, *steps):
+        return intent.Report.parse(jsonutils.dumps(REPORT | {
+            'ports': [{'id': 'port', 'steps': list(steps)}]})).steps
+
+    def test_steps_that_cannot_be_understood_are_left_out(self):
+        step = {'name': 'prove', 'start': 1, 'end': 2.5}
+
+        self.assertEqual(
+            (intent.GuestStep('prove', 1.0, 2.5),),
+            self.steps(None, 5, [], {}, {'name': 'prove'},
+                       step | {'start': 'now'}, step | {'start': 3},
+                       step | {'end': float('inf')},
+                       step | {'start': float('nan')},
+                       step | {'end': 10 ** 400}, step))
+        self.assertEqual((), intent.Report.parse(jsonutils.dumps(
+            REPORT | {'ports': [{'id': 'port', 'steps': 5}]})).steps)
+
+    def test_steps_are_few_and_have_short_names(self):
+        found = self.steps(*[{'name': '\n' + 'x' * 1000, 'start': 1,
+                              'end': 2}] * 50)
+
+        self.assertEqual(intent.MOST_STEPS, len(found))
+        self.assertTrue(found[0].name.isprintable())
+        self.assertLessEqual(len(found[0].name), intent.LONGEST_STEP)
+
     def test_refused_and_failed_mean_that_the_guest_stayed(self):
         for state in ('refused', 'failed'):
             report = intent.Report.parse(
