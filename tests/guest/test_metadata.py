@@ -340,6 +340,14 @@ class FrameTestCase(MetadataTestCase):
     def test_wrong(self, make):
         self.assertHeardOnlyMarker(self.guest, 'eth1', make(self))
 
+    def test_a_device_that_goes_down_meanwhile(self):
+        """Others may be heard all the same."""
+        with self.listen({self.mac: 'macvtap0'},
+                         self.GENERATION) as listening:
+            self.net.hosts['alpha'].namespace.set('macvtap0', state='down')
+
+            self.assertEqual([], listening.hear(1))
+
     def test_from_the_network(self):
         """It has the port's MAC, and comes to the macvtap from outside."""
         self.assertHeardOnlyMarker(

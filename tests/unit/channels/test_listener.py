@@ -72,6 +72,24 @@ class HearTestCase(base.BaseTestCase):
                                 intents.ReportState.DONE, None)), heard[-1])
 
 
+class WaitTestCase(base.BaseTestCase):
+
+    def test_a_call_keeps_the_daemon_busy_for_a_short_time_only(self):
+        waited = []
+        for name, stand_in in (
+                ('_open', lambda devices, generation: 7),
+                ('_hear', lambda _, timeout: waited.append(timeout) or []),
+                ('_close', lambda number: None)):
+            self.useFixture(fixtures.MockPatchObject(
+                listener, name, stand_in))
+
+        with listener.Listening({MAC: 'macvtap0'}, GENERATION) as listening:
+            listening.hear(600)
+            listening.hear(0.5)
+
+        self.assertEqual([listener.LONGEST_WAIT, 0.5], waited)
+
+
 @ddt.ddt
 class UnprivilegedTestCase(base.BaseTestCase):
     """nova-compute cannot start the helper of oslo.privsep."""
