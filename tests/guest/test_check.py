@@ -18,6 +18,7 @@ import json
 import os
 import platform
 import socket
+import stat
 import struct
 
 import ddt
@@ -84,6 +85,11 @@ class ReportTestCase(base.GuestTestCase):
             for command in ('check', 'apply'):
                 code, report = self.command(command, given=given)
                 self.assertEqual((1, 'refused'), (code, report['state']))
+
+    def test_only_root_may_ask(self):
+        mode = os.stat(self.agent._socket).st_mode
+
+        self.assertEqual(0o600, stat.S_IMODE(mode))
 
     def test_no_service(self):
         self.agent.kill()
