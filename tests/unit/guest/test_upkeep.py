@@ -31,6 +31,7 @@ from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import standbys
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import upkeep
+from tests.unit.guest import outfits
 
 
 def route(kind, index=3, table=254, protocol=4, flags=0):
@@ -238,6 +239,40 @@ class GoneTestCase(base.BaseTestCase):
         self.kept.away = set()
 
         self.assertFalse(self.all_gone())
+
+
+@ddt.ddt
+class AnewTestCase(base.BaseTestCase):
+    """Whether the VF of a port that is away has come by another way."""
+
+    VF = links.Nic(
+        index=9, name='eth0', mac='fa:16:3e:00:00:01', up=True, carrier=True,
+        mtu=1500, master=None, link=None, kind='', driver='veth', flags=0,
+        txqlen=1000, group=0, alias='')
+    STANDBY = VF._replace(index=7, name='eth1', driver='tun')
+
+    def has_come(self, *there):
+        nics = links.Links(mock.Mock(spec=netlink.Netlink),
+                           frozenset(['tun']))
+        kept = mock.Mock(spec=snapshot.Snapshot, away={self.VF.mac},
+                         outfits={self.VF.mac: outfits.bare('eth0', 5)})
+        with mock.patch.object(nics, 'all', autospec=True,
+                               return_value=list(there)):
+            return standbys.Standbys(
+                mock.Mock(spec=netlink.Netlink), nics, kept,
+                mock.Mock(spec=switch.Switch),
+                mock.Mock(spec=multicast.Memberships),
+                mock.Mock(spec=overlap.Overlap))._has_come_anew(self.VF.mac)
+
+    def test_another_vf(self):
+        self.assertTrue(self.has_come(self.VF))
+
+    @ddt.named_data(
+        ['down', VF._replace(up=False)], ['left', VF._replace(index=5)],
+        ['standby_that_is_renamed', STANDBY._replace(driver='')],
+        ['beside_the_standby', VF, STANDBY], ['gone'])
+    def test_not(self, *there):
+        self.assertFalse(self.has_come(*there))
 
 
 class FollowTestCase(base.BaseTestCase):
