@@ -22,6 +22,7 @@ import struct
 from unittest import mock
 
 import ddt
+import fixtures
 from oslotest import base
 
 from nova_vf_failover.guest import addresses
@@ -29,9 +30,13 @@ from nova_vf_failover.guest import deliveries
 from nova_vf_failover.guest import firewall
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
+from nova_vf_failover.guest import naming
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import obstacles
 from nova_vf_failover.guest import release
+from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import udev
 
 _ADDRESS_HEADER = struct.Struct('=BBBBI')
 _ROUTE_HEADER = struct.Struct('=BBBBBBBBI')
@@ -114,6 +119,68 @@ class RuleTestCase(base.BaseTestCase):
 
     def test_not_refused_where_they_have(self):
         self.assertEqual([], self.found('4.17.0'))
+
+
+@ddt.ddt
+class NexthopTestCase(base.BaseTestCase):
+
+    def found(self, number):
+        return nexthops.Nexthops(mock.Mock(
+            spec=netlink.Netlink, **{'dump.side_effect': netlink.NetlinkError(
+                number, 'kind 106')})).bodies
+
+    @ddt.data(errno.EOPNOTSUPP, errno.EINVAL)
+    def test_it_has_none(self, number):
+        self.assertEqual({}, self.found(number))
+
+    def test_another_failure(self):
+        self.assertRaises(netlink.NetlinkError, self.found, errno.EBUSY)
+
+
+class NameTestCase(base.BaseTestCase):
+    """Linux before 6.2 renames only a NIC that is down."""
+
+    MAC = 'fa:16:3e:00:00:01'
+    NIC = links.Nic(
+        index=5, name='eth7', mac=MAC, up=True, carrier=True, mtu=1500,
+        master=None, link=None, kind='', driver='', flags=0, txqlen=1000,
+        group=0, alias='')
+
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatchObject(
+            udev, 'present', lambda: False))
+        self.log = self.useFixture(fixtures.FakeLogger())
+        self.up = {self.NIC.index}
+        self.called = {}
+        self.nics = mock.Mock(spec=links.Links, set=self.set, **{
+            'named.return_value': None})
+        self.names = naming.Names(self.nics, mock.Mock(
+            spec=snapshot.Snapshot, names={self.MAC: 'lan0'}))
+
+    def set(self, nic, up=None, name=None):
+        if up is False:
+            self.up.discard(nic.index)
+        if name:
+            if nic.index in self.up:
+                raise netlink.NetlinkError(errno.EBUSY, 'kind 16')
+            self.called[nic.index] = name
+
+    def test_it_is_set_down_before(self):
+        self.assertEqual('lan0', self.names.rename(self.NIC, 'lan0').name)
+
+        self.assertEqual({5: 'lan0'}, self.called)
+
+    def test_one_in_use_has_to_wait(self):
+        self.nics.standby.return_value = self.NIC._replace(
+            index=3, name='lan0', up=False)
+
+        self.assertEqual('eth7', self.names.take(self.NIC))
+
+        # Whoever is called so from now on, it is not the standby.
+        self.assertEqual({3: 'standby3'}, self.called)
+        self.assertEqual({5}, self.up)
+        self.assertIn('is not called lan0', self.log.output)
 
 
 @ddt.ddt
