@@ -35,7 +35,9 @@ from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import nexthops
 from nova_vf_failover.guest import obstacles
 from nova_vf_failover.guest import release
+from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import snapshot
+from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import udev
 
 _ADDRESS_HEADER = struct.Struct('=BBBBI')
@@ -119,6 +121,52 @@ class RuleTestCase(base.BaseTestCase):
 
     def test_not_refused_where_they_have(self):
         self.assertEqual([], self.found('4.17.0'))
+
+
+@ddt.ddt
+class TwinTestCase(base.BaseTestCase):
+    """Linux before 4.17 tells no protocol of a rule."""
+
+    @ddt.data((254, [False, False]), (0x766605, [True, False]),
+              (0x766705, [False, True]))
+    @ddt.unpack
+    def test_it_is_known_by_its_table(self, table, expected):
+        # FR_ACT_TO_TBL, FRA_PRIORITY, FRA_TABLE
+        rule = rules.Rule(_RULE_HEADER.pack(2, 0, 0, 0, 252, 1, 0)
+                          + netlink.numeric(6, 32765)
+                          + netlink.numeric(15, table))
+
+        self.assertEqual(expected, [marks.fit(rule) for marks in switch.SETS])
+
+    def test_a_kernel_without_rules(self):
+        """The agent starts, and a check says so."""
+        log = self.useFixture(fixtures.FakeLogger())
+
+        switch.Switch(mock.Mock(spec=netlink.Netlink, **{
+            'dump.side_effect': netlink.NetlinkError(
+                errno.EOPNOTSUPP, 'kind 34')})).forget()
+
+        self.assertIn('kind 34', log.output)
+
+
+class OptionTestCase(base.BaseTestCase):
+    """Before Linux 4.3, 4.12 and 4.20 there is no such option."""
+
+    def open(self, number):
+        def setsockopt(level, option, value):
+            # SOL_NETLINK, and what NETLINK_CAP_ACK and so on are
+            if level == 270 and option >= 10:
+                raise OSError(number, 'option')
+
+        made = mock.Mock(spec=socket.socket, setsockopt=setsockopt)
+        with mock.patch('socket.socket', autospec=True, return_value=made):
+            return netlink.Netlink(strict=True)
+
+    def test_it_goes_without(self):
+        self.open(errno.ENOPROTOOPT).socket.bind.assert_called_once()
+
+    def test_another_failure(self):
+        self.assertRaises(OSError, self.open, errno.EPERM)
 
 
 @ddt.ddt
