@@ -152,7 +152,8 @@ class Service:
         except intents.BadIntent as error:
             return intents.Report(
                 state=intents.REFUSED, message=str(error)).to_document()
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError,
+                RecursionError) as error:
             return intents.Report(
                 state=intents.REFUSED,
                 message='No request: %r' % error).to_document()

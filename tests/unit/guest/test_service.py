@@ -15,6 +15,7 @@
 import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from unittest import mock
@@ -129,6 +130,14 @@ class RequestTestCase(ServedTestCase):
         self.assertEqual('done', report['state'])
         self.mover.fail_over.assert_called_once()
 
+    @ddt.named_data(['endless', 10 ** 400], ['past', -1],
+                    ['no_number', float('nan')], ['word', 'long'],
+                    ['list', [5]])
+    def test_nothing_is_done_at_a_time_that_is_none(self, wait):
+        self.assertEqual('refused', self.apply(INTENT, wait)['state'])
+
+        self.mover.fail_over.assert_not_called()
+
     def test_nobody_waits_for_one_that_is_superseded(self):
         armed = dict(INTENT, use='primary')
         waiting = threading.Thread(
@@ -150,6 +159,34 @@ class RequestTestCase(ServedTestCase):
 
         self.assertEqual('refused', report['state'])
         self.mover.fail_over.assert_not_called()
+
+
+class ReadyTestCase(base.BaseTestCase):
+    """What systemd is told once commands are answered."""
+
+    def told(self, address, name):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+            systemd.bind(address)
+            systemd.settimeout(10)
+            self.useFixture(fixtures.EnvironmentVariable(
+                'NOTIFY_SOCKET', name))
+            service._notify_ready()
+            return systemd.recv(64)
+
+    def test_by_a_file(self):
+        path = os.path.join(self.useFixture(fixtures.TempDir()).path, 'told')
+
+        self.assertEqual(b'READY=1', self.told(path, path))
+
+    def test_by_an_abstract_name(self):
+        name = f'vff/{os.getpid()}@notify'
+
+        self.assertEqual(b'READY=1', self.told(f'\0{name}', f'@{name}'))
+
+    def test_nobody_asks(self):
+        self.useFixture(fixtures.EnvironmentVariable('NOTIFY_SOCKET'))
+
+        service._notify_ready()
 
 
 class NameserversTestCase(ServedTestCase):
