@@ -179,7 +179,7 @@ class Attempt:
             with contextlib.suppress(exception.Degraded):
                 swap.resume(self._bench.ports(network_info))
             swap.ledger.explain(
-                'Neutron has not bound the port to a VF of this host.',
+                'Neutron has bound the port to no VF of this server here.',
                 before)
         except exception.SwapCancelled:
             raise

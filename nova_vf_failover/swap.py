@@ -124,13 +124,15 @@ class Swap:
         away = [port for port in ports if port.id in self._ledger.away()]
         if not away:
             return
+        before = tuple(self._ledger.entries.values())
         with self._reporter.move(moves.FAILBACK, _ids(away), self._guest):
             try:
                 reasons = self._failback.move(away)
             except exception.SwapCancelled:
                 raise
             except Exception as error:
-                self._ledger.explain(f'{type(error).__name__}: {error}')
+                self._ledger.explain(
+                    f'{type(error).__name__}: {error}', before)
                 raise
             if reasons:
                 self._reporter.degraded(reasons)

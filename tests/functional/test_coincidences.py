@@ -234,7 +234,7 @@ class RecoveryTestCase(base.TwoPortsTestCase):
 
             entry, = self.entries('beta', self.server)
             self.assertEqual(self.ports[0]['id'], entry.port)
-            self.assertIn('Neutron has not bound', entry.reason)
+            self.assertIn('Neutron has bound the port to no VF', entry.reason)
             self.assertReachable(self.server, 'beta')
 
         # A request does not wait for the next attempt.
@@ -303,6 +303,7 @@ class RecoveryTestCase(base.TwoPortsTestCase):
                 'beta', self.server).nics()})
         entry, = self.entries('beta', self.server)
         self.assertEqual(gone['id'], entry.port)
+        self.assertIn('to no VF of this server', entry.reason)
 
     def test_a_vf_that_would_be_lost_with_the_next_start_is_not_back(self):
         with fixtures.MockPatch(

@@ -24,6 +24,7 @@ from nova.compute import vm_states
 from nova.tests.fixtures import libvirt as fakelibvirt
 
 from nova_vf_failover import failover
+from nova_vf_failover import journal
 from nova_vf_failover import swap
 from tests.functional import crashes
 from tests.simulation import hypervisor
@@ -351,6 +352,8 @@ class KilledTestCase(base.FailoverTestCase):
         self.hosts.world.migrations.proceed.set()
         self.restart_host('alpha')
         self._wait_for_state_change(server, 'ACTIVE')
+        self.assertEqual([journal.State.DETACHING], [
+            entry.state for entry in self.entries('alpha', server)])
 
         self.migrate(server, host='gamma')
 

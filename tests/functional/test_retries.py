@@ -132,19 +132,6 @@ class RetryTestCase(DegradedTestCase):
         self.assertIn('the next one is at 2025-11-24T16:01:40Z',
                       self.stdlog.logger.output)
 
-    def test_says_what_stands_in_the_way_now(self):
-        self.degrade()
-        self.look()
-        self.agent.mood = Mood.GOOD
-
-        with fixtures.MockPatch('nova_vf_failover.aftermath.Aftermath.clear',
-                                side_effect=OSError('Neutron is away')):
-            self.look(100)
-
-        self.assertEqual('OSError: Neutron is away', self.entry.reason)
-        self.assertEqual(self.entry.reason,
-                         self.told('recovery.postponed')[-1]['error'])
-
     def test_gives_up_at_the_limit(self):
         self.flags(recovery_attempts=2, group='vf_failover')
         self.degrade()

@@ -10,7 +10,6 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
 # Before any other module of Nova: it chooses the concurrency mode.
 import nova.tests.functional  # noqa: F401 isort: skip
 

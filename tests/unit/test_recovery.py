@@ -357,7 +357,7 @@ class FarewellTestCase(base.BaseTestCase):
 class KeepingTestCase(base.BaseTestCase):
     """A guest that has let a VF go may let another one go meanwhile."""
 
-    def looks_again(self, effect=None):
+    def looks_again(self, effect=None, patience=0):
         """Whether the next look comes at once after an attempt."""
         its = recovery.Recovery(mock.Mock())
         its.watch('server')
@@ -365,10 +365,10 @@ class KeepingTestCase(base.BaseTestCase):
                                 side_effect=effect):
             its._begin_attempt('server', False)
             its.settle(60)
-        return its._wake.is_set()
+        return its._wake.wait(patience)
 
     def test_it_is_looked_at_once_more_after_an_attempt(self):
-        self.assertTrue(self.looks_again())
+        self.assertTrue(self.looks_again(patience=60))
 
     def test_not_without_a_pause_while_nova_works_upon_it(self):
         self.assertFalse(self.looks_again(exception.Busy('Nova works.')))
