@@ -343,7 +343,6 @@ class KilledTestCase(base.FailoverTestCase):
 
     def test_it_goes_elsewhere_before_recovery_has_looked(self):
         self.start_hosts()
-        self.start_host('gamma')
         server = self.boot(self.add_port())
         # The guest uses its standby and was to let the VF go.
         with crashes.Death(3, before=False) as death:
@@ -354,6 +353,7 @@ class KilledTestCase(base.FailoverTestCase):
         self._wait_for_state_change(server, 'ACTIVE')
         self.assertEqual([journal.State.DETACHING], [
             entry.state for entry in self.entries('alpha', server)])
+        self.start_host('gamma')
 
         self.migrate(server, host='gamma')
 
