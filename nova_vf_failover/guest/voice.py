@@ -133,6 +133,10 @@ class Voice:
         if report.state not in _OVER:
             return False
         found = sysctl.snapshot(standby.name)
+        if not found:
+            # It has gone, or has got another name, and would be set up by
+            # its index while it hears. There is another time to say it.
+            return False
         self._raised.setdefault(mac, {
             name: found[name] for name in _DEAF if name in found})
         sysctl.write_changed(standby.name, _DEAF)

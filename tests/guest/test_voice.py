@@ -51,18 +51,27 @@ class VoiceTestCase(in_process.InProcess):
         return self.guest.inside(
             lambda: sysctl.snapshot(self.standby().name))
 
-    def test_it_is_left_as_it_was_found(self):
-        before = self.settings()
-        self.guest.inside(self.say)
+    def assertRaised(self):
+        """It is up, and is no second NIC of this MAC that hears."""
         raised = self.standby()
         self.assertEqual((True, links.parked(self.port.mac)),
                          (raised.up, raised.mac))
         self.assertEqual('1', self.settings()['ipv6/conf:disable_ipv6'])
 
+    def assertRaisedAndLeft(self):
+        """The next time to say it comes, and the next intent."""
+        before = self.settings()
+        self.voice._due = 0.0
+        self.guest.inside(self.say)
+        self.assertRaised()
+
         self.guest.inside(self.fall_silent)
 
         self.assertFalse(self.standby().up)
         self.assertEqual(before, self.settings())
+
+    def test_it_is_left_as_it_was_found(self):
+        self.assertRaisedAndLeft()
 
     def test_it_is_not_set_up_before_it_is_known_that_nothing_is_moved(self):
         self.report.state = intents.WORKING
@@ -71,29 +80,49 @@ class VoiceTestCase(in_process.InProcess):
 
         self.assertFalse(self.standby().up)
 
+    def stale(self, **changed):
+        """It is seen as it was for now, as by whoever has just looked."""
+        return mock.patch.object(
+            self.nics, 'standby', autospec=True,
+            return_value=self.standby()._replace(**changed))
+
     def gone(self, **changed):
         """It goes behind a look at it, as it may at any time."""
-        seen = self.standby()._replace(**changed)
+        seen = self.stale(**changed)
         self.detach_standby('alpha', self.port)
-        return mock.patch.object(self.nics, 'standby', autospec=True,
-                                 return_value=seen)
+        return seen
 
     def test_one_that_is_up_goes(self):
         with self.gone(up=True):
             self.guest.inside(self.say)
 
-        self.assertReachable()
+        self.attach_standby('alpha', self.port)
+        self.assertRaisedAndLeft()
 
     def test_one_that_is_down_goes(self):
+        """The next one of this port is left as it was found all the same."""
         with self.gone():
             self.guest.inside(self.say)
 
-        self.assertReachable()
+        self.attach_standby('alpha', self.port)
+        self.assertRaisedAndLeft()
 
     def test_one_goes_before_it_is_left(self):
         self.guest.inside(self.say)
+        self.assertRaised()
 
         with self.gone():
             self.guest.inside(self.fall_silent)
 
-        self.assertReachable()
+        self.assertEqual({}, self.voice._raised)
+        self.attach_standby('alpha', self.port)
+        self.assertRaisedAndLeft()
+
+    def test_one_gets_another_name(self):
+        """It is not up while it hears, though its index is the same."""
+        with self.stale():
+            self.guest.set(self.standby().name, ifname='ens9')
+            self.guest.inside(self.say)
+
+        self.assertFalse(self.standby().up)
+        self.assertRaisedAndLeft()
