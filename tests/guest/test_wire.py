@@ -61,9 +61,9 @@ class WireTestCase(base.BaseTestCase):
         self.far.inside(send)
         self.assertTrue(select.select([self.wire.answers], [], [], 10)[0])
 
-    def prove(self):
+    def prove(self, *patience):
         return wire.prove(self.wire, None, OWN, ASKED,
-                          lambda proof: proof.answered, wire.BRIEF).answered
+                          lambda proof: proof.answered, *patience).answered
 
     def test_an_answer(self):
         self.far.run('ip', 'address', 'add', '192.0.2.1/24', 'dev', 'eth0')
@@ -75,7 +75,7 @@ class WireTestCase(base.BaseTestCase):
     def test_an_answer_to_an_earlier_question_proves_nothing(self):
         self.answer()
 
-        self.assertFalse(self.prove())
+        self.assertFalse(self.prove(wire.BRIEF))
 
     def test_what_has_come_before_tells_nothing_of_now(self):
         """The other NIC would be set down while frames come in on it."""
@@ -87,5 +87,5 @@ class WireTestCase(base.BaseTestCase):
     def test_a_nic_that_goes(self, what, *more):
         self.near.run('ip', 'link', what, 'eth0', *more)
 
-        self.assertFalse(self.prove())
+        self.assertFalse(self.prove(wire.BRIEF))
         self.assertFalse(wire.answered_on(self.wire, OWN, ASKED))
