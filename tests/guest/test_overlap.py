@@ -161,17 +161,15 @@ class FailoverTestCase(in_process.InProcess):
 class HurryTestCase(base.BaseTestCase):
     """The agent comes first for as long as frames come in twice."""
 
-    @staticmethod
-    def policy():
-        return os.sched_getscheduler(0)
-
     def test_it_ends_with_a_failure(self):
-        before = self.policy()
+        usual = os.sched_getscheduler(0)
 
-        with contextlib.suppress(overlap.Failed), overlap.urgently():
-            raise overlap.Failed('Nobody answers.')
+        with mock.patch('os.sched_setscheduler', autospec=True) as change:
+            with contextlib.suppress(overlap.Failed), overlap.urgently():
+                raise overlap.Failed('Nobody answers.')
 
-        self.assertEqual(before, self.policy())
+        self.assertEqual([os.SCHED_FIFO, usual],
+                         [call.args[1] for call in change.mock_calls])
 
     def test_a_guest_that_lets_nobody_change_its_policy(self):
         """As with SystemCallFilter=~@resources."""
