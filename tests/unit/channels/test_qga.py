@@ -14,6 +14,7 @@
 
 import base64
 import threading
+import time
 from unittest import mock
 
 import ddt
@@ -189,8 +190,8 @@ class PollTestCase(base.BaseTestCase):
 
     def test_pauses_do_not_grow_for_ever(self):
         pauses = []
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_vf_failover.channels.qga.time.sleep', pauses.append))
+        self.useFixture(fixtures.MockPatchObject(
+            qga, 'time', mock.Mock(wraps=time, sleep=pauses.append)))
         self.answers.said[:] = [PID, *[RUNS] * 20, DONE]
 
         self.ask()

@@ -14,6 +14,8 @@
 
 import json
 import threading
+import time
+from unittest import mock
 
 import fixtures
 from oslotest import base
@@ -48,8 +50,9 @@ class WatchTestCase(base.BaseTestCase):
         super().setUp()
         self.service = test_metadata_fuzz.Service()
         self.addCleanup(self.service.close)
-        self.useFixture(fixtures.MockPatch(
-            'time.time', return_value=float(_NOW)))
+        self.time = self.useFixture(fixtures.MockPatchObject(
+            metadata, 'time', mock.Mock(
+                wraps=time, **{'time.return_value': float(_NOW)}))).mock
         self.say({})
 
     def say(self, items):
@@ -59,8 +62,8 @@ class WatchTestCase(base.BaseTestCase):
     def pauses(self, interval, many):
         watch = metadata.Watch(self.service.url, interval, lambda _: None)
         watch._ended = its = Pauses(many)
-        with fixtures.MockPatch('time.monotonic', side_effect=lambda: its.now):
-            watch.run()
+        self.time.monotonic.side_effect = lambda: its.now
+        watch.run()
         return its.noted
 
     def test_seldom_while_there_is_nothing(self):

@@ -15,6 +15,7 @@
 import errno
 import socket
 import struct
+import time
 from unittest import mock
 
 import ddt
@@ -101,8 +102,9 @@ class UpkeepTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.now = 1000.0
-        self.useFixture(fixtures.MockPatch(
-            'time.monotonic', side_effect=lambda: self.now))
+        self.useFixture(fixtures.MockPatchObject(
+            upkeep, 'time', mock.Mock(
+                wraps=time, monotonic=lambda: self.now)))
         self.useFixture(fixtures.FakeLogger())
         self.switch = mock.Mock(spec=switch.Switch)
         self.switch.changes = mock.Mock(spec=changes.Changes, seen=True)

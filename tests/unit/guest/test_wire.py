@@ -12,6 +12,8 @@
 
 import socket
 import threading
+import time
+from unittest import mock
 
 import fixtures
 from oslotest import base
@@ -51,8 +53,8 @@ class AnnounceTestCase(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.pauses = []
-        self.useFixture(fixtures.MockPatch(
-            'nova_vf_failover.guest.wire.time.sleep', self.pauses.append))
+        self.useFixture(fixtures.MockPatchObject(
+            wire, 'time', mock.Mock(wraps=time, sleep=self.pauses.append)))
 
     def announce(self, lost):
         mouth = LossyMouth(lost)
