@@ -14,6 +14,7 @@
 
 import errno
 import socket
+from unittest import mock
 
 from oslotest import base
 
@@ -28,8 +29,8 @@ class DumpTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        self.asking = netlink.Netlink()
-        self.asking.close()
+        with mock.patch('socket.socket', autospec=True):
+            self.asking = netlink.Netlink()
         self.asking.socket, self.kernel = socket.socketpair(
             socket.AF_UNIX, socket.SOCK_DGRAM)
         for end in (self.asking.socket, self.kernel):
