@@ -93,11 +93,13 @@ class Voice:
         """
         self._due = None
         for mac, values in self._raised.items():
-            standby = self._nics.standby(mac)
-            if standby:
+            left, standby = '', self._nics.standby(mac)
+            # One that got another name meanwhile has its sysctls by that.
+            while standby and standby.name != left:
                 with _unless_it_goes():
                     self._nics.set(standby, up=False)
                     sysctl.write_changed(standby.name, values)
+                left, standby = standby.name, self._nics.standby(mac)
         self._raised.clear()
 
     def _say_what_is_due(self) -> None:

@@ -126,3 +126,19 @@ class VoiceTestCase(in_process.InProcess):
 
         self.assertFalse(self.standby().up)
         self.assertRaisedAndLeft()
+
+    def test_one_gets_another_name_before_it_is_left(self):
+        before = self.settings()
+        self.guest.inside(self.say)
+        self.assertRaised()
+        seen = [self.standby()]
+        self.guest.set(seen[0].name, ifname='ens9')
+        look = self.nics.standby
+
+        with mock.patch.object(
+                self.nics, 'standby', autospec=True,
+                side_effect=lambda mac: seen.pop() if seen else look(mac)):
+            self.guest.inside(self.fall_silent)
+
+        self.assertFalse(self.standby().up)
+        self.assertEqual(before, self.settings())
