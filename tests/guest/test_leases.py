@@ -27,7 +27,13 @@ class LeaseTestCase(base.GuestTestCase):
                 if link['ifname'] == name for address in link['addr_info']
                 if address['scope'] == 'global'}
 
-    def test_no_address_ends_while_nobody_can_renew_it(self):
+    def route_lives(self):
+        """Of the route to one place, by its NIC."""
+        return {route['dev']: route.get('expires') for route in json.loads(
+            self.guest.run('ip', '-json', '-6', 'route', 'show', 'fd20::/32',
+                           'table', 'all'))}
+
+    def test_nothing_ends_while_nobody_can_renew_it(self):
         port, = self.ports
         forever = 2 ** 32 - 1
         # Before a life begins: it is to be seen by the agent before it ends.
@@ -37,6 +43,8 @@ class LeaseTestCase(base.GuestTestCase):
         for command, own in (('change', port.v4), ('add', 'fd14::5/128')):
             self.guest.run('ip', 'address', command, str(own), 'dev', 'eth0',
                            'valid_lft', '4', 'preferred_lft', '3')
+        self.guest.run('ip', 'route', 'add', 'fd20::/32', 'via', 'fd00:1::1',
+                       'dev', 'eth0', 'expires', '4')
         self.done(self.intent('standby'))
         self.detach_vf('alpha', port, 1)
         standby = next(name for name in sorted(self.guest.names())
@@ -45,6 +53,7 @@ class LeaseTestCase(base.GuestTestCase):
         self.assertEqual([forever] * 3, list(self.lives(standby).values()))
         self.await_end(4)
         self.assertReachable()
+        self.assertEqual({standby: None}, self.route_lives())
         self.carry_standby(port)
         self.fail_back()
 
@@ -53,6 +62,7 @@ class LeaseTestCase(base.GuestTestCase):
         self.assertEqual(3, len(lives))
         # Whoever got the lease has time to renew it.
         del lives['inet6', str(port.v6.ip)]
+        lives.update(self.route_lives())
         self.assertTrue(all(60 < life <= 120 for life in lives.values()),
                         lives)
 
