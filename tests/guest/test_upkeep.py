@@ -213,6 +213,21 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
         return {re.search(r' dev (\S+)', self.way(f'fd20::{last:x}'))[1]
                 for last in range(1, 100)}
 
+    def test_a_group_of_nexthops_loses_one_of_another_nic(self):
+        for words in ('7 via 192.168.1.1 dev eth0', '8 via 172.17.0.2 dev old',
+                      '9 group 7/8'):
+            self.guest.run('ip', 'nexthop', 'add', 'id', *words.split())
+        self.guest.run('ip', 'route', 'add', '10.62.0.0/16', 'nhid', '9')
+        self.fail_over()
+
+        self.guest.run('ip', 'nexthop', 'delete', 'id', '8')
+
+        self.await_way('dev eth1', '10.62.0.1')
+        self.carry_standby(self.ports[0])
+        self.fail_back()
+        self.assertRegex(self.guest.run('ip', 'nexthop'), r'id 9 group 7\s')
+        self.assertIn('dev eth0', self.way('10.62.0.1'))
+
     def test_between_two_agents(self):
         self.fail_over()
         self.agent.kill()
