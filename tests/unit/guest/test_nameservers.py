@@ -266,6 +266,26 @@ class NameserversTestCase(base.BaseTestCase):
         self.fail_over()
         self.assertIn('No such device', self.said.output)
 
+    def test_a_port_that_it_does_not_know_leaves_the_others_theirs(self):
+        other = '52:54:00:77:00:12'
+        self.nics.primary.side_effect = {
+            other: VF._replace(index=6, mac=other), MAC: VF}.get
+
+        with self.names.followed([other, MAC]):
+            pass
+        self.tell()
+
+        self.assertEqual(TOLD, self.commands)
+
+    def test_back_before_the_standby_is_told(self):
+        with self.names.followed([MAC]):
+            pass
+        self.names.take_back([MAC])
+
+        self.tell()
+
+        self.assertEqual(TOLD + REVERTED, self.commands)
+
     def test_back_on_the_vf_the_standby_has_none(self):
         self.fail_over()
 
