@@ -64,9 +64,9 @@ class BusyTestCase(ConfiguratorTestCase):
         self.start(unit)
         self.assertEqual(unit, configurators.busy(NIC))
 
-        for state, wanted in (('pending', unit), ('configuring', unit),
-                              ('configured', None), ('unmanaged', None),
-                              ('failed', None)):
+        for state, wanted in (('pending', unit), ('initialized', unit),
+                              ('configuring', unit), ('configured', None),
+                              ('unmanaged', None), ('failed', None)):
             self.write(configurators._NETWORKD % 5,
                        '# This is private data. Do not parse.\n'
                        f'ADMIN_STATE={state}\nOPER_STATE=degraded\n')
@@ -110,6 +110,8 @@ class RenewsTestCase(ConfiguratorTestCase):
 
     def test_networkd(self):
         self.start('systemd-networkd.service')
+        self.assertFalse(configurators.renews(NIC))
+
         for state, expected in (('unmanaged', False), ('configured', True)):
             self.write(configurators._NETWORKD % 5, f'ADMIN_STATE={state}\n')
 
@@ -131,7 +133,17 @@ class RenewsTestCase(ConfiguratorTestCase):
         self.assertTrue(configurators.renews(NIC))
 
     def test_another_network_namespace(self):
-        self.start('ifup@enp1s0.service')
+        """What they say of this index is said of another NIC."""
+        for unit in ('ifup@enp1s0', 'systemd-networkd', 'NetworkManager',
+                     'systemd-resolved'):
+            self.start(f'{unit}.service')
+        self.write(configurators._NETWORKD % 5, 'ADMIN_STATE=configured\n')
+        self.write(configurators._NETWORK_MANAGER % 5,
+                   'managed=true\nconnection-uuid=23\n')
+        self.assertTrue(configurators.resolves())
+
         with mock.patch.object(configurators.udev, 'present',
                                lambda: False):
             self.assertFalse(configurators.renews(NIC))
+            self.assertIsNone(configurators.profile(NIC))
+            self.assertFalse(configurators.resolves())
