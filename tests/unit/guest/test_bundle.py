@@ -14,6 +14,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -111,6 +112,9 @@ class BundleTestCase(base.BaseTestCase):
             name for name in names if '.pyc' in name or not name.startswith(
                 ('__main__.py', 'nova_vf_failover/__init__.py',
                  'nova_vf_failover/guest/')) and not name.endswith('/')])
+
+    def test_everybody_may_run_it(self):
+        self.assertEqual(0o755, stat.S_IMODE(os.stat(self.file).st_mode))
 
     def test_it_runs_where_nothing_is_installed(self):
         # -I -S: neither site-packages nor this checkout.
