@@ -47,13 +47,16 @@ def _of_vrfs(family):
 @ddt.ddt
 class VrfTestCase(base.BaseTestCase):
 
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatchObject(changes, 'Changes',
+                                                 autospec=True))
+
     def check(self, *rules, table=10):
         """How many twins there would be.
 
         :param table: that leads over the NIC
         """
-        self.useFixture(fixtures.MockPatchObject(changes, 'Changes',
-                                                 autospec=True))
         route = struct.pack('=BBBBBBBBI', socket.AF_INET, 0, 0, 0, table, 3,
                             0, 1, 0)
         kernel = mock.Mock(spec=netlink.Netlink, dump=lambda kind, body: [
