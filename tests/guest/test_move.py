@@ -322,6 +322,9 @@ class OutfitTestCase(groups.Listening, base.GuestTestCase):
         'ip route add 10.8.0.0/16 via inet6 fd00:1::1 dev eth0',
         'ip route add 10.7.0.0/16 dev eth0 metric 7',
         'ip route add 10.7.0.0/16 dev eth1 metric 9',
+        'ip route append 10.63.0.0/16 via 192.168.1.1 dev eth0',
+        'ip route append 10.63.0.0/16 via 192.168.1.7 dev eth0',
+        'ip route append 10.63.0.0/16 via 192.168.2.1 dev eth1',
         'ip route add default via 192.168.2.1 dev eth1 metric 300',
         'ip -6 route add fd20::/32 via fd00:1::1 dev eth0 pref high',
         'ip -6 route add fd21::/32 nexthop via fd00:1::1 dev eth0 '
@@ -368,11 +371,15 @@ class OutfitTestCase(groups.Listening, base.GuestTestCase):
     def test_guest_is_as_it_was(self):
         # Not in the other tests: what is heard is their matter.
         self.guest.run('ip', 'link', 'set', 'eth0', 'allmulticast', 'on')
+        first = self.guest.run('ip', 'route', 'get', '10.63.0.1')
         before = self.configuration()
 
         self.move()
 
         self.assertEqual(before, self.configuration())
+        # Of routes to one place the order counts.
+        self.assertEqual(first, self.guest.run('ip', 'route', 'get',
+                                               '10.63.0.1'))
         self.assertReachable()
 
     def test_neighbours_that_do_not_age_are_kept(self):
