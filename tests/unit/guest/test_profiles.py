@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import time
+from unittest import mock
 
 import fixtures
 from oslotest import base
@@ -188,6 +189,17 @@ class SharingTestCase(base.BaseTestCase):
 
         self.assertTrue(sharing.done)
         self.assertEqual(UUID, configurators.profile(VF))
+
+    def test_a_nic_goes_meanwhile(self):
+        for left in ((None, STANDBY), (VF, None)):
+            nics = mock.Mock(spec=links.Links, **{
+                'pair.return_value': (VF, STANDBY)})
+            sharing = profiles.Sharing(nics, [MAC])
+            nics.pair.return_value = left
+            sharing.advance()
+
+            self.assertTrue(sharing.done)
+        self.assertEqual([], self.commands)
 
     def test_it_is_asked_once(self):
         sharing = profiles.Sharing(Nics, [MAC])
