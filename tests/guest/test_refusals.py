@@ -14,6 +14,7 @@
 """
 
 import json
+import subprocess
 
 import ddt
 
@@ -71,6 +72,24 @@ class CheckTestCase(base.GuestTestCase):
 
         self.assertEqual('refused', report['state'])
         self.assertIn(words, report['message'])
+
+    def test_more_tables_than_can_be_copied(self):
+        # Beside the table "main".
+        self.add_tables(range(1000, 1254))
+        self.assertEqual('ready', self.check()['state'])
+
+        self.add_tables([1254])
+
+        report = self.check()
+        self.assertEqual('refused', report['state'])
+        self.assertIn('256 routing tables lead over the NICs',
+                      report['message'])
+
+    def add_tables(self, numbers):
+        subprocess.run(
+            self.guest.command('ip', '-batch', '-'), check=True, text=True,
+            input=''.join(f'route add 10.9.0.0/16 dev eth0 table {number}\n'
+                          for number in numbers))
 
     def container(self):
         made = namespace.Namespace('container')
