@@ -55,6 +55,13 @@ class DoubtfulAddressTestCase(base.GuestTestCase):
             self.fail_back()
             self.assertOthersOnly(heard)
 
+    def test_a_check_warns_of_one(self):
+        port, = self.ask(self.intent('standby'), 'check')['ports']
+
+        self.assertTrue(any(f'whether {_DOUBLE} of eth0 is free' in warning
+                            for warning in port['warnings']),
+                        port['warnings'])
+
     def assertOthersOnly(self, heard):
         """What is not in doubt was announced, what is was not."""
         port, = self.ports
