@@ -137,8 +137,12 @@ class UpkeepTestCase(test_move.Lossless, base.GuestTestCase):
 
     def test_a_rule_that_goes_with_the_vf(self):
         self.add_steered()
+        # One that only names the VF.
+        self.guest.run('ip', 'rule', 'add', 'iif', 'eth0', 'to',
+                       '10.99.0.0/16', 'blackhole', 'priority', '97')
         before = self.guest.run('ip', 'rule')
         self.fail_over()
+        self.guest.run('ip', 'rule', 'delete', 'priority', '97')
 
         self.assertEqual('eth1', self.await_twins(self.delete_rule))
 
