@@ -49,7 +49,14 @@ def check(listed: Iterable[typing.Any],
         subject = f'Server {server.name} ({server.uuid})'
         guest = vf_domain.Domain(
             libvirt_guest.Guest(known[server.uuid]), server.uuid, _never)
-        yield _check(subject, server, guest, channel)
+        try:
+            finding = _check(subject, server, guest, channel)
+        except servers.libvirt_errors() as error:
+            if not servers.has_gone(error):
+                raise
+            # Since the domains were listed; guests answer one by one.
+            continue
+        yield finding
 
 
 def _check(subject: str, server: servers.Server, guest: vf_domain.Domain,

@@ -236,6 +236,15 @@ def has_job(domain: typing.Any) -> bool:
     return bool(domain.jobInfo()[0])
 
 
+def has_gone(error: typing.Any) -> bool:
+    """Whether libvirt has no such domain any more.
+
+    :param error: what libvirt has raised
+    """
+    libvirt = importlib.import_module('libvirt')
+    return bool(error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN)
+
+
 def _journal(tree: etree._Element) -> tuple[journal.Journal, str]:
     try:
         return domain_xml.journal_of(tree), ''

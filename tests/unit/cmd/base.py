@@ -87,7 +87,7 @@ class CommandTestCase(base.BaseTestCase):
         self.libvirt = types.SimpleNamespace(
             openAuth=lambda uri, auth, flags: self.connection,
             **{name: getattr(fakelibvirt, name) for name in dir(fakelibvirt)
-               if name.startswith(('VIR_CRED_', 'VIR_CONNECT_'))},
+               if name.startswith(('VIR_CRED_', 'VIR_CONNECT_', 'VIR_ERR_'))},
             registerErrorHandler=fakelibvirt.registerErrorHandler,
             libvirtError=fakelibvirt.libvirtError)
         self.useFixture(modules.StandIn('libvirt', self.libvirt))

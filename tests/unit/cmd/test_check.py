@@ -21,12 +21,15 @@ import os
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import ddt
 import fixtures
 from lxml import etree
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import driver as nova_driver
 
+from nova_vf_failover.cmd import servers
 from nova_vf_failover import journal
 from tests.simulation import paper_agent
 from tests.unit.simulation import contract
@@ -174,11 +177,14 @@ class FilesTestCase(CheckTestCase):
         self.assertIn(reason, err)
         self.assertNotIn('Traceback', err)
 
-    def test_the_log_of_nova_compute_is_left_alone(self):
+    @ddt.data(('log_config_append', 'logging.conf'), ('log_file', 'nova.log'),
+              ('log_dir', ''))
+    @ddt.unpack
+    def test_the_log_of_nova_compute_is_left_alone(self, option, name):
         log = self.root / 'nova.log'
         loggers = self.root / 'logging.conf'
         loggers.write_text(LOGGERS.format(log=log))
-        self.config['DEFAULT']['log_config_append'] = str(loggers)
+        self.config['DEFAULT'][option] = str(self.root / name)
         path = self.root / 'nova.conf'
         self.write_options(path, self.config)
 
@@ -191,7 +197,7 @@ class FilesTestCase(CheckTestCase):
         self.assertTrue(ended.stdout, ended.stderr)
         self.assertEqual('nova-vf-failover check',
                          json.loads(ended.stdout)['name'])
-        self.assertFalse(log.exists())
+        self.assertEqual([], list(self.root.glob('*.log')))
 
 
 class SoftwareTestCase(CheckTestCase):
@@ -458,6 +464,13 @@ class HardwareTestCase(CheckTestCase):
         self.assertOnly(WARNING, 'VFs', 'device_spec',
                         'with a physical_network', 'name them there')
 
+    def test_the_first_device_spec_that_matches_counts(self):
+        self.config['pci']['device_spec'] = (
+            '{"vendor_id": "8086", "product_id": "1515"}\ndevice_spec = '
+            + self.config['pci']['device_spec'])
+
+        self.assertOnly(WARNING, 'VFs', 'with a physical_network')
+
     def test_device_spec_that_is_none(self):
         self.config['pci']['device_spec'] = '{"vendor_id": "many"}'
 
@@ -498,6 +511,30 @@ class GuestTestCase(CheckTestCase):
 
         self.assertOnly(WARNING, SUBJECT, 'QEMU guest agent is not '
                         'configured', 'hw_qemu_guest_agent=yes')
+
+    @ddt.data((fakelibvirt.VIR_ERR_NO_DOMAIN, OK),
+              (fakelibvirt.VIR_ERR_INTERNAL_ERROR, ERROR))
+    @ddt.unpack
+    def test_a_server_that_goes_meanwhile(self, fault, expected):
+        domain = self.boot()
+        list_servers = servers.all_of
+
+        def and_it_goes(listed):
+            found = list_servers(listed)
+            domain.XMLDesc = mock.Mock(
+                side_effect=fakelibvirt.make_libvirtError(
+                    fakelibvirt.libvirtError, 'no', error_code=fault))
+            return found
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.cmd.guests.servers.all_of', and_it_goes))
+
+        self.assertEqual(expected, self.run_command('check')[0])
+
+    def test_one_slot_is_free(self):
+        self.boot(ports=2)
+
+        self.assertEqual((OK, []), self.check())
 
     def test_no_slot_is_free(self):
         self.boot(ports=1)
