@@ -227,6 +227,21 @@ class ListTestCase(ServersTestCase):
         self.assertIn('libvirt cannot be reached: no socket.', err)
         self.assertIn('Start libvirtd', err)
 
+    def test_libvirt_is_where_nova_has_it(self):
+        asked = []
+
+        def connect(uri, auth, flags):
+            asked.append(uri)
+            return self.connection
+
+        self.libvirt.openAuth = connect
+
+        self.json('list')
+        self.config['libvirt'] = {'connection_uri': 'qemu+tcp://here/system'}
+        self.json('list')
+
+        self.assertEqual(['qemu:///system', 'qemu+tcp://here/system'], asked)
+
     def test_libvirt_does_not_print_errors_itself(self):
         handlers = []
 
