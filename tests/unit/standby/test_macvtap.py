@@ -395,6 +395,16 @@ class MacvtapTestCase(base.BaseTestCase):
 
         self.assertEqual(macvtap.MARK, host_links.known['macvtap0'].alias)
 
+    def test_the_host_is_kept_off_a_standby(self):
+        host_links = PaperLinks(PF)
+        driver, _ = self.plugged(host_links)
+        self.macvtap(host_links, 'macvtap0', 'ens1f0.42')
+
+        with self.shut_off(host_links) as shut:
+            driver.attached('macvtap0')
+
+        shut.assert_called_once_with('macvtap0')
+
     def test_macvtaps_without_a_domain_are_swept_at_the_second_look(self):
         host_links = PaperLinks(PF)
         driver, _ = self.plugged(host_links)
