@@ -97,9 +97,10 @@ class PluginTestCase(base.BaseTestCase):
         def live_migration(self, context, instance):
             """A signature that this plugin does not know."""
 
-        with mock.patch.object(nova_driver.LibvirtDriver, 'live_migration',
-                               live_migration):
-            self.assertRefused('changed live_migration ')
+        for name in ('live_migration', '_reattach_instance_vifs'):
+            with mock.patch.object(nova_driver.LibvirtDriver, name,
+                                   live_migration):
+                self.assertRefused(f'changed {name} ')
 
     def test_a_changed_method_of_nova_that_is_called_is_named(self):
         for novas, name, now in (
