@@ -54,7 +54,8 @@ class NetlinkOfAPF:
         return [7] if ifname == 'pf0' else []
 
     def get_links(self, index, ext_mask):
-        return [link_with_vfs(*self.macs)]
+        # RTEXT_FILTER_VF, include/uapi/linux/rtnetlink.h.
+        return [link_with_vfs(*(self.macs if ext_mask & 1 else ()))]
 
 
 class MacTestCase(base.BaseTestCase):
