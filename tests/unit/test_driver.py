@@ -16,6 +16,9 @@ import nova.tests.functional  # noqa: F401 isort: skip
 from unittest import mock
 
 import fixtures
+from nova import objects
+from nova.virt import event as virt_events
+from oslo_utils.fixture import uuidsentinel as uuids
 from oslotest import base
 
 from nova_vf_failover import driver
@@ -43,3 +46,62 @@ class StopTestCase(base.BaseTestCase):
         self.assertRaises(RuntimeError, self.driver.cleanup_host, 'here')
 
         self.cleanup.assert_called_once_with('here')
+
+
+class EventTestCase(base.BaseTestCase):
+
+    def test_before_the_start_has_come_to_its_end(self):
+        heard = self.useFixture(fixtures.MockPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.emit_event')).mock
+        event = virt_events.LifecycleEvent(
+            'server', virt_events.EVENT_LIFECYCLE_STARTED)
+
+        object.__new__(driver.FailoverLibvirtDriver).emit_event(event)
+
+        heard.assert_called_once_with(event)
+
+
+class MigrateTestCase(base.BaseTestCase):
+    """Nova's own live migration of a server whose VFs are swapped fails."""
+
+    def setUp(self):
+        super().setUp()
+        self.offer = mock.Mock(answered=True)
+        self.useFixture(fixtures.MockPatchObject(
+            driver.negotiation, 'offers', lambda data: [self.offer]))
+        self.undo = mock.Mock()
+        self.tells = True
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.live_migration',
+            self.live_migration))
+
+    def live_migration(self, novas, context, instance, dest, post_method,
+                       recover_method, block_migration, migrate_data):
+        if self.tells:
+            recover_method(context, instance, dest)
+        raise RuntimeError('QEMU said no')
+
+    def migrate(self):
+        object.__new__(driver.FailoverLibvirtDriver)._migrate(
+            None, objects.Instance(uuid=uuids.server), 'beta', mock.Mock(),
+            self.undo, False, None)
+
+    def test_it_is_told_once(self):
+        self.migrate()
+
+        self.undo.assert_called_once()
+
+    def test_what_nobody_has_undone_is_told(self):
+        self.tells = False
+
+        self.assertRaises(RuntimeError, self.migrate)
+
+    def test_what_is_undone_in_part_is_told(self):
+        self.undo.side_effect = ValueError('no')
+
+        self.assertRaises(ValueError, self.migrate)
+
+    def test_without_a_standby_it_is_as_nova_has_it(self):
+        self.offer.answered = False
+
+        self.assertRaises(RuntimeError, self.migrate)
