@@ -23,6 +23,7 @@ from oslo_config import cfg
 import oslo_messaging
 from oslotest import base
 
+from nova_vf_failover.channels import intent as intents
 from nova_vf_failover import conf
 from nova_vf_failover import exception
 from nova_vf_failover import moves
@@ -73,6 +74,23 @@ class EventTestCase(base.BaseTestCase):
 
         done.assert_called_once_with()
         self.notifier.error.assert_not_called()
+
+    def test_a_guest_that_had_no_nic_does_not_know_for_how_long(self):
+        report = intents.Report(
+            1, intents.ReportState.DONE, '',
+            steps=(intents.GuestStep('switch', 10.0, 10.001),))
+
+        told = []
+        for without in (False, True):
+            with self.moving():
+                if without:
+                    self.reporter.without_nic()
+                self.reporter.heard(report)
+            payload = self.notifier.info.call_args.args[2]
+            told.append(payload['nova_object.data']['interruption_s'])
+
+        self.assertAlmostEqual(0.001, told[0])
+        self.assertIsNone(told[1])
 
     def test_what_cannot_be_stored_is_no_reason_to_stop(self):
         for place in ('InstanceActionEvent.event_start',
