@@ -105,3 +105,21 @@ class MigrateTestCase(base.BaseTestCase):
         self.offer.answered = False
 
         self.assertRaises(RuntimeError, self.migrate)
+
+
+class RollbackTestCase(base.BaseTestCase):
+
+    def test_recovery_looks_whether_the_guest_keeps_a_vf(self):
+        objects.register_all()
+        self.useFixture(fixtures.MockPatch(
+            'nova.virt.libvirt.driver.LibvirtDriver.'
+            'rollback_live_migration_at_source'))
+        ours = object.__new__(driver.FailoverLibvirtDriver)
+        ours._journey = mock.Mock(**{'failback.return_value': set()})
+        ours._recovery = mock.Mock()
+
+        ours.rollback_live_migration_at_source(
+            None, objects.Instance(uuid=uuids.server),
+            objects.LibvirtLiveMigrateData())
+
+        ours._recovery.watch.assert_called_once_with(uuids.server)
