@@ -16,10 +16,10 @@ Each method here says when its part of the story in
 :mod:`nova_vf_failover.swap` is told, and hands Nova's own method a view of the
 network in which the ports that we handle do not exist.
 
-Nova is overridden here, in public methods of the driver and in two of its own,
-``_live_migration_monitor`` and ``_reattach_instance_vifs``, and nowhere else
-but in the guest that the first of these is given
-(:class:`.completion.CopyingGuest`).
+Nova is overridden here, in public methods of the driver and in three of its
+own, ``_live_migration_monitor``, ``_live_migration_operation`` and
+``_reattach_instance_vifs``, and nowhere else but in the guest that the first
+of these is given (:class:`.completion.CopyingGuest`).
 """
 
 from __future__ import annotations
@@ -241,6 +241,28 @@ class FailoverLibvirtDriver(
                 raise
             LOG.warning('The live migration has ended, and libvirt said: %s',
                         error, instance=instance)
+
+    def _live_migration_operation(
+        self, context: Context, instance: objects.Instance, dest: str,
+        block_migration: bool, migrate_data: MigrateData,
+        *arguments: typing.Any,
+    ) -> None:
+        """Nova calls libvirt here, in a thread of its own.
+
+        Ahead of that it detaches the ports, as an owner would.
+        """
+        with contextlib.ExitStack() as leaving:
+            if negotiation.source_vfs(migrate_data):
+                try:
+                    leaving.enter_context(
+                        self._operations.still_leaving(instance.uuid))
+                except exception.SwapCancelled as error:
+                    # Nobody asks this thread how it has ended.
+                    LOG.warning('%s', error, instance=instance)
+                    raise
+            super()._live_migration_operation(
+                context, instance, dest, block_migration, migrate_data,
+                *arguments)
 
     def live_migration_abort(self, instance: objects.Instance) -> None:
         """Abort a live migration, or the swap of VFs that precedes its job.

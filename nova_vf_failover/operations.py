@@ -12,6 +12,7 @@
 
 """Which servers' ports this process works upon: one piece of work each."""
 
+import collections
 from collections.abc import Iterator
 import contextlib
 import threading
@@ -61,7 +62,8 @@ class Operations:
 
     def __init__(self) -> None:
         self._running: dict[str, Operation] = {}
-        self._leaving: set[str] = set()
+        # How many threads move them elsewhere.
+        self._leaving: collections.Counter[str] = collections.Counter()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -90,7 +92,7 @@ class Operations:
         with self._changed:
             if server in self._running:
                 raise _busy(server)
-            if server in self._leaving:
+            if self._leaving[server]:
                 raise exception.Busy(
                     f'Server {server} is on its way to another host.')
             self._enter(server, operation)
@@ -111,17 +113,33 @@ class Operations:
             if self._closed:
                 raise exception.SwapCancelled(
                     'nova-compute was stopped before "the copy".')
-            self._leaving.add(server)
-        try:
+            self._leaving[server] += 1
+        with self._staying(server):
             yield
-        finally:
-            with self._changed:
-                self._leaving.remove(server)
+
+    @contextlib.contextmanager
+    def still_leaving(self, server: str) -> Iterator[None]:
+        """The same, in the thread in which Nova calls libvirt for it.
+
+        That begins when it can. Where Nova's look at the copy has failed by
+        then, Nova has given the migration up and found no job to be aborted
+        (nova/virt/libvirt/driver.py, ``_live_migration``).
+
+        :raises exception.SwapCancelled: nobody moves the server any more
+        """
+        with self._changed:
+            if not self._leaving[server]:
+                raise exception.SwapCancelled(
+                    'The copy is not begun, for Nova has given the live '
+                    'migration up.')
+            self._leaving[server] += 1
+        with self._staying(server):
+            yield
 
     def leaves(self, server: str) -> bool:
         """Whether Nova moves a server to another host."""
         with self._changed:
-            return server in self._leaving
+            return self._leaving[server] > 0
 
     def mine(self, server: str) -> bool:
         """Whether it is this thread that works upon a server."""
@@ -170,6 +188,14 @@ class Operations:
                     f'did not stop within {patience:.0f} s. Try again.')
             operation.cancelled.set()
             self._changed.wait(watch.leftover())
+
+    @contextlib.contextmanager
+    def _staying(self, server: str) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._leaving[server] -= 1
 
     @contextlib.contextmanager
     def _ending(self, server: str) -> Iterator[None]:

@@ -24,7 +24,11 @@ _PRIVATE = ('_reattach_instance_vifs',)
 
 # What is wrapped although its later parameters differ between releases: the
 # first ones, which are given by their place.
-_WRAPPED = {'_live_migration_monitor': ('context', 'instance', 'guest')}
+_WRAPPED = {
+    '_live_migration_monitor': ('context', 'instance', 'guest'),
+    '_live_migration_operation': (
+        'context', 'instance', 'dest', 'block_migration', 'migrate_data'),
+}
 
 # What is called of Nova's that is no interface for others: the parameters that
 # are given, in their order.

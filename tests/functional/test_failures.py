@@ -23,10 +23,12 @@ import fixtures
 from nova.compute import vm_states
 from nova.tests.fixtures import libvirt as fakelibvirt
 
+from nova_vf_failover import driver
 from nova_vf_failover import failover
 from nova_vf_failover import journal
 from nova_vf_failover import swap
 from tests.functional import crashes
+from tests.simulation import errors
 from tests.simulation import hypervisor
 from tests.simulation import paper_agent
 
@@ -234,6 +236,47 @@ class ConductorLostTestCase(base.OnePortTestCase):
         # A host that stops waits for its migrations, and a destination that
         # has stopped answers no source.
         self._wait_for_migration_status(self.server, ['completed', 'error'])
+
+
+class GivenUpTestCase(base.OnePortTestCase):
+    """Nova's look at a copy fails before the copy has begun."""
+
+    def operate_after(self, event):
+        """Have Nova's thread that calls libvirt begin then.
+
+        :returns: what tells that it has ended
+        """
+        operate = driver.FailoverLibvirtDriver._live_migration_operation
+        ended = threading.Event()
+
+        def operate_late(*arguments):
+            event.wait(60)
+            try:
+                operate(*arguments)
+            finally:
+                ended.set()
+
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.driver.FailoverLibvirtDriver.'
+            '_live_migration_operation', operate_late))
+        return ended
+
+    def test_the_guest_stays_and_comes_back(self):
+        given_up = threading.Event()
+        ended = self.operate_after(given_up)
+        with fixtures.MockPatch(
+                'nova.virt.libvirt.guest.Guest.get_job_info',
+                side_effect=errors.internal('no answer')):
+            self._ask_for_migration(self.server)
+            self._wait_for_migration_status(self.server, ['error'])
+        given_up.set()
+        self.assertTrue(ended.wait(60))
+
+        self.assertReachable(self.server, 'alpha')
+        self.assertEqual([journal.State.STANDBY], [
+            entry.state for entry in self.entries('alpha', self.server)])
+        self.recover('alpha')
+        self.assertWorld(self.server, 'alpha', status='ERROR')
 
 
 @ddt.ddt

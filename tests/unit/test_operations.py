@@ -11,6 +11,7 @@
 #    under the License.
 
 
+import contextlib
 import threading
 
 from oslotest import base
@@ -86,6 +87,23 @@ class OperationsTestCase(base.BaseTestCase):
         self.assertFalse(self.operations.leaves(SERVER))
         with self.operations.begin_yielding(SERVER):
             pass
+
+    def test_who_is_on_its_way_is_so_until_libvirt_has_answered(self):
+        with contextlib.ExitStack() as copying:
+            with self.operations.leaving(SERVER):
+                copying.enter_context(self.operations.still_leaving(SERVER))
+            self.assertTrue(self.operations.leaves(SERVER))
+
+        self.assertFalse(self.operations.leaves(SERVER))
+
+    def test_who_was_given_up_does_not_leave(self):
+        with self.operations.leaving(SERVER):
+            pass
+
+        self.assertRaises(
+            exception.SwapCancelled,
+            self.operations.still_leaving(SERVER).__enter__)
+        self.assertFalse(self.operations.leaves(SERVER))
 
     def test_a_move_is_not_begun_twice(self):
         with self.operations.begin(SERVER):

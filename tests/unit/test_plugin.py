@@ -112,6 +112,8 @@ class PluginTestCase(base.BaseTestCase):
                  self.other_order),
                 (nova_driver.LibvirtDriver, '_detach_with_retry', None),
                 (nova_driver.LibvirtDriver, '_live_migration_monitor',
+                 self.one_more),
+                (nova_driver.LibvirtDriver, '_live_migration_operation',
                  self.one_more)):
             with mock.patch.object(novas, name, now):
                 self.assertRefused(
