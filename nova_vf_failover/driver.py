@@ -289,8 +289,13 @@ class FailoverLibvirtDriver(
         watched = self._forced.hand_over(
             instance.uuid, guest, functools.partial(
                 super().live_migration_force_complete, instance))
-        super()._live_migration_monitor(
-            context, instance, watched, *arguments)
+        try:
+            super()._live_migration_monitor(
+                context, instance, watched, *arguments)
+        except Exception:
+            # Nova looks for a job to abort next, and there may be none yet.
+            self._operations.give_up(instance.uuid)
+            raise
 
     def detach_interface(
         self, context: Context, instance: objects.Instance,

@@ -113,11 +113,14 @@ class Journey:
         """Take out what a port has that is not on its VF.
 
         :returns: whether that was all that there is to be done
+        :raises exception.SwapCancelled: it is for a copy that nobody wants
+            any more
         """
         swap = self._bench.swap(context, instance)
         if vif['id'] not in swap.ledger.away():
             return False
         if self._bench.operations.leaves(instance.uuid):
+            self._bench.operations.stop_if_given_up(instance.uuid)
             return swap.ledger.on_standby(vif['id'])
         with self._bench.operations.begin(instance.uuid):
             # Recovery may have brought it back while it was waited for.

@@ -64,6 +64,8 @@ class Operations:
         self._running: dict[str, Operation] = {}
         # How many threads move them elsewhere.
         self._leaving: collections.Counter[str] = collections.Counter()
+        # Those of which Nova has given that up.
+        self._given_up: set[str] = set()
         self._closed = False
         self._changed = threading.Condition()
 
@@ -121,20 +123,37 @@ class Operations:
     def still_leaving(self, server: str) -> Iterator[None]:
         """The same, in the thread in which Nova calls libvirt for it.
 
-        That begins when it can. Where Nova's look at the copy has failed by
-        then, Nova has given the migration up and found no job to be aborted
-        (nova/virt/libvirt/driver.py, ``_live_migration``).
+        That begins when it can, also after Nova has given the migration up.
 
-        :raises exception.SwapCancelled: nobody moves the server any more
+        :raises exception.SwapCancelled: it has
         """
         with self._changed:
-            if not self._leaving[server]:
-                raise exception.SwapCancelled(
-                    'The copy is not begun, for Nova has given the live '
-                    'migration up.')
+            self._need_leaving(server)
             self._leaving[server] += 1
         with self._staying(server):
             yield
+
+    def give_up(self, server: str) -> None:
+        """Nova moves a server no more: its copy is not to be begun.
+
+        Where Nova's look at the copy fails, Nova aborts the job of libvirt,
+        and goes on if there is none yet (nova/virt/libvirt/driver.py,
+        ``_live_migration``).
+        """
+        with self._changed:
+            if self._leaving[server]:
+                self._given_up.add(server)
+
+    def stop_if_given_up(self, server: str) -> None:
+        """:raises exception.SwapCancelled: Nova moves a server no more"""
+        with self._changed:
+            self._need_leaving(server)
+
+    def _need_leaving(self, server: str) -> None:
+        if not self._leaving[server] or server in self._given_up:
+            raise exception.SwapCancelled(
+                'The copy is not begun, for Nova has given the live '
+                'migration up.')
 
     def leaves(self, server: str) -> bool:
         """Whether Nova moves a server to another host."""
@@ -196,6 +215,9 @@ class Operations:
         finally:
             with self._changed:
                 self._leaving[server] -= 1
+                if not self._leaving[server]:
+                    del self._leaving[server]
+                    self._given_up.discard(server)
 
     @contextlib.contextmanager
     def _ending(self, server: str) -> Iterator[None]:

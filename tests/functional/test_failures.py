@@ -238,35 +238,42 @@ class ConductorLostTestCase(base.OnePortTestCase):
         self._wait_for_migration_status(self.server, ['completed', 'error'])
 
 
+@ddt.ddt
 class GivenUpTestCase(base.OnePortTestCase):
     """Nova's look at a copy fails before the copy has begun."""
 
-    def operate_after(self, event):
-        """Have Nova's thread that calls libvirt begin then.
+    def delay(self, name, until):
+        """Have a method of the driver begin no earlier.
 
-        :returns: what tells that it has ended
+        :returns: what tells that it would begin, and that it has ended
         """
-        operate = driver.FailoverLibvirtDriver._live_migration_operation
-        ended = threading.Event()
+        method = getattr(driver.FailoverLibvirtDriver, name)
+        called, ended = threading.Event(), threading.Event()
 
-        def operate_late(*arguments):
-            event.wait(60)
+        def begin_late(*arguments):
+            called.set()
+            until.wait(60)
             try:
-                operate(*arguments)
+                return method(*arguments)
             finally:
                 ended.set()
 
         self.useFixture(fixtures.MonkeyPatch(
-            'nova_vf_failover.driver.FailoverLibvirtDriver.'
-            '_live_migration_operation', operate_late))
-        return ended
+            f'nova_vf_failover.driver.FailoverLibvirtDriver.{name}',
+            begin_late))
+        return called, ended
 
-    def test_the_guest_stays_and_comes_back(self):
+    @ddt.data('_live_migration_operation', '_detach_direct_passthrough_vifs')
+    def test_the_guest_stays_and_comes_back(self, late):
         given_up = threading.Event()
-        ended = self.operate_after(given_up)
-        with fixtures.MockPatch(
-                'nova.virt.libvirt.guest.Guest.get_job_info',
-                side_effect=errors.internal('no answer')):
+        called, ended = self.delay(late, given_up)
+
+        def look(_guest):
+            called.wait(60)
+            raise errors.internal('no answer')
+
+        with fixtures.MonkeyPatch(
+                'nova.virt.libvirt.guest.Guest.get_job_info', look):
             self._ask_for_migration(self.server)
             self._wait_for_migration_status(self.server, ['error'])
         given_up.set()

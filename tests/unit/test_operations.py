@@ -105,6 +105,19 @@ class OperationsTestCase(base.BaseTestCase):
             self.operations.still_leaving(SERVER).__enter__)
         self.assertFalse(self.operations.leaves(SERVER))
 
+    def test_what_is_given_up_is_not_begun(self):
+        with self.operations.leaving(SERVER), (
+                self.operations.still_leaving(SERVER)):
+            self.operations.stop_if_given_up(SERVER)
+            self.operations.give_up(SERVER)
+
+            self.assertTrue(self.operations.leaves(SERVER))
+            self.assertRaises(exception.SwapCancelled,
+                              self.operations.stop_if_given_up, SERVER)
+
+        with self.operations.leaving(SERVER):
+            self.operations.stop_if_given_up(SERVER)
+
     def test_a_move_is_not_begun_twice(self):
         with self.operations.begin(SERVER):
             error = self.assertRaises(
