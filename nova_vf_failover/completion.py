@@ -25,11 +25,23 @@ import threading
 import typing
 
 from nova.virt.libvirt import guest as libvirt_guest
+from oslo_log import log as logging
+import tenacity
+
+LOG = logging.getLogger(__name__)
+
+# How often libvirt is asked how far a copy is, and the seconds in between.
+_LOOKS = 5
+_PAUSE = 1.0
 
 
 # As FailoverLibvirtDriver: what we inherit is Any.
 class CopyingGuest(libvirt_guest.Guest):  # type: ignore[misc]
     """A guest whose job Nova looks at.
+
+    Nova gives a live migration up with one look that fails. The guest moves
+    all the same if its copy is at its end then, and is nobody's there; so
+    libvirt is asked again.
 
     :param domain: libvirt's
     :param copies: called after each look at a job that copies
@@ -41,10 +53,21 @@ class CopyingGuest(libvirt_guest.Guest):  # type: ignore[misc]
         self._copies = copies
 
     def get_job_info(self) -> libvirt_guest.JobInfo:
-        found = super().get_job_info()
+        """:raises libvirt.libvirtError: nor does it answer any more"""
+        found = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(
+                libvirt_guest.libvirt.libvirtError),
+            stop=tenacity.stop_after_attempt(_LOOKS),
+            wait=tenacity.wait_fixed(_PAUSE), before_sleep=_tell,
+            reraise=True)(super().get_job_info)
         if found.memory_total:
             self._copies()
         return found
+
+
+def _tell(looking: tenacity.RetryCallState) -> None:
+    LOG.warning('libvirt does not tell how far a copy is, and is asked again: '
+                '%s', looking.outcome and looking.outcome.exception())
 
 
 class ForcedCompletions:

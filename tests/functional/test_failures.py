@@ -272,6 +272,8 @@ class GivenUpTestCase(base.OnePortTestCase):
             called.wait(60)
             raise errors.internal('no answer')
 
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.completion._PAUSE', 0))
         with fixtures.MonkeyPatch(
                 'nova.virt.libvirt.guest.Guest.get_job_info', look):
             self._ask_for_migration(self.server)

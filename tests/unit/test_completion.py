@@ -13,6 +13,7 @@
 from unittest import mock
 
 import fixtures
+from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import guest as libvirt_guest
 from oslotest import base
 
@@ -30,9 +31,12 @@ class ForcedCompletionsTestCase(base.BaseTestCase):
         self.domain = mock.Mock()
         self.nova_guest = libvirt_guest.Guest(self.domain)
         self.job = mock.Mock(memory_total=4096)
-        self.useFixture(fixtures.MockPatchObject(
+        self.look = self.useFixture(fixtures.MockPatchObject(
             libvirt_guest.Guest, 'get_job_info',
-            side_effect=lambda: self.job))
+            side_effect=lambda: self.job)).mock
+        self.useFixture(fixtures.MockPatchObject(
+            libvirt_guest, 'libvirt', fakelibvirt))
+        self.useFixture(fixtures.MockPatchObject(completion, '_PAUSE', 0))
 
     def hand_over(self):
         return self.forced.hand_over(SERVER, self.nova_guest,
@@ -56,6 +60,19 @@ class ForcedCompletionsTestCase(base.BaseTestCase):
             self.hand_over().get_job_info()
 
         self.assertEqual([], self.told)
+
+    def test_a_look_that_fails_is_made_again(self):
+        self.look.side_effect = [fakelibvirt.libvirtError('away')] * 4 + [
+            self.job]
+
+        self.assertIs(self.job, self.hand_over().get_job_info())
+
+    def test_nova_is_told_that_libvirt_does_not_answer(self):
+        self.look.side_effect = fakelibvirt.libvirtError('away')
+
+        self.assertRaises(fakelibvirt.libvirtError,
+                          self.hand_over().get_job_info)
+        self.assertEqual(5, self.look.call_count)
 
     def test_nova_looks_at_the_same_domain(self):
         with self.forced.remembered(SERVER):
