@@ -22,8 +22,8 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import threading
-import typing
 
+from nova import exception as nova_exception
 from nova.virt.libvirt import guest as libvirt_guest
 from oslo_log import log as logging
 import tenacity
@@ -33,6 +33,8 @@ LOG = logging.getLogger(__name__)
 # How often libvirt is asked how far a copy is, and the seconds in between.
 _LOOKS = 5
 _PAUSE = 1.0
+# Seconds after which it is not asked once more, if it lets us wait.
+_PATIENCE = 30.0
 
 
 # As FailoverLibvirtDriver: what we inherit is Any.
@@ -43,13 +45,16 @@ class CopyingGuest(libvirt_guest.Guest):  # type: ignore[misc]
     all the same if its copy is at its end then, and is nobody's there; so
     libvirt is asked again.
 
-    :param domain: libvirt's
+    :param guest: Nova's
+    :param find: the same guest, of a connection that is not broken
     :param copies: called after each look at a job that copies
     """
 
-    def __init__(self, domain: typing.Any,
+    def __init__(self, guest: libvirt_guest.Guest,
+                 find: Callable[[], libvirt_guest.Guest],
                  copies: Callable[[], None]) -> None:
-        super().__init__(domain)
+        super().__init__(guest._domain)
+        self._find = find
         self._copies = copies
 
     def get_job_info(self) -> libvirt_guest.JobInfo:
@@ -57,17 +62,23 @@ class CopyingGuest(libvirt_guest.Guest):  # type: ignore[misc]
         found = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(
                 libvirt_guest.libvirt.libvirtError),
-            stop=tenacity.stop_after_attempt(_LOOKS),
-            wait=tenacity.wait_fixed(_PAUSE), before_sleep=_tell,
+            stop=(tenacity.stop_after_attempt(_LOOKS)
+                  | tenacity.stop_after_delay(_PATIENCE)),
+            wait=tenacity.wait_fixed(_PAUSE), before_sleep=self._find_anew,
             reraise=True)(super().get_job_info)
         if found.memory_total:
             self._copies()
         return found
 
-
-def _tell(looking: tenacity.RetryCallState) -> None:
-    LOG.warning('libvirt does not tell how far a copy is, and is asked again: '
-                '%s', looking.outcome and looking.outcome.exception())
+    def _find_anew(self, looking: tenacity.RetryCallState) -> None:
+        failure = looking.outcome and looking.outcome.exception()
+        LOG.warning('libvirt does not tell how far a copy is, and is asked '
+                    'again: %s', failure)
+        try:
+            self._domain = self._find()._domain
+        except nova_exception.NovaException as error:
+            # The next look says so, or has it again.
+            LOG.warning('The guest is not found: %s', error)
 
 
 class ForcedCompletions:
@@ -98,6 +109,7 @@ class ForcedCompletions:
             return True
 
     def hand_over(self, server: str, guest: libvirt_guest.Guest,
+                  find: Callable[[], libvirt_guest.Guest],
                   force: Callable[[], None]) -> CopyingGuest:
         """Have Nova told with its first look at a job that copies.
 
@@ -107,6 +119,7 @@ class ForcedCompletions:
         ahead of the copy for one that is to stay so on the destination
         (qemu_migration.c, ``qemuMigrationSrcPerformPeer2Peer3``).
 
+        :param find: looks the guest up again
         :param force: tells Nova
         :returns: what Nova has to look at instead of the guest
         """
@@ -114,7 +127,7 @@ class ForcedCompletions:
             if self._take(server):
                 force()
 
-        return CopyingGuest(guest._domain, tell)
+        return CopyingGuest(guest, find, tell)
 
     def _take(self, server: str) -> bool:
         """From now on Nova is asked itself.

@@ -287,7 +287,9 @@ class FailoverLibvirtDriver(
         """Nova looks at its copy here, and takes what was asked for before.
         """
         watched = self._forced.hand_over(
-            instance.uuid, guest, functools.partial(
+            instance.uuid, guest,
+            functools.partial(self._host.get_guest, instance),
+            functools.partial(
                 super().live_migration_force_complete, instance))
         try:
             super()._live_migration_monitor(

@@ -116,11 +116,13 @@ class Journey:
         :raises exception.SwapCancelled: it is for a copy that nobody wants
             any more
         """
+        leaves = self._bench.operations.leaves(instance.uuid)
+        if leaves:
+            self._bench.operations.stop_if_given_up(instance.uuid)
         swap = self._bench.swap(context, instance)
         if vif['id'] not in swap.ledger.away():
             return False
-        if self._bench.operations.leaves(instance.uuid):
-            self._bench.operations.stop_if_given_up(instance.uuid)
+        if leaves:
             return swap.ledger.on_standby(vif['id'])
         with self._bench.operations.begin(instance.uuid):
             # Recovery may have brought it back while it was waited for.

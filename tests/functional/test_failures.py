@@ -242,36 +242,35 @@ class ConductorLostTestCase(base.OnePortTestCase):
 class GivenUpTestCase(base.OnePortTestCase):
     """Nova's look at a copy fails before the copy has begun."""
 
-    def delay(self, name, until):
-        """Have a method of the driver begin no earlier.
-
-        :returns: what tells that it would begin, and that it has ended
-        """
+    def around(self, name, before=lambda: None, after=lambda: None):
+        """Have something done before and after a method of the driver."""
         method = getattr(driver.FailoverLibvirtDriver, name)
-        called, ended = threading.Event(), threading.Event()
 
-        def begin_late(*arguments):
-            called.set()
-            until.wait(60)
+        def call(*arguments):
+            before()
             try:
                 return method(*arguments)
             finally:
-                ended.set()
+                after()
 
         self.useFixture(fixtures.MonkeyPatch(
-            f'nova_vf_failover.driver.FailoverLibvirtDriver.{name}',
-            begin_late))
-        return called, ended
+            f'nova_vf_failover.driver.FailoverLibvirtDriver.{name}', call))
 
     @ddt.data('_live_migration_operation', '_detach_direct_passthrough_vifs')
     def test_the_guest_stays_and_comes_back(self, late):
-        given_up = threading.Event()
-        called, ended = self.delay(late, given_up)
+        called, given_up, ended = (threading.Event() for _ in range(3))
+
+        def wait():
+            called.set()
+            given_up.wait(60)
 
         def look(_guest):
-            called.wait(60)
+            self.assertTrue(called.wait(60))
             raise errors.internal('no answer')
 
+        self.around(late, before=wait)
+        self.around('_live_migration_operation', after=ended.set)
+        self.addCleanup(given_up.set)
         self.useFixture(fixtures.MonkeyPatch(
             'nova_vf_failover.completion._PAUSE', 0))
         with fixtures.MonkeyPatch(

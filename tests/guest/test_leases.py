@@ -62,7 +62,9 @@ class LeaseTestCase(base.GuestTestCase):
         self.assertEqual(3, len(lives))
         # Whoever got the lease has time to renew it.
         del lives['inet6', str(port.v6.ip)]
-        lives.update(self.route_lives())
+        routes = self.route_lives()
+        self.assertEqual(['eth0'], list(routes))
+        lives.update(routes)
         self.assertTrue(all(60 < life <= 120 for life in lives.values()),
                         lives)
 

@@ -28,7 +28,7 @@ class ForcedCompletionsTestCase(base.BaseTestCase):
         super().setUp()
         self.forced = completion.ForcedCompletions()
         self.told = []
-        self.domain = mock.Mock()
+        self.domain, self.domain_again = mock.Mock(), mock.Mock()
         self.nova_guest = libvirt_guest.Guest(self.domain)
         self.job = mock.Mock(memory_total=4096)
         self.look = self.useFixture(fixtures.MockPatchObject(
@@ -39,8 +39,10 @@ class ForcedCompletionsTestCase(base.BaseTestCase):
         self.useFixture(fixtures.MockPatchObject(completion, '_PAUSE', 0))
 
     def hand_over(self):
-        return self.forced.hand_over(SERVER, self.nova_guest,
-                                     lambda: self.told.append(SERVER))
+        return self.forced.hand_over(
+            SERVER, self.nova_guest,
+            lambda: libvirt_guest.Guest(self.domain_again),
+            lambda: self.told.append(SERVER))
 
     def test_nova_is_told_once_with_the_first_look_at_a_copy(self):
         with self.forced.remembered(SERVER):
@@ -65,7 +67,12 @@ class ForcedCompletionsTestCase(base.BaseTestCase):
         self.look.side_effect = [fakelibvirt.libvirtError('away')] * 4 + [
             self.job]
 
-        self.assertIs(self.job, self.hand_over().get_job_info())
+        watched = self.hand_over()
+
+        self.assertIs(self.job, watched.get_job_info())
+        # The connection may be another one by now.
+        watched.abort_job()
+        self.domain_again.abortJob.assert_called_once_with()
 
     def test_nova_is_told_that_libvirt_does_not_answer(self):
         self.look.side_effect = fakelibvirt.libvirtError('away')
