@@ -12,25 +12,16 @@
 
 """Waiting for the kernel to take in what is sent to new addresses."""
 
-import os
 import socket
 
-from oslotest import base
-
 from nova_vf_failover.guest import deliveries
-from tests.simulation.fabric import namespace
+from tests.guest import cables
 
 
-class DeliveriesTestCase(base.BaseTestCase):
+class DeliveriesTestCase(cables.LoneGuestTestCase):
 
     def setUp(self):
         super().setUp()
-        if os.geteuid():
-            self.skipTest('network namespaces need root')
-        self.guest = namespace.Namespace('guest')
-        self.addCleanup(self.guest.close)
-        self.guest.run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer',
-                       'name', 'eth1')
         for name in 'eth0', 'eth1':
             self.guest.set(name, state='up')
         self.taken_in = self.guest.inside(

@@ -16,14 +16,11 @@ One that forwards a group to its members only (RFC 4541) goes by what they
 say, and learns from it where their MAC is.
 """
 
-import os
 import socket
 import struct
 import threading
 import time
 from unittest import mock
-
-from oslotest import base as test_base
 
 from nova_vf_failover.guest import failover
 from nova_vf_failover.guest import frames
@@ -34,8 +31,8 @@ from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import voice
 from tests.guest import base
+from tests.guest import cables
 from tests.guest import in_process
-from tests.simulation.fabric import namespace
 
 _GROUPS = ('239.1.2.3', 'ff15::1:3')
 # To leave a group: RFC 2236, 2.1 (IGMPv2), and RFC 2710, 3.1 (MLDv1), which
@@ -75,7 +72,7 @@ class Member:
         return found
 
 
-class ManyTestCase(test_base.BaseTestCase):
+class ManyTestCase(cables.LoneGuestTestCase):
     """A socket can be a member of twenty groups of IPv4 only."""
 
     GROUPS = [f'239.1.2.{last}' for last in range(1, 46)] + [
@@ -83,12 +80,6 @@ class ManyTestCase(test_base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
-        if os.geteuid():
-            self.skipTest('network namespaces need root')
-        self.guest = namespace.Namespace('guest')
-        self.addCleanup(self.guest.close)
-        self.guest.run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer',
-                       'name', 'eth1')
         self.guest.set('eth0', state='up')
         self.index = self.guest.index('eth0')
         self.members = multicast.Memberships()

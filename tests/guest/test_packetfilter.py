@@ -10,15 +10,13 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-import os
 import socket
 
 import ddt
-from oslotest import base
 
 from nova_vf_failover.guest import frames
 from nova_vf_failover.guest import packetfilter
-from tests.simulation.fabric import namespace
+from tests.guest import cables
 
 OURS, OTHER = 'fa:16:3e:00:00:01', 'fa:16:3e:00:00:02'
 V4, V6 = socket.AF_INET, socket.AF_INET6
@@ -50,18 +48,11 @@ MARKER = arp_answer(OURS, '192.0.2.99')
 
 
 @ddt.ddt
-class PacketFilterTestCase(base.BaseTestCase):
+class PacketFilterTestCase(cables.CableTestCase):
     """What the kernel keeps of frames that come in on a NIC."""
 
     def setUp(self):
         super().setUp()
-        if os.geteuid():
-            self.skipTest('network namespaces need root')
-        self.far, self.near = (
-            namespace.Namespace(name) for name in ('far', 'near'))
-        self.addCleanup(self.far.close)
-        self.addCleanup(self.near.close)
-        self.far.add_veth('eth0', self.near, 'eth0')
         self.sender = self.socket(self.far)
         self.back = self.socket(self.near)
         ours = frames.mac_bytes(OURS)

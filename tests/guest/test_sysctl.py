@@ -12,26 +12,16 @@
 
 """Sysctls whose order, or whose value for all NICs, counts."""
 
-import os
 
 import ddt
 from oslotest import base
 
 from nova_vf_failover.guest import sysctl
-from tests.simulation.fabric import namespace
+from tests.guest import cables
 
 
 @ddt.ddt
-class SysctlTestCase(base.BaseTestCase):
-
-    def setUp(self):
-        super().setUp()
-        if os.geteuid():
-            self.skipTest('network namespaces need root')
-        self.guest = namespace.Namespace('guest')
-        self.addCleanup(self.guest.close)
-        self.guest.run('ip', 'link', 'add', 'eth0', 'type', 'veth', 'peer',
-                       'name', 'eth1')
+class SysctlTestCase(cables.LoneGuestTestCase):
 
     def snapshot(self):
         return self.guest.inside(lambda: sysctl.snapshot('eth0'))

@@ -12,36 +12,27 @@
 
 """What is heard on a NIC, and what is not worth a failure."""
 
-import os
 import select
 import socket
 
 import ddt
-from oslotest import base
 
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import wire
+from tests.guest import cables
 from tests.guest import test_packetfilter as made
-from tests.simulation.fabric import namespace
 
 OWN = [(socket.AF_INET, '192.0.2.9')]
 ASKED = [(socket.AF_INET, '192.0.2.1')]
 
 
 @ddt.ddt
-class WireTestCase(base.BaseTestCase):
-    """Two ends of a cable; nobody on the far one answers by itself."""
+class WireTestCase(cables.CableTestCase):
+    """Nobody on the far one answers by itself."""
 
     def setUp(self):
         super().setUp()
-        if os.geteuid():
-            self.skipTest('network namespaces need root')
-        self.far, self.near = (
-            namespace.Namespace(name) for name in ('far', 'near'))
-        self.addCleanup(self.far.close)
-        self.addCleanup(self.near.close)
-        self.far.add_veth('eth0', self.near, 'eth0')
         self.wire = self.near.inside(self.open)
         self.addCleanup(self.wire.close)
 
