@@ -15,12 +15,14 @@ import nova.tests.functional  # noqa: F401 isort: skip
 
 from unittest import mock
 
+import fixtures
 from oslotest import base
 
 from nova_vf_failover import attempt
 from nova_vf_failover import exception
 from nova_vf_failover import journal
 from nova_vf_failover import ledger
+from nova_vf_failover import swap
 
 State = journal.State
 
@@ -37,8 +39,8 @@ class ReasonTestCase(base.BaseTestCase):
                 before = before.moved(port, 'fa:16:3e:00:00:01', state)
             before = before.moved(port, 'fa:16:3e:00:00:01', State.STANDBY,
                                   'the agent does not answer')
-        self.swap = mock.Mock(ledger=ledger.Ledger(mock.Mock(**{
-            'read_journal.return_value': before})))
+        self.guest = mock.Mock(**{'read_journal.return_value': before})
+        self.swap = mock.Mock(ledger=ledger.Ledger(self.guest))
         self.bench = mock.Mock(**{
             'network_info.return_value': [{'id': 'one'}, {'id': 'other'}]})
 
@@ -51,6 +53,17 @@ class ReasonTestCase(base.BaseTestCase):
 
         self.assertEqual({port: 'OSError: Neutron is away'
                           for port in ('one', 'other')}, self.reasons())
+
+    def test_what_ends_a_move_at_its_beginning_as_well(self):
+        moved = swap.Swap(mock.Mock(), self.guest, *[
+            mock.MagicMock() for _ in range(6)])
+        with fixtures.MockPatch('nova_vf_failover.failback.Failback.move',
+                                side_effect=OSError('no socket')):
+            self.assertRaises(OSError, moved.failback, [
+                mock.Mock(id=port) for port in ('one', 'other')])
+
+        self.assertEqual(2 * ['OSError: no socket'], [
+            entry.reason for entry in moved.ledger.entries.values()])
 
     def test_each_port_has_its_own(self):
         def resume(ports):

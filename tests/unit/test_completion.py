@@ -81,6 +81,14 @@ class ForcedCompletionsTestCase(base.BaseTestCase):
                           self.hand_over().get_job_info)
         self.assertEqual(5, self.look.call_count)
 
+    def test_looks_that_take_long_are_fewer(self):
+        self.useFixture(fixtures.MockPatchObject(completion, '_PATIENCE', 0))
+        self.look.side_effect = fakelibvirt.libvirtError('away')
+
+        self.assertRaises(fakelibvirt.libvirtError,
+                          self.hand_over().get_job_info)
+        self.assertEqual(1, self.look.call_count)
+
     def test_nova_looks_at_the_same_domain(self):
         with self.forced.remembered(SERVER):
             watched = self.hand_over()
