@@ -10,7 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A live migration with every fault at every point: ``tox -e faults``."""
+"""A live migration with every fault at every point: ``tox -e faults``.
+
+And recovery, of two servers that a live migration has left unfinished.
+"""
 
 import argparse
 import json
@@ -24,6 +27,7 @@ from rich import console
 from tests import bar
 from tests.faults import campaign
 from tests.faults import crew
+from tests.faults import scenes
 from tests.faults import table
 from tests import interruption
 
@@ -54,8 +58,8 @@ def main() -> int:
                 _write(arguments.json, results.document())
 
         runs = campaign.Campaign(
-            workers, arguments.vfs, arguments.only, told, arguments.reduced,
-            earlier)
+            workers, arguments.vfs, map(scenes.Scene, arguments.scenes),
+            arguments.only, told, arguments.reduced, earlier)
         interruption.raise_once()
         try:
             runs.run()
@@ -127,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--vfs', metavar='N', type=int, nargs='+', default=[1, 3],
         help='the numbers of VFs of the server (1 3)')
+    names = [scene.value for scene in scenes.Scene]
+    parser.add_argument(
+        '--scenes', metavar='SCENE', nargs='+', default=names, choices=names,
+        help='what goes wrong: the live migration itself, or recovery of a '
+        'server whose agent has failed or whose source has died '
+        f'({" ".join(names)})')
     parser.add_argument(
         '--jobs', metavar='N', type=int, default=os.cpu_count() or 1,
         help='processes at the same time (one for each core)')

@@ -17,16 +17,20 @@ from collections.abc import Callable
 from collections.abc import Iterable
 import dataclasses
 import fnmatch
+import itertools
 import statistics
 import typing
 
 from tests.faults import crew
 from tests.faults import faults
 from tests.faults import points
+from tests.faults import scenes
 from tests.faults import trial as trials
 from tests.functional import invariants
 
 Document = dict[str, typing.Any]
+#: the number of VFs, and what is done
+Course = tuple[int, scenes.Scene]
 
 # The kinds of calls that the plugin makes in the course of a move.
 _OURS = (faults.LIBVIRT, faults.CHANNEL, faults.AGENT, faults.HOST)
@@ -36,12 +40,12 @@ _OURS = (faults.LIBVIRT, faults.CHANNEL, faults.AGENT, faults.HOST)
 class Results:
     """What came of the runs so far.
 
-    :ivar recorded: by the number of VFs, those that were recorded
+    :ivar recorded: the points of each course
     :ivar plain: what came of runs without the plugin
     :ivar nova: the runs whose violations plain Nova has as well
     """
 
-    recorded: dict[int, list[points.Point]] = dataclasses.field(
+    recorded: dict[Course, list[points.Point]] = dataclasses.field(
         default_factory=dict)
     outcomes: list[trials.Outcome] = dataclasses.field(default_factory=list)
     plain: dict[trials.Key, trials.Outcome] = dataclasses.field(
@@ -81,7 +85,8 @@ class Results:
             outcome.ended for outcome in self.outcomes)
         lost = collections.Counter(outcome.ended for outcome in self.nova)
         return {
-            'points': len({point for found in self.recorded.values()
+            'points': len({(scene, point)
+                           for (_vfs, scene), found in self.recorded.items()
                            for point in found}),
             'faults': len({outcome.trial.fault for outcome in self.outcomes}),
             'runs': len(self.outcomes),
@@ -113,8 +118,8 @@ class Results:
         for outcome in self.outcomes:
             assert outcome.trial.point and outcome.trial.fault
             row = table.setdefault(
-                f'{outcome.trial.point.role} {outcome.trial.point.kind}',
-                collections.Counter())
+                f'{outcome.trial.scene.value}: {outcome.trial.point.role} '
+                f'{outcome.trial.point.kind}', collections.Counter())
             row['runs'] += 1
             row[outcome.ended] += 1
             row['recovered'] += outcome.recovery_s is not None
@@ -132,6 +137,7 @@ def _shown(outcome: trials.Outcome) -> Document:
 class Campaign:
     """Plans the runs and has a crew do them.
 
+    :param acted: the scenes that are played
     :param only: patterns of the names of points, all if there are none
     :param told: called after each run
     :param reduced: whether each point has one fault only, see
@@ -140,12 +146,12 @@ class Campaign:
     """
 
     def __init__(self, workers: crew.Crew, vfs: Iterable[int],
-                 only: Iterable[str],
+                 acted: Iterable[scenes.Scene], only: Iterable[str],
                  told: Callable[[Results, int], None],
                  reduced: bool = False,
                  results: Results | None = None) -> None:
         self._workers = workers
-        self._vfs = list(vfs)
+        self._courses = list(itertools.product(vfs, acted))
         self._only = list(only)
         self._told = told
         self._reduced = reduced
@@ -164,17 +170,15 @@ class Campaign:
     def plan(self) -> list[Document]:
         """What is tried and was not yet, in the order of the points."""
         done = {outcome.trial.key for outcome in self.results.outcomes}
-        pairs = [
-            (vfs, point, fault)
-            for vfs in self._vfs for point in self.results.recorded[vfs]
+        recorded = {course: self.results.recorded[course]
+                    for course in self._courses}
+        planned = reduced(recorded) if self._reduced else [
+            trials.Trial(vfs, point, fault, scene)
+            for (vfs, scene), found in recorded.items() for point in found
             for fault in point.faults()]
-        if self._reduced:
-            pairs = reduced({vfs: self.results.recorded[vfs]
-                             for vfs in self._vfs})
-        return [{'vfs': vfs, 'plugin': True, 'point': str(point),
-                 'fault': fault.value}
-                for vfs, point, fault in pairs if self._chosen(point)
-                and trials.Trial(vfs, point, fault).key not in done]
+        return [_asked(trial.key) for trial in planned
+                if trial.point and self._chosen(trial.point)
+                and trial.key not in done]
 
     def _chosen(self, point: points.Point) -> bool:
         return not self._only or any(
@@ -184,21 +188,26 @@ class Campaign:
     def _record(self) -> None:
         def note(piece: Document, answer: Document | None) -> None:
             if answer is None:
-                raise RuntimeError('A migration without a fault fails')
-            self.results.recorded[piece['vfs']] = [
+                raise RuntimeError(
+                    f'{piece["scene"]}: it fails without another fault')
+            course = piece['vfs'], scenes.Scene(piece['scene'])
+            self.results.recorded[course] = [
                 points.Point.parse(name) for name in answer['points']]
         # Violations of an earlier campaign are compared as well, with
         # whatever number of VFs it was told.
-        earlier = {outcome.trial.vfs for outcome in self.results.violated}
+        earlier = [(outcome.trial.vfs, outcome.trial.scene)
+                   for outcome in self.results.violated]
         self._workers.work([
-            {'vfs': vfs, 'plugin': True} for vfs in [
-                *self._vfs, *sorted(earlier - set(self._vfs))]], note)
+            {'vfs': vfs, 'scene': scene.value, 'plugin': True}
+            for vfs, scene in dict.fromkeys([*self._courses, *earlier])],
+            note)
 
     def _note(self, piece: Document, answer: Document | None,
               planned: int) -> None:
         if answer is None:
             self.results.unanswered.append(
-                f'{piece["vfs"]} VF(s), {piece["point"]}, {piece["fault"]}')
+                f'{piece["vfs"]} VF(s), {piece["scene"]}, {piece["point"]}, '
+                f'{piece["fault"]}')
         else:
             self.results.outcomes.append(trials.from_document(answer))
         self._told(self.results, planned)
@@ -207,7 +216,7 @@ class Campaign:
         """Try with plain Nova what has violations.
 
         What it loses by itself, with the same fault at the same call, is
-        Nova's: the plugin is not there.
+        Nova's: the plugin is not there. Recovery is only the plugin's.
         """
         recorded = self.results.recorded
         plain: dict[int, set[points.Point]] = {}
@@ -220,7 +229,8 @@ class Campaign:
         suspects: dict[trials.Key, list[trials.Outcome]] = {}
 
         def note(piece: Document, answer: Document | None) -> None:
-            key = piece['vfs'], piece['point'], piece['fault']
+            key = (piece['vfs'], piece['scene'], piece['point'],
+                   piece['fault'])
             if answer:
                 self.results.plain[key] = trials.from_document(answer)
                 judge(key)
@@ -230,35 +240,43 @@ class Campaign:
                 ours for ours in suspects[key]
                 if covers(self.results.plain[key], ours)]
 
-        found = [outcome for outcome in self.results.violated if outcome.hit]
+        move = scenes.Scene.MOVE
+        found = [outcome for outcome in self.results.violated
+                 if outcome.hit and outcome.trial.scene is move]
         self._workers.work(
-            [{'vfs': vfs, 'plugin': False} for vfs in sorted(
-                {outcome.trial.vfs for outcome in found})], record)
+            [{'vfs': vfs, 'scene': move.value, 'plugin': False}
+             for vfs in sorted({outcome.trial.vfs for outcome in found})],
+            record)
         for outcome in found:
             vfs = outcome.trial.vfs
-            same = equivalent(outcome.trial, recorded[vfs], plain[vfs])
+            same = equivalent(outcome.trial, recorded[vfs, move], plain[vfs])
             if same:
                 suspects.setdefault(same, []).append(outcome)
         for key in suspects.keys() & self.results.plain.keys():
             judge(key)
         self._workers.work(
-            [{'vfs': vfs, 'plugin': False, 'point': point, 'fault': fault}
-             for vfs, point, fault in suspects
-             if (vfs, point, fault) not in self.results.plain], note)
+            [_asked(key, plugin=False) for key in suspects
+             if key not in self.results.plain], note)
+
+
+def _asked(key: trials.Key, plugin: bool = True) -> Document:
+    vfs, scene, point, fault = key
+    return {'vfs': vfs, 'scene': scene, 'plugin': plugin, 'point': point,
+            'fault': fault}
 
 
 def reduced(
-    recorded: dict[int, list[points.Point]],
-) -> list[tuple[int, points.Point, faults.Fault]]:
+    recorded: dict[Course, list[points.Point]],
+) -> list[trials.Trial]:
     """A part that is worth its time: what the plugin itself does.
 
-    Every second call to a host, a guest or a domain that changes something
-    has one fault, each time the next one of them; with several VFs every
-    tenth of those calls has one. Left out is the end of a source that the
-    guest has left already: Nova loses such a server.
+    In the first course every second call to a host, a guest or a domain that
+    changes something has one fault, each time the next one of them; in the
+    others every tenth of those calls has one. Left out is the end of a source
+    that the guest has left already: Nova loses such a server.
     """
     chosen = []
-    for turn, (vfs, found) in enumerate(sorted(recorded.items())):
+    for turn, ((vfs, scene), found) in enumerate(recorded.items()):
         acts = [point for point in found if not point.reads
                 and point.kind in _OURS]
         left = next((number for number, point in enumerate(acts)
@@ -270,8 +288,8 @@ def reduced(
             options = [fault for fault in point.faults() if not (
                 fault.kills and point.role == points.SOURCE
                 and number >= left)]
-            chosen.append((vfs, point, options[
-                (place + turn) % len(options)]))
+            chosen.append(trials.Trial(vfs, point, options[
+                (place + turn) % len(options)], scene))
     return chosen
 
 
@@ -286,7 +304,7 @@ def equivalent(
     """
     assert trial.point and trial.fault
     if trial.point in plain:
-        return trial.vfs, str(trial.point), trial.fault.value
+        return trial.key
     if not trial.fault.kills or trial.point.kind == faults.AGENT:
         return None
     if trial.point not in recorded:
@@ -294,8 +312,8 @@ def equivalent(
         return None
     for point in recorded[recorded.index(trial.point):]:
         if point.role == trial.point.role and point in plain:
-            return (trial.vfs, str(point),
-                    faults.Fault.KILLED_BEFORE.value)
+            return trials.Trial(
+                trial.vfs, point, faults.Fault.KILLED_BEFORE).key
     return None
 
 

@@ -27,6 +27,7 @@ from tests.faults import boundary
 from tests.faults import points
 from tests.faults import processes
 from tests.faults import watch
+from tests.functional import crashes
 
 # Seconds until a caller of the message bus gives up. Nobody takes that long
 # here, but a machine that has other things to do may.
@@ -138,14 +139,30 @@ class FaultyCloud(base.FailoverTestCase):
             it takes longer than recovery does
         """
         self.clock.forward(INTERVAL)
-        context = nova_context.get_admin_context()
         for name in list(self.computes):
+            if audit:
+                self._at_its_time(name, self._audit)
+            if self.PLUGIN:
+                self._at_its_time(name, self.recover)
+
+    def _audit(self, name: str) -> None:
+        self.computes[name].manager.update_available_resource(
+            nova_context.get_admin_context())
+
+    def _at_its_time(self, name: str, work: Callable[[str], None]) -> None:
+        """What goes wrong in it is for the next period, where calls do so.
+
+        Nova's periodic tasks and recovery's thread write it into the log.
+        """
+        self.flags(recovery_interval=INTERVAL, group='vf_failover')
+        try:
             with processes.running(self.processes[name]):
-                if audit:
-                    self.computes[name].manager.update_available_resource(
-                        context)
-                if self.PLUGIN:
-                    self.flags(recovery_interval=INTERVAL,
-                               group='vf_failover')
-                    self.recover(name)
-                    self.flags(recovery_interval=0, group='vf_failover')
+                work(name)
+        except crashes.Killed:
+            self.restart_dead()
+        except Exception:
+            if self.listener is points.silent:
+                raise
+        finally:
+            self.flags(recovery_interval=0, group='vf_failover')
+        self.restart_dead()

@@ -31,7 +31,8 @@ from tests.faults import processes
 # made is the same, and so is whether the process dies before or after them;
 # and that is the same as its death after the last call that changes something.
 _READS = re.compile(
-    r'libvirt:(XMLDesc|is[A-Z]|info|state|lookup|job|get|list|compare|num)'
+    r'libvirt:(XMLDesc|is[A-Z]|info|state|lookup|job|get|list|compare|num'
+    r'|vcpus)'
     r'|host:(_all|device_exists|mac)$'
     r'|db:\w+\.(get|refresh|exists)|neutron:(list|show)|placement:get')
 
@@ -84,7 +85,7 @@ class Script:
 
     :param source: the name of the source host
     :param calls: carries out the one that is spoilt
-    :ivar hit: set when that one has come
+    :ivar recorded: those that have come
     """
 
     def __init__(self, source: str, calls: faults.Calls,
@@ -97,14 +98,19 @@ class Script:
         self._counts: collections.Counter[
             tuple[str, str, str, str]] = collections.Counter()
         self._lock = threading.Lock()
-        self.hit = threading.Event()
+        self._hit = threading.Event()
         self.recorded: list[Point] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether the call that is spoilt has come, if there is one."""
+        return self._point is None or self._hit.is_set()
 
     def __call__(self, process: processes.Process, kind: str, call: str,
                  purpose: str, act: Callable[[], typing.Any]) -> typing.Any:
         point = self._note(process, kind, call, purpose)
         if point == self._point and self._fault:
-            self.hit.set()
+            self._hit.set()
             return self._calls.carry_out(kind, self._fault, process, act)
         with processes.outside():
             return act()

@@ -23,7 +23,7 @@ _COLUMNS = ('runs', 'primary', 'standby', 'undone', 'elsewhere', 'recovered',
 
 def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
     """Print the table, and below it what is wrong."""
-    grid = table.Table(title='A live migration with one fault')
+    grid = table.Table(title='A live migration or recovery with one fault')
     grid.add_column('calls')
     for name in _COLUMNS:
         grid.add_column(name, justify='right')

@@ -25,12 +25,15 @@ from nova.tests.functional.api import client
 
 from tests.faults import faults
 from tests.faults import points
+from tests.faults import scenes
 from tests.functional import invariants
 
 # Seconds until a migration, with all that it waits for, has to be over.
 LONGEST = 120.0
-# Looks of recovery after which a server has to be well.
+# Looks of recovery after which a server has to be well; one that fails is
+# not followed by another one at once.
 MOST_LOOKS = 6
+MOST_LOOKS_THAT_FAIL = 12
 # Migrations after which a cloud is made anew, for its log grows.
 MOST_MIGRATIONS = 40
 
@@ -46,8 +49,8 @@ PRIMARY, STANDBY, UNDONE, ELSEWHERE = (
     'primary', 'standby', 'undone', 'elsewhere')
 
 
-#: the number of VFs, the name of the point, the fault
-Key = tuple[int, str, str]
+#: the number of VFs, the scene, the name of the point, the fault
+Key = tuple[int, str, str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,15 +63,18 @@ class Trial:
     vfs: int
     point: points.Point | None = None
     fault: faults.Fault | None = None
+    scene: scenes.Scene = scenes.Scene.MOVE
 
     def __str__(self) -> str:
-        return (f'{self.vfs} VF(s), {self.point}, '
+        where = '' if self.scene is scenes.Scene.MOVE else (
+            f'{self.scene.value}, ')
+        return (f'{self.vfs} VF(s), {where}{self.point}, '
                 f'{self.fault and self.fault.value}')
 
     @property
     def key(self) -> Key:
         """What it is told from others by, as a worker is told of it."""
-        return (self.vfs, str(self.point),
+        return (self.vfs, self.scene.value, str(self.point),
                 self.fault.value if self.fault else '')
 
 
@@ -116,32 +122,34 @@ class Stage:
             cloud.over.set()
             cloud.doCleanups()
 
-    def record(self) -> list[points.Point]:
-        """The points of a migration, as two migrations have them both.
+    def record(self, scene: scenes.Scene = scenes.Scene.MOVE,
+               ) -> list[points.Point]:
+        """The points of a scene, as it has them both of two times.
 
         What depends on how long something takes is not among them.
 
-        :raises RuntimeError: one has not worked; there would be few points,
+        :raises RuntimeError: it has not worked; there would be few points,
             or none, and nothing wrong at them
         """
-        first, second = [self._record() for _migration in range(2)]
+        first, second = [self._record(scene) for _time in range(2)]
         again = set(second)
         return [point for point in first if point in again]
 
     def play(self, trial: Trial) -> Outcome:
-        """Migrate the server once, with a fault."""
+        """Migrate the server once, with a fault in that or in recovery."""
         began = time.monotonic()
         outcome = Outcome(trial)
         cloud = self._ready()
-        script = self._script(trial)
+        moving, recovering = self._scripts(trial)
         cloud.watch.begin([self._server] if self._plugin else [])
         destination = self._other(cloud.invariants.where(self._server))
-        over = self._migrate(script, destination)
-        outcome.hit = trial.point is None or script.hit.is_set()
+        over = self._migrate(moving, destination)
         degraded = cloud.invariants.degraded(self._server)
         outcome.ended = self._ended(destination, degraded)
         left = cloud.clock.time()
-        found = self._recover()
+        found = self._recover(recovering)
+        outcome.hit = all(script.complete for script in (moving, recovering)
+                          if script)
         if degraded and not cloud.invariants.degraded(self._server):
             outcome.recovery_s = cloud.clock.time() - left
         if not over:
@@ -188,32 +196,41 @@ class Stage:
         self._server = invariants.Server.of(server['id'], ports)
         self._migrations = 0
         # The first one asks for things that are remembered afterwards.
-        self._migrate(self._script(Trial(self._vfs)), 'beta')
+        self._migrate(self._script(), 'beta')
 
     # -- a migration ---------------------------------------------------------
 
-    def _record(self) -> list[points.Point]:
+    def _record(self, scene: scenes.Scene) -> list[points.Point]:
         cloud = self._ready()
-        script = self._script(Trial(self._vfs))
+        moving, recovering = self._scripts(
+            Trial(self._vfs, scene=scene))
         destination = self._other(cloud.invariants.where(self._server))
-        over = self._migrate(script, destination)
+        over = self._migrate(moving, destination)
         # Plain Nova knows nothing of ports that are to be on VFs again.
         degraded = cloud.invariants.degraded(self._server)
         ended = self._ended(destination, degraded)
-        wrong = self._recover() if self._plugin else []
-        if not over or ended != PRIMARY or wrong:
+        wrong = self._recover(recovering) if self._plugin else []
+        if not over or ended != (STANDBY if recovering else PRIMARY) or wrong:
             raise RuntimeError(
-                'A migration without a fault is '
+                f'{scene.value}: the migration is '
                 f'{"" if over else "not "}over and has ended: {ended}; '
                 + '; '.join(map(str, wrong)))
-        return script.recorded
+        return (recovering or moving).recorded
 
-    def _script(self, trial: Trial) -> points.Script:
+    def _scripts(self, trial: Trial,
+                 ) -> tuple[points.Script, points.Script | None]:
+        """For the migration, and for recovery where the scene is there."""
+        spoilt = trial.point, trial.fault
+        if trial.scene.accident is None:
+            return self._script(*spoilt), None
+        return self._script(*trial.scene.accident), self._script(*spoilt)
+
+    def _script(self, point: points.Point | None = None,
+                fault: faults.Fault | None = None) -> points.Script:
         assert self._cloud
         return points.Script(
             self._cloud.invariants.where(self._server) or '',
-            faults.Calls(clouds.HANG, self._cloud.over),
-            trial.point, trial.fault)
+            faults.Calls(clouds.HANG, self._cloud.over), point, fault)
 
     def _migrate(self, script: points.Script, destination: str) -> bool:
         """:returns: whether everything that came of it is over"""
@@ -240,19 +257,27 @@ class Stage:
             # become the answer; they are in the server's migration as well.
             return
 
-    def _recover(self) -> list[invariants.Violation]:
+    def _recover(self, script: points.Script | None,
+                 ) -> list[invariants.Violation]:
         """Let time go by until all is well.
 
-        :returns: what is not even then
+        :param script: listens to the calls that are made for it
+        :returns: what is not well even then
         """
-        cloud = self._cloud
-        assert cloud
-        for _look in range(MOST_LOOKS):
+        for _look in range(MOST_LOOKS_THAT_FAIL if script else MOST_LOOKS):
             found = self._not_well()
             if not found:
                 return []
-            cloud.look()
+            self._look(script)
         return self._not_well()
+
+    def _look(self, script: points.Script | None) -> None:
+        assert self._cloud
+        self._cloud.listener = script or points.silent
+        try:
+            self._cloud.look()
+        finally:
+            self._cloud.listener = points.silent
 
     def _not_well(self) -> list[invariants.Violation]:
         assert self._cloud
@@ -301,7 +326,8 @@ def as_document(outcome: Outcome) -> dict[str, typing.Any]:
     """What a worker tells about a run."""
     trial = outcome.trial
     return {
-        'vfs': trial.vfs, 'point': str(trial.point),
+        'vfs': trial.vfs, 'scene': trial.scene.value,
+        'point': str(trial.point),
         'fault': trial.fault and trial.fault.value, 'hit': outcome.hit,
         'ended': outcome.ended, 'recovery_s': outcome.recovery_s,
         'seconds': round(outcome.seconds, 2),
@@ -313,7 +339,8 @@ def from_document(document: dict[str, typing.Any]) -> Outcome:
     """The reverse of :func:`as_document`."""
     return Outcome(
         Trial(document['vfs'], points.Point.parse(document['point']),
-              faults.Fault(document['fault'])),
+              faults.Fault(document['fault']),
+              scenes.Scene(document['scene'])),
         document['hit'], document['ended'], document['recovery_s'],
         [invariants.Violation(**violation)
          for violation in document['violations']], document['seconds'])

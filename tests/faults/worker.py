@@ -12,8 +12,8 @@
 
 """One of the processes that run trials: told on stdin, tells on stdout.
 
-A line is a JSON document: ``{"vfs", "plugin"}`` asks for the points of a
-migration, with ``point`` and ``fault`` for a run.
+A line is a JSON document: ``{"vfs", "plugin", "scene"}`` asks for the points
+of a scene, with ``point`` and ``fault`` for a run.
 """
 
 # Before any other module of Nova: it chooses the concurrency mode.
@@ -26,6 +26,7 @@ import typing
 
 from tests.faults import faults
 from tests.faults import points
+from tests.faults import scenes
 
 
 class Worker:
@@ -37,11 +38,12 @@ class Worker:
 
     def answer(self, asked: dict[str, typing.Any]) -> dict[str, typing.Any]:
         stage = self._need(asked['vfs'], asked['plugin'])
+        scene = scenes.Scene(asked['scene'])
         if 'point' not in asked:
-            return {'points': [str(point) for point in stage.record()]}
+            return {'points': [str(point) for point in stage.record(scene)]}
         return trials.as_document(stage.play(trials.Trial(
             asked['vfs'], points.Point.parse(asked['point']),
-            faults.Fault(asked['fault']))))
+            faults.Fault(asked['fault']), scene)))
 
     def close(self) -> None:
         if self._stage:

@@ -28,9 +28,11 @@ from tests.faults import campaign
 from tests.faults import faults
 from tests.faults import points
 from tests.faults import processes
+from tests.faults import scenes
 from tests.functional import invariants
 
 Fault = faults.Fault
+Scene = scenes.Scene
 
 
 class StageTestCase(base.BaseTestCase):
@@ -50,12 +52,13 @@ class StageTestCase(base.BaseTestCase):
 class ReducedTestCase(StageTestCase):
     """Calls with which the plugin changes something, each with one fault."""
 
-    def play(self, vfs, skipped=()):
+    def play(self, vfs, *acted, skipped=()):
         stage = self.stage(vfs)
-        recorded = {number: [] for number in skipped}
-        recorded[vfs] = stage.record()
-        for _vfs, point, fault in campaign.reduced(recorded):
-            outcome = stage.play(trials.Trial(vfs, point, fault))
+        recorded = {course: [] for course in skipped}
+        for scene in acted:
+            recorded[vfs, scene] = stage.record(scene)
+        for trial in campaign.reduced(recorded):
+            outcome = stage.play(trial)
             self.assertTrue(outcome.hit, outcome.trial)
             self.assertEqual(
                 [], [str(violation) for violation in outcome.violations
@@ -73,7 +76,7 @@ class ReducedTestCase(StageTestCase):
                 and violation.text == trials.IN_ERROR)
 
     def test_one_vf(self):
-        outcomes = list(self.play(1))
+        outcomes = list(self.play(1, Scene.MOVE))
 
         # All faults, and all ways to end.
         self.assertEqual(set(Fault), {
@@ -87,7 +90,18 @@ class ReducedTestCase(StageTestCase):
             and outcome.recovery_s is None])
 
     def test_three_vfs(self):
-        self.assertNotEqual([], list(self.play(3, skipped=[1])))
+        self.assertNotEqual([], list(self.play(
+            3, Scene.MOVE, skipped=[(1, Scene.MOVE)])))
+
+    def test_recovery(self):
+        outcomes = list(self.play(1, Scene.DEGRADED, Scene.CRASHED,
+                                  skipped=[(1, Scene.MOVE)]))
+
+        self.assertEqual({Scene.DEGRADED, Scene.CRASHED}, {
+            outcome.trial.scene for outcome in outcomes})
+        self.assertEqual([], [
+            str(outcome.trial) for outcome in outcomes
+            if outcome.recovery_s is None])
 
 
 class SeenTestCase(StageTestCase):

@@ -22,9 +22,11 @@ from oslotest import base
 from tests.faults import campaign
 from tests.faults import faults
 from tests.faults import points
+from tests.faults import scenes
 from tests.functional import invariants
 
 Fault = faults.Fault
+MOVE, DEGRADED = scenes.Scene.MOVE, scenes.Scene.DEGRADED
 ATTACH = 'source:libvirt:attachDeviceFlags@attach_interface#1'
 READ = 'source:libvirt:XMLDesc@_attach_standbys#2'
 MIGRATE = 'source:libvirt:migrateToURI3@_live_migration_operation#1'
@@ -34,11 +36,12 @@ def point(name):
     return points.Point.parse(name)
 
 
-def outcome(name=ATTACH, fault=Fault.ERROR, *violations, vfs=1, **keywords):
+def outcome(name=ATTACH, fault=Fault.ERROR, *violations, vfs=1, scene=MOVE,
+            **keywords):
     keywords.setdefault('hit', True)
     keywords.setdefault('ended', trials.UNDONE)
     return trials.Outcome(
-        trials.Trial(vfs, point(name), fault), violations=[
+        trials.Trial(vfs, point(name), fault, scene), violations=[
             invariants.Violation(*violation) for violation in violations],
         **keywords)
 
@@ -112,12 +115,13 @@ class EquivalentTestCase(base.BaseTestCase):
             {point(name) for name in plain})
 
     def test_the_same_call(self):
-        self.assertEqual((1, ATTACH, 'lost'), self.equivalent(
+        self.assertEqual((1, 'move', ATTACH, 'lost'), self.equivalent(
             Fault.LOST, [ATTACH, MIGRATE]))
 
     def test_the_next_call_of_one_that_is_killed(self):
-        self.assertEqual((1, MIGRATE, 'killed-before'), self.equivalent(
-            Fault.KILLED_AFTER, [MIGRATE]))
+        self.assertEqual(
+            (1, 'move', MIGRATE, 'killed-before'),
+            self.equivalent(Fault.KILLED_AFTER, [MIGRATE]))
 
     def test_a_call_that_is_no_longer_recorded(self):
         self.assertIsNone(self.equivalent(
@@ -131,8 +135,9 @@ class ResultsTestCase(base.BaseTestCase):
 
     def test_document(self):
         results = campaign.Results()
-        results.recorded = {1: [point(ATTACH), point(READ)],
-                            3: [point(ATTACH)]}
+        results.recorded = {(1, MOVE): [point(ATTACH), point(READ)],
+                            (1, DEGRADED): [point(ATTACH)],
+                            (3, MOVE): [point(ATTACH)]}
         lost = outcome(MIGRATE, Fault.KILLED_AFTER, LOST,
                        ended=trials.STANDBY)
         results.outcomes = [
@@ -146,7 +151,7 @@ class ResultsTestCase(base.BaseTestCase):
 
         document = results.document()
 
-        self.assertEqual((2, 5, 6, 1, 2), tuple(document[name] for name in (
+        self.assertEqual((3, 5, 6, 1, 2), tuple(document[name] for name in (
             'points', 'faults', 'runs', 'no_network', 'recovered')))
         self.assertEqual({'primary': 1, 'standby': 3, 'undone': 2},
                          document['ended'])
@@ -160,7 +165,7 @@ class ResultsTestCase(base.BaseTestCase):
 
     def test_outcome_comes_through_a_pipe(self):
         told = outcome(ATTACH, Fault.LOST, NETWORK, recovery_s=3.5,
-                       seconds=1.25)
+                       seconds=1.25, scene=DEGRADED)
 
         self.assertEqual(told, trials.from_document(
             trials.as_document(told)))
@@ -179,17 +184,18 @@ class Workers:
             if 'point' not in piece:
                 done(piece, {'points': self._recorded})
                 continue
-            key = piece['vfs'], piece['point'], piece['fault']
-            self.asked.append((piece['plugin'], *key[1:]))
+            key = (piece['vfs'], piece['scene'], piece['point'],
+                   piece['fault'])
+            self.asked.append((piece['plugin'], *key[2:]))
             answer = self._answers.get(key)
             done(piece, answer and trials.as_document(answer))
 
 
 class ResumeTestCase(base.BaseTestCase):
 
-    def run_campaign(self, workers, results=None, vfs=1):
+    def run_campaign(self, workers, results=None, vfs=1, acted=(MOVE,)):
         return campaign.Campaign(
-            workers, [vfs], [], lambda results, planned: None,
+            workers, [vfs], acted, [], lambda results, planned: None,
             results=results).run()
 
     def test_goes_on_where_it_was_ended(self):
@@ -219,9 +225,24 @@ class ResumeTestCase(base.BaseTestCase):
             second, campaign.Results.of(first.document()), vfs=3)
 
         self.assertEqual([nova, ours], again.nova)
-        self.assertEqual([1, 3], sorted(again.recorded))
+        self.assertEqual({(1, MOVE), (3, MOVE)}, set(again.recorded))
         self.assertEqual([(True, READ, 'error'), (True, READ, 'hang'),
                           (False, READ, 'error')], second.asked)
+
+    def test_recovery_is_not_compared_with_plain_nova(self):
+        known = [outcome(READ, Fault.ERROR, ERROR, scene=DEGRADED),
+                 outcome(READ, Fault.HANG, scene=DEGRADED)]
+        workers = Workers([READ], known)
+
+        results = self.run_campaign(workers, acted=[DEGRADED])
+
+        self.assertEqual([(True, READ, 'error'), (True, READ, 'hang')],
+                         workers.asked)
+        self.assertEqual(known[:1], results.violated)
+        self.assertEqual(
+            {'runs': 2, 'undone': 2, 'recovered': 0, 'violations': 1,
+             'nova': 0}, results.document()['by_kind'][
+                 'degraded: source libvirt'])
 
     def test_results_without_runs_are_refused(self):
         self.assertRaises(KeyError, campaign.Results.of, {'runs': 480})
@@ -232,10 +253,12 @@ class ReducedTestCase(base.BaseTestCase):
     def test_takes_no_part_that_nova_loses(self):
         found = [point(name) for name in (ATTACH, READ, MIGRATE)] * 8
 
-        chosen = campaign.reduced({1: found, 3: found})
+        chosen = campaign.reduced({
+            (1, MOVE): found, (1, DEGRADED): found, (3, MOVE): found})
 
-        self.assertNotIn(READ, {str(each) for _, each, _ in chosen})
+        self.assertNotIn(READ, {str(trial.point) for trial in chosen})
         self.assertFalse(any(
-            fault.kills for _, each, fault in chosen
-            if str(each) == MIGRATE))
-        self.assertEqual({1, 3}, {vfs for vfs, _, _ in chosen})
+            trial.fault.kills for trial in chosen
+            if str(trial.point) == MIGRATE))
+        self.assertEqual({(1, MOVE), (1, DEGRADED), (3, MOVE)}, {
+            (trial.vfs, trial.scene) for trial in chosen})

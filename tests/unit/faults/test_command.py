@@ -50,7 +50,8 @@ class Hands:
                 return
             else:
                 done(piece, trials.as_document(test_campaign.outcome(
-                    piece['point'], trials.faults.Fault(piece['fault']))))
+                    piece['point'], trials.faults.Fault(piece['fault']),
+                    scene=trials.scenes.Scene(piece['scene']))))
 
     def dismiss(self):
         pass
@@ -67,9 +68,10 @@ class MainTestCase(base.BaseTestCase):
         self.useFixture(fixtures.MockPatchObject(
             command.interruption, 'raise_once', autospec=True))
 
-    def run_with(self, hands):
+    def run_with(self, hands, *options):
         """The exit code, and what it says."""
-        argv = ['faults', '--vfs', '1', '--json', self.path]
+        argv = ['faults', '--vfs', '1', '--json', self.path, *(
+            options or ['--scenes', 'move'])]
         with fixtures.MockPatchObject(crew, 'Crew', hands), (
                 fixtures.MockPatchObject(sys, 'argv', argv)), (
                 contextlib.redirect_stdout(io.StringIO())) as said:
@@ -84,6 +86,14 @@ class MainTestCase(base.BaseTestCase):
 
         self.assertEqual((0, 2), (code, self.written()['runs']))
         self.assertNotIn('not made', said)
+
+    def test_recovery_as_well(self):
+        code, said = self.run_with(Hands(), '--jobs', '2')
+
+        self.assertEqual(0, code)
+        self.assertEqual(
+            {f'{scene.value}: source libvirt' for scene in
+             trials.scenes.Scene}, set(self.written()['by_kind']))
 
     def test_a_run_that_was_not_made_is_told_and_no_success(self):
         code, said = self.run_with(Hands(lost_after=1))

@@ -21,6 +21,7 @@ from unittest import mock
 from oslotest import base
 
 from tests.faults import cloud as clouds
+from tests.faults import scenes
 from tests.functional import invariants
 
 
@@ -33,19 +34,36 @@ class RecordTestCase(base.BaseTestCase):
         self.asks.degraded.return_value = set()
         self.asks.at_rest.return_value = []
 
-    def record(self, plugin=True, over=True):
+    def record(self, plugin=True, over=True, scene=scenes.Scene.MOVE):
         stage = trials.Stage(1, plugin)
         stage._cloud = mock.Mock(spec=clouds.FaultyCloud,
                                  invariants=self.asks, look=mock.Mock())
         stage._server = invariants.Server('its-uuid', {})
         with mock.patch.multiple(
                 stage, _migrate=mock.Mock(return_value=over),
-                _script=mock.Mock(return_value=mock.Mock(
-                    recorded=['a point']))):
-            return stage.record()
+                _script=mock.Mock(side_effect=self.script)):
+            return stage.record(scene)
+
+    def script(self, point=None, fault=None):
+        return mock.Mock(recorded=['another point' if point else 'a point'])
 
     def test_migrations_that_have_worked(self):
         self.assertEqual(['a point'], self.record())
+
+    def test_recovery_after_an_accident(self):
+        # After each of two migrations, and once recovery has looked.
+        self.asks.degraded.side_effect = [{'port'}, {'port'}, set()] * 2
+        self.asks.at_rest.side_effect = lambda servers: []
+
+        self.assertEqual(['a point'], self.record(
+            scene=scenes.Scene.CRASHED))
+
+    def test_accident_that_does_nothing(self):
+        error = self.assertRaises(RuntimeError, self.record,
+                                  scene=scenes.Scene.CRASHED)
+
+        self.assertIn('crashed', str(error))
+        self.assertIn(trials.PRIMARY, str(error))
 
     def test_one_that_is_not_over(self):
         self.assertRaisesRegex(RuntimeError, 'not over', self.record,
