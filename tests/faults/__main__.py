@@ -48,13 +48,13 @@ def main() -> int:
     with bar.Bar(screen) as shown:
         task = shown.add_task('recording', total=None)
 
-        def told(results: campaign.Results, planned: int) -> None:
+        def told(results: campaign.Results, what: str, done: int,
+                 planned: int) -> None:
             shown.update(
-                task, total=planned, description=(
-                    f'{len(results.violated)} with violations'),
-                completed=len(results.outcomes) + len(results.unanswered))
+                task, total=planned, completed=done, description=(
+                    f'{what}, {len(results.violated)} with violations'))
             # A night's work is not to be lost with its last minute.
-            if len(results.outcomes) % 5 == 0:
+            if done % 5 == 0:
                 _write(arguments.json, results.document())
 
         runs = campaign.Campaign(

@@ -29,6 +29,8 @@ from tests.faults import trial as trials
 from tests.functional import invariants
 
 Document = dict[str, typing.Any]
+#: the results so far, what is done now, how much of it, of how much
+Told = Callable[['Results', str, int, int], None]
 #: the number of VFs, and what is done
 Course = tuple[int, scenes.Scene]
 
@@ -147,7 +149,7 @@ class Campaign:
 
     def __init__(self, workers: crew.Crew, vfs: Iterable[int],
                  acted: Iterable[scenes.Scene], only: Iterable[str],
-                 told: Callable[[Results, int], None],
+                 told: Told,
                  reduced: bool = False,
                  results: Results | None = None) -> None:
         self._workers = workers
@@ -210,7 +212,8 @@ class Campaign:
                 f'{piece["fault"]}')
         else:
             self.results.outcomes.append(trials.from_document(answer))
-        self._told(self.results, planned)
+        self._told(self.results, 'run', len(self.results.outcomes)
+                   + len(self.results.unanswered), planned)
 
     def _compare(self) -> None:
         """Try with plain Nova what has violations.
@@ -231,9 +234,12 @@ class Campaign:
         def note(piece: Document, answer: Document | None) -> None:
             key = (piece['vfs'], piece['scene'], piece['point'],
                    piece['fault'])
+            asked.append(key)
             if answer:
                 self.results.plain[key] = trials.from_document(answer)
                 judge(key)
+            self._told(self.results, 'compared with plain Nova', len(asked),
+                       len(new))
 
         def judge(key: trials.Key) -> None:
             self.results.nova += [
@@ -254,9 +260,9 @@ class Campaign:
                 suspects.setdefault(same, []).append(outcome)
         for key in suspects.keys() & self.results.plain.keys():
             judge(key)
-        self._workers.work(
-            [_asked(key, plugin=False) for key in suspects
-             if key not in self.results.plain], note)
+        asked: list[trials.Key] = []
+        new = [key for key in suspects if key not in self.results.plain]
+        self._workers.work([_asked(key, plugin=False) for key in new], note)
 
 
 def _asked(key: trials.Key, plugin: bool = True) -> Document:

@@ -35,6 +35,9 @@ PATIENCE = 8
 # Seconds that a call hangs. It ends with the caller's time-out, and what else
 # goes on meanwhile is over by then.
 HANG = 1.0
+# Seconds for which a call waits for two looks meanwhile. Whoever makes it may
+# hold a lock that these wait for; they go on when it is done then.
+LONG_LOOKS = 3.0
 # Of the periods in which recovery looks, as operators have it.
 INTERVAL = 60
 
@@ -144,6 +147,16 @@ class FaultyCloud(base.FailoverTestCase):
                 self._at_its_time(name, self._audit)
             if self.PLUGIN:
                 self._at_its_time(name, self.recover)
+
+    def let_time_pass(self) -> None:
+        """Two periods go by in the middle of a call."""
+        looking = threading.Thread(target=self._look_twice)
+        looking.start()
+        looking.join(LONG_LOOKS)
+
+    def _look_twice(self) -> None:
+        for _period in range(2):
+            self.look()
 
     def _audit(self, name: str) -> None:
         self.computes[name].manager.update_available_resource(

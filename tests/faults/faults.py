@@ -45,7 +45,8 @@ class Fault(enum.Enum):
     """What happens to one call.
 
     ``error``, ``timeout`` and ``hang`` come before the act, which is not
-    done then; ``lost`` comes after it. A process is killed on either side.
+    done then; ``lost`` and ``late`` come after it. A process is killed on
+    either side.
     """
 
     #: the error that such a call has where the other side is broken
@@ -56,6 +57,9 @@ class Fault(enum.Enum):
     HANG = 'hang'
     #: the act is done, and its answer never comes
     LOST = 'lost'
+    #: the act is done, and its answer comes when two periods have gone by, in
+    #: which recovery and Nova's periodic task have looked
+    LATE = 'late'
     #: nova-compute ends before the act, or the agent's program does
     KILLED_BEFORE = 'killed-before'
     #: and right after it
@@ -121,15 +125,20 @@ class Calls:
 
     :param bound: seconds after which a caller gives up by itself
     :param over: set when nobody waits for anything any more
+    :param let_time_pass: returns when two periods have gone by
     """
 
-    def __init__(self, bound: float, over: threading.Event) -> None:
+    def __init__(self, bound: float, over: threading.Event,
+                 let_time_pass: Callable[[], None]) -> None:
         self._bound = bound
         self._over = over
+        self._let_time_pass = let_time_pass
 
     def carry_out(self, kind: str, fault: Fault, process: processes.Process,
                   act: Callable[[], typing.Any]) -> typing.Any:
         """What the caller gets."""
+        if fault is Fault.LATE:
+            return self._carry_out_late(act)
         if kind == AGENT:
             return self._run_agent(fault, act)
         if fault is Fault.KILLED_BEFORE:
@@ -144,6 +153,13 @@ class Calls:
             self._over.wait(self._bound)
             process.need_life()
         raise {Fault.ERROR: failed, Fault.LOST: lost}.get(fault, late)()
+
+    def _carry_out_late(self, act: Callable[[], typing.Any]) -> typing.Any:
+        try:
+            with processes.outside():
+                return act()
+        finally:
+            self._let_time_pass()
 
     @staticmethod
     def _run_agent(fault: Fault, act: Callable[[], guest_agent.Program],

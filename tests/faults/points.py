@@ -75,7 +75,7 @@ class Point:
         A conductor is not killed: there are several, and they keep nothing.
         """
         if self.reads:
-            return [faults.Fault.ERROR, faults.Fault.HANG]
+            return [faults.Fault.ERROR, faults.Fault.HANG, faults.Fault.LATE]
         return [fault for fault in faults.Fault
                 if self.role != CONDUCTOR or not fault.kills]
 

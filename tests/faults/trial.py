@@ -230,7 +230,8 @@ class Stage:
         assert self._cloud
         return points.Script(
             self._cloud.invariants.where(self._server) or '',
-            faults.Calls(clouds.HANG, self._cloud.over), point, fault)
+            faults.Calls(clouds.HANG, self._cloud.over,
+                         self._cloud.let_time_pass), point, fault)
 
     def _migrate(self, script: points.Script, destination: str) -> bool:
         """:returns: whether everything that came of it is over"""

@@ -15,6 +15,7 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.faults import trial as trials  # isort: skip
 
+import contextlib
 import threading
 
 import fixtures
@@ -23,6 +24,7 @@ from oslotest import base
 from nova_vf_failover import domain
 from nova_vf_failover import driver
 from nova_vf_failover import exception
+from nova_vf_failover import operations
 from nova_vf_failover.standby import macvtap
 from tests.faults import campaign
 from tests.faults import faults
@@ -177,6 +179,18 @@ class SeenTestCase(StageTestCase):
             invariants.TRUTH, "it is ('ERROR', None)",
             'source:libvirt:migrateToURI3@_live_migration_operation#1',
             Fault.LOST)
+
+    def test_recovery_that_does_not_wait_for_a_move(self):
+        @contextlib.contextmanager
+        def begin(begun, server):
+            yield operations.Operation(yields=True)
+
+        self.broken('operations.Operations.begin_yielding', begin)
+        self.broken('attempt.Attempt._need_rest', lambda *_: None)
+
+        self.assertSeen(
+            invariants.NETWORK, 'is not reached',
+            'source:libvirt:setMetadata@detach_primaries#2', Fault.LATE)
 
     def test_truth_of_a_guest_that_stands_still(self):
         detach = domain.Domain.detach_standby

@@ -65,7 +65,8 @@ class PointTestCase(base.BaseTestCase):
         self.assertFalse(point(ATTACH).reads)
 
     def test_faults_of_what_only_reads(self):
-        self.assertEqual([Fault.ERROR, Fault.HANG], point(READ).faults())
+        self.assertEqual([Fault.ERROR, Fault.HANG, Fault.LATE],
+                         point(READ).faults())
 
     def test_conductor_is_not_killed(self):
         self.assertFalse(any(fault.kills for fault in point(
@@ -193,13 +194,22 @@ class Workers:
 
 class ResumeTestCase(base.BaseTestCase):
 
+    TRIED = [(True, READ, fault.value) for fault in point(READ).faults()]
+
+    def setUp(self):
+        super().setUp()
+        self.told = []
+
     def run_campaign(self, workers, results=None, vfs=1, acted=(MOVE,)):
         return campaign.Campaign(
-            workers, [vfs], acted, [], lambda results, planned: None,
+            workers, [vfs], acted, [],
+            lambda results, what, *numbers: self.told.append(
+                (what, *numbers)),
             results=results).run()
 
     def test_goes_on_where_it_was_ended(self):
-        done = [outcome(READ, Fault.ERROR, ERROR), outcome(READ, Fault.HANG)]
+        done = [outcome(READ, Fault.ERROR, ERROR), outcome(READ, Fault.HANG),
+                outcome(READ, Fault.LATE)]
         whole = Workers([READ], done)
         first = self.run_campaign(whole)
         # It has been ended ahead of the second run.
@@ -209,9 +219,12 @@ class ResumeTestCase(base.BaseTestCase):
 
         again = self.run_campaign(second, campaign.Results.of(document))
 
-        self.assertEqual([(True, READ, 'error'), (True, READ, 'hang'),
-                          (False, READ, 'error')], whole.asked)
-        self.assertEqual([(True, READ, 'hang')], second.asked)
+        self.assertEqual([*self.TRIED, (False, READ, 'error')], whole.asked)
+        self.assertEqual(self.TRIED[1:], second.asked)
+        self.assertEqual(
+            [('run', 1, 3), ('run', 2, 3), ('run', 3, 3),
+             ('compared with plain Nova', 1, 1),
+             ('run', 2, 3), ('run', 3, 3)], self.told)
         self.assertEqual(first.document(), again.document())
         self.assertEqual(1, len(again.nova))
 
@@ -226,21 +239,20 @@ class ResumeTestCase(base.BaseTestCase):
 
         self.assertEqual([nova, ours], again.nova)
         self.assertEqual({(1, MOVE), (3, MOVE)}, set(again.recorded))
-        self.assertEqual([(True, READ, 'error'), (True, READ, 'hang'),
-                          (False, READ, 'error')], second.asked)
+        self.assertEqual([*self.TRIED, (False, READ, 'error')], second.asked)
 
     def test_recovery_is_not_compared_with_plain_nova(self):
         known = [outcome(READ, Fault.ERROR, ERROR, scene=DEGRADED),
-                 outcome(READ, Fault.HANG, scene=DEGRADED)]
+                 outcome(READ, Fault.HANG, scene=DEGRADED),
+                 outcome(READ, Fault.LATE, scene=DEGRADED)]
         workers = Workers([READ], known)
 
         results = self.run_campaign(workers, acted=[DEGRADED])
 
-        self.assertEqual([(True, READ, 'error'), (True, READ, 'hang')],
-                         workers.asked)
+        self.assertEqual(self.TRIED, workers.asked)
         self.assertEqual(known[:1], results.violated)
         self.assertEqual(
-            {'runs': 2, 'undone': 2, 'recovered': 0, 'violations': 1,
+            {'runs': 3, 'undone': 3, 'recovered': 0, 'violations': 1,
              'nova': 0}, results.document()['by_kind'][
                  'degraded: source libvirt'])
 

@@ -84,7 +84,7 @@ class MainTestCase(base.BaseTestCase):
     def test_all_was_tried(self):
         code, said = self.run_with(Hands())
 
-        self.assertEqual((0, 2), (code, self.written()['runs']))
+        self.assertEqual((0, 3), (code, self.written()['runs']))
         self.assertNotIn('not made', said)
 
     def test_recovery_as_well(self):
@@ -99,7 +99,7 @@ class MainTestCase(base.BaseTestCase):
         code, said = self.run_with(Hands(lost_after=1))
 
         self.assertEqual((1, 1), (code, self.written()['runs']))
-        self.assertIn('1 of 2 runs', said)
+        self.assertIn('2 of 3 runs', said)
 
     def test_who_interrupts_it_knows(self):
         code, said = self.run_with(Hands(lost_after=1, interrupted=True))
