@@ -17,8 +17,8 @@ import itertools
 
 from tests.lab import command
 from tests.lab import errors
-from tests.lab.memory import backings
 from tests.lab.memory import trial as trials
+from tests.lab.sriov import backings
 from tests.lab.sriov import host as hosts
 
 _SIZES = [1, 4, 8]

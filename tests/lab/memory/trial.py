@@ -18,9 +18,9 @@ import typing
 
 from tests.lab.compare import gaps
 from tests.lab.compare import traffic
-from tests.lab.memory import backings
 from tests.lab.memory import pinning
 from tests.lab import seed as seeds
+from tests.lab.sriov import backings
 from tests.lab.sriov import fabric
 from tests.lab.sriov import guest as guests
 from tests.lab.sriov import host as hosts

@@ -25,12 +25,15 @@ from tests.lab.compare import picture
 from tests.lab.compare import recipe as compare
 from tests.lab.compare import table
 from tests.lab import image as images
+from tests.lab.sriov import backings
 from tests.lab.sriov import fabric
 from tests.lab.sriov import host as hosts
 from tests.lab.sriov import pair
 from tests.lab.sriov import recipe
 from tests.lab.sriov import schemes
 from tests.simulation.fabric import namespace
+
+_BACKINGS = {its.name: its for its in backings.EVERY if its.unprepared}
 
 
 def main() -> int:
@@ -43,6 +46,10 @@ def main() -> int:
     parser.add_argument('--vlan', type=int, default=0, metavar='ID',
                         choices=range(4095),
                         help='of the guests\' network; default: none')
+    parser.add_argument('--backing', choices=list(_BACKINGS),
+                        default='plain', help='of the guests\' memory; '
+                        'default: %(default)s, which is there once a page is '
+                        'touched')
     arguments = parser.parse_args()
 
     def work(console: consoles.Console, say: command.Say) -> None:
@@ -65,7 +72,7 @@ def _run(stack: contextlib.ExitStack, image: images.Image,
              if its.name in arguments.schemes]
     for its in ready:
         say(f'Starting the guest of {its.name}')
-        its.start(net, both)
+        its.start(net, both, _BACKINGS[arguments.backing].xml)
     rounds: comparison.Rounds = {its.name: [] for its in ready}
     for number, its in comparison.turns(ready, arguments.rounds):
         say(f'Round {number} of {arguments.rounds}: {its.name}')
@@ -88,7 +95,8 @@ def _write(rounds: comparison.Rounds, arguments: typing.Any) -> None:
             json.dump({**comparison.document(counted),
                        'threshold_ms': 1000 * schemes.THRESHOLD,
                        'interval_ms': 1000 * schemes.INTERVAL,
-                       'vlan': arguments.vlan}, target, indent=2)
+                       'vlan': arguments.vlan,
+                       'backing': arguments.backing}, target, indent=2)
     if arguments.svg:
         picture.draw(arguments.svg, counted, schemes.THRESHOLD)
 

@@ -57,11 +57,15 @@ class Scheme(abc.ABC):
     def seed(self) -> seeds.Seed:
         return guests.seed(self.port, self.kind, self.has_agent)
 
-    def start(self, net: fabric.Fabric,
-              both: tuple[hosts.Host, ...]) -> None:
-        """Boot its guest, until it is on its network."""
+    def start(self, net: fabric.Fabric, both: tuple[hosts.Host, ...],
+              backing: str) -> None:
+        """Boot its guest, until it is on its network.
+
+        :param backing: of its memory, as XML
+        """
         self._net = net
-        self.guest = guests.Guest(self.name, self.port, both, self.nics())
+        self.guest = guests.Guest(self.name, self.port, both, self.nics(),
+                                  backing=backing)
         if self.keeps_standby:
             for host in both:
                 host.call('expect', port=self.port.arguments())

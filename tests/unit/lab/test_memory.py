@@ -21,11 +21,11 @@ from oslotest import base
 
 from tests.lab.compare import gaps
 from tests.lab import errors
-from tests.lab.memory import backings
 from tests.lab.memory import pinning
 from tests.lab.memory import plan
 from tests.lab.memory import table
 from tests.lab.memory import trial
+from tests.lab.sriov import backings
 from tests.lab.sriov import guest as guests
 from tests.lab.sriov import host as hosts
 
@@ -97,6 +97,10 @@ class BackingTestCase(base.BaseTestCase):
     def test_all_are_xml(self):
         for its in backings.EVERY:
             self.assertEqual('memoryBacking', etree.fromstring(its.xml).tag)
+
+    def test_some_need_nothing_of_a_host(self):
+        self.assertEqual(['plain', 'locked', 'prealloc'], [
+            its.name for its in backings.EVERY if its.unprepared])
 
     def test_huge_pages_are_set_aside(self):
         host = self._host(512)

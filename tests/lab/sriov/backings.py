@@ -45,6 +45,11 @@ class Backing:
     transparent: bool = True
 
     @property
+    def unprepared(self) -> bool:
+        """Whether a host as it has booted is right for it."""
+        return self.transparent and not self.reserved
+
+    @property
     def xml(self) -> str:
         return f'<memoryBacking>{self.inner}</memoryBacking>'
 
