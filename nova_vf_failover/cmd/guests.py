@@ -51,12 +51,15 @@ def check(listed: Iterable[typing.Any],
             libvirt_guest.Guest(known[server.uuid]), server.uuid, _never)
         try:
             finding = _check(subject, server, guest, channel)
+            # What ends while its agent answers only looks like one without.
+            runs = known[server.uuid].isActive()
         except servers.libvirt_errors() as error:
             if not servers.has_gone(error):
                 raise
             # Since the domains were listed; guests answer one by one.
             continue
-        yield finding
+        if runs:
+            yield finding
 
 
 def _check(subject: str, server: servers.Server, guest: vf_domain.Domain,

@@ -531,6 +531,13 @@ class GuestTestCase(CheckTestCase):
 
         self.assertEqual(expected, self.run_command('check')[0])
 
+    def test_a_server_that_ends_while_its_agent_answers(self):
+        domain = self.boot()
+        self.agent.mood = Mood.SILENT
+        domain.isActive = mock.Mock(return_value=0)
+
+        self.assertEqual((OK, []), self.check())
+
     def test_one_slot_is_free(self):
         self.boot(ports=2)
 
