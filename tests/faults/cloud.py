@@ -76,6 +76,10 @@ class FaultyCloud(base.FailoverTestCase):
         # With the other policy a server whose agent does not answer is
         # migrated as Nova does, and has no network meanwhile.
         self.flags(policy='required', group='vf_failover')
+        # It looks when the test has it look.
+        self.flags(recovery_interval=INTERVAL, group='vf_failover')
+        self.useFixture(fixtures.MonkeyPatch(
+            'nova_vf_failover.recovery.Recovery.start', lambda looks: None))
         # What has to be waited for has its own bounds.
         self.flags(http_retries=0, group='neutron')
         self.processes: dict[str, processes.Process] = {}
@@ -167,7 +171,6 @@ class FaultyCloud(base.FailoverTestCase):
 
         Nova's periodic tasks and recovery's thread write it into the log.
         """
-        self.flags(recovery_interval=INTERVAL, group='vf_failover')
         try:
             with processes.running(self.processes[name]):
                 work(name)
@@ -176,6 +179,4 @@ class FaultyCloud(base.FailoverTestCase):
         except Exception:
             if self.listener is points.silent:
                 raise
-        finally:
-            self.flags(recovery_interval=0, group='vf_failover')
         self.restart_dead()
