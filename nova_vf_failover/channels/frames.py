@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""What a guest says on its standby: report frames, and a filter for them.
+"""What a guest says on its standby: report frames.
 
 A report frame is a gratuitous ARP (RFC 5227) whose padding up to the shortest
 Ethernet frame carries the report. After the 42 bytes of Ethernet and ARP::
@@ -30,11 +30,11 @@ for the host that is a frame which *leaves* through the macvtap. A frame that
 comes in from the network with the port's MAC is anybody's.
 """
 
-from collections.abc import Iterable
 import dataclasses
 import struct
 
 from nova_vf_failover.channels import intent as intents
+from nova_vf_failover.guest import packetfilter
 
 MAGIC = b'vffR'
 VERSION = 1
@@ -50,20 +50,6 @@ _ETH_P_ARP = 0x0806
 _REQUEST = 1
 _REPORT = struct.Struct('!4sBQBBBBB')
 _OFFSET = 42
-
-# include/uapi/linux/filter.h and bpf_common.h: load 1, 2 or 4 bytes from the
-# frame, jump if equal, return a number.
-_LOAD = {1: 0x30, 2: 0x28, 4: 0x20}
-_JUMP_EQUAL = 0x15
-_RETURN = 0x06
-# Not from the frame but from what the kernel knows of it: its direction.
-_PACKET_TYPE = 0xfffff000 + 4
-_PACKET_OUTGOING = 4
-
-_INSTRUCTION = struct.Struct('=HBBI')
-
-# (bytes, offset, value)
-Condition = tuple[int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,10 +77,8 @@ def parse(frame: bytes) -> Report | None:
                   bool(overlap))
 
 
-OUTGOING: tuple[Condition, ...] = ((4, _PACKET_TYPE, _PACKET_OUTGOING),)
-
-
-def conditions(mac: str, generation: int) -> tuple[Condition, ...]:
+def conditions(mac: str,
+               generation: int) -> tuple[packetfilter.Condition, ...]:
     """What is true of the bytes of a report of this port on this intent."""
     sender = bytes.fromhex(mac.replace(':', ''))
     high, low = struct.unpack('!IH', sender)
@@ -106,20 +90,3 @@ def conditions(mac: str, generation: int) -> tuple[Condition, ...]:
         (4, _OFFSET, int.from_bytes(MAGIC, 'big')),
         (1, _OFFSET + 4, VERSION),
         (4, _OFFSET + 5, older), (4, _OFFSET + 9, newer))
-
-
-def program(wanted: Iterable[Condition]) -> bytes:
-    """A classic BPF program that keeps the frames where all this is true.
-
-    A load from behind the end of a frame drops it as well
-    (Documentation/networking/filter.rst).
-    """
-    tests = list(wanted)
-    code = b''
-    for number, (size, offset, value) in enumerate(tests):
-        # To the last instruction from the one behind the jump.
-        miss = 2 * (len(tests) - number - 1) + 1
-        code += _INSTRUCTION.pack(_LOAD[size], 0, 0, offset)
-        code += _INSTRUCTION.pack(_JUMP_EQUAL, 0, miss, value)
-    return (code + _INSTRUCTION.pack(_RETURN, 0, 0, LENGTH)
-            + _INSTRUCTION.pack(_RETURN, 0, 0, 0))

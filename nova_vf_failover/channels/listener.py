@@ -23,11 +23,9 @@ the daemon, which ends with nova-compute, all sockets go.
 """
 
 from collections.abc import Mapping
-import ctypes
 import itertools
 import select
 import socket
-import struct
 import types
 
 from oslo_log import log as logging
@@ -35,6 +33,7 @@ from oslo_privsep import daemon
 
 from nova_vf_failover.channels import frames
 from nova_vf_failover import exception
+from nova_vf_failover.guest import packetfilter
 from nova_vf_failover import privileges
 
 LOG = logging.getLogger(__name__)
@@ -46,8 +45,6 @@ LONGEST_WAIT = 3.0
 _MOST_FRAMES = 64
 
 _ETH_P_ALL = 0x0003
-# include/uapi/asm-generic/socket.h
-_SO_ATTACH_FILTER = 26
 
 # What a call into the daemon may end with. oslo.privsep starts one where none
 # runs, and where that fails it tries again at the next call.
@@ -111,20 +108,13 @@ def packet_socket(device: str, program: bytes) -> socket.socket:
     """
     made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     try:
-        attach_filter(made, program)
+        packetfilter.load(made, program)
         made.bind((device, _ETH_P_ALL))
         made.setblocking(False)
     except BaseException:
         made.close()
         raise
     return made
-
-
-def attach_filter(made: socket.socket, program: bytes) -> None:
-    code = ctypes.create_string_buffer(program, len(program))
-    # struct sock_fprog: how many instructions of 8 bytes, and where.
-    made.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack(
-        '@HP', len(program) // 8, ctypes.addressof(code)))
 
 
 @privileges.net_raw.entrypoint
@@ -134,8 +124,10 @@ def _open(devices: dict[str, str], generation: int) -> int:
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
     try:
         for mac, device in devices.items():
-            opened[packet_socket(device, frames.program(
-                frames.OUTGOING + frames.conditions(mac, generation)))] = mac
+            kept = [packetfilter.OUTGOING,
+                    *frames.conditions(mac, generation)]
+            opened[packet_socket(
+                device, packetfilter.program([kept], frames.LENGTH))] = mac
     except OSError:
         _end(opened)
         raise

@@ -31,16 +31,17 @@ _SO_ATTACH_FILTER = 26
 _LOAD = {1: 0x30, 2: 0x28, 4: 0x20}
 _JUMP_EQUAL, _RETURN = 0x15, 0x06
 _INSTRUCTION = struct.Struct('=HBBI')
-# Not of the frame, but what the kernel knows of it: its direction.
-_PACKET_TYPE = 0xfffff000 + 4
-_OUTGOING = 4
 
 #: more than any message or frame has
 WHOLE = 0x40000
 
 # How many bytes, where, and the number that must be there.
 Condition = typing.Tuple[int, int, int]
-Conditions = typing.List[Condition]
+Conditions = typing.Sequence[Condition]
+
+#: that a frame leaves: not of the frame, but what the kernel knows of it
+#: (SKF_AD_PKTTYPE and PACKET_OUTGOING of include/uapi/linux)
+OUTGOING: Condition = (4, 0xfffff000 + 4, 4)
 
 
 def to(mac: bytes) -> typing.List[Conditions]:
@@ -52,15 +53,9 @@ def to(mac: bytes) -> typing.List[Conditions]:
 def answers(mac: bytes) -> typing.List[Conditions]:
     """ARP, and neighbour advertisements, sent to this MAC alone."""
     here, = to(mac)
-    return [here + [(2, 12, frames.ETH_P_ARP)],
-            here + [(2, 12, frames.ETH_P_IPV6), (1, 20, frames.ICMPV6),
-                    (1, 54, frames.ADVERTISEMENT)]]
-
-
-def attach(made: socket.socket, kept: typing.List[Conditions]) -> None:
-    """Have a socket keep what comes in and fulfils all of one of the lists.
-    """
-    load(made, program(kept))
+    return [[*here, (2, 12, frames.ETH_P_ARP)],
+            [*here, (2, 12, frames.ETH_P_IPV6), (1, 20, frames.ICMPV6),
+             (1, 54, frames.ADVERTISEMENT)]]
 
 
 def load(made: socket.socket, program_: bytes) -> None:
@@ -72,18 +67,30 @@ def load(made: socket.socket, program_: bytes) -> None:
         '@HP', length // _INSTRUCTION.size, address))
 
 
-def program(kept: typing.List[Conditions]) -> bytes:
-    """The filter; a load from behind the end of a frame drops it too."""
-    code = instruction(_LOAD[4], 0, 0, _PACKET_TYPE)
-    code += instruction(_JUMP_EQUAL, 0, 1, _OUTGOING) + _return(0)
-    for conditions in kept:
-        for number, (size, offset, value) in enumerate(conditions):
-            # To the next list, behind the other conditions and the return.
-            missed = 2 * (len(conditions) - number - 1) + 1
-            code += instruction(_LOAD[size], 0, 0, offset)
-            code += instruction(_JUMP_EQUAL, 0, missed, value)
-        code += _return(WHOLE)
-    return code + _return(0)
+def incoming(kept: typing.Iterable[Conditions]) -> bytes:
+    """Keeps what comes in and fulfils all of one of the lists."""
+    return _if_all([OUTGOING], 0) + program(kept)
+
+
+def program(kept: typing.Iterable[Conditions], length: int = WHOLE) -> bytes:
+    """Keeps what fulfils all of one of the lists, in either direction.
+
+    A load from behind the end of a frame drops it too.
+
+    :param length: how many bytes of it
+    """
+    return b''.join(
+        _if_all(conditions, length) for conditions in kept) + _return(0)
+
+
+def _if_all(conditions: Conditions, length: int) -> bytes:
+    code = b''
+    for number, (size, offset, value) in enumerate(conditions):
+        # Behind the other conditions and the return.
+        missed = 2 * (len(conditions) - number - 1) + 1
+        code += instruction(_LOAD[size], 0, 0, offset)
+        code += instruction(_JUMP_EQUAL, 0, missed, value)
+    return code + _return(length)
 
 
 def instruction(code: int, if_so: int, if_not: int, number: int) -> bytes:

@@ -117,7 +117,7 @@ def _packet_socket() -> socket.socket:
 def _listening(nic: links.Nic,
                kept: typing.List[packetfilter.Conditions]) -> socket.socket:
     made = _packet_socket()
-    packetfilter.attach(made, kept)
+    packetfilter.load(made, packetfilter.incoming(kept))
     made.bind((nic.name, _ETH_P_ALL))
     made.setblocking(False)
     # A NIC may filter by the MAC that the guest has given it.

@@ -68,7 +68,7 @@ class PacketFilterTestCase(cables.CableTestCase):
     @staticmethod
     def on_eth0(kept):
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        packetfilter.attach(made, kept)
+        packetfilter.load(made, packetfilter.incoming(kept))
         made.bind(('eth0', 0x0003))
         return made
 

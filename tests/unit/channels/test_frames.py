@@ -17,8 +17,8 @@ from oslotest import base
 
 from nova_vf_failover.channels import frames
 from nova_vf_failover.channels import intent as intents
-from nova_vf_failover.channels import listener
 from nova_vf_failover.guest import intent as guest_intents
+from nova_vf_failover.guest import packetfilter
 from nova_vf_failover.guest import reportframe
 
 MAC = 'fa:16:3e:00:00:01'
@@ -90,8 +90,8 @@ class FilterTestCase(base.BaseTestCase):
         self.ours.setblocking(False)
 
     def passes(self, frame, more=()):
-        listener.attach_filter(self.ours, frames.program(
-            (*more, *frames.conditions(MAC, GENERATION))))
+        packetfilter.load(self.ours, packetfilter.program(
+            [[*more, *frames.conditions(MAC, GENERATION)]], frames.LENGTH))
         self.theirs.send(frame)
         try:
             return self.ours.recv(1000)
@@ -105,7 +105,8 @@ class FilterTestCase(base.BaseTestCase):
         self.assertEqual(made(), self.passes(made() + b'x' * 500))
 
     def test_a_frame_that_does_not_leave(self):
-        self.assertIsNone(self.passes(made(), frames.OUTGOING))
+        self.assertIsNone(self.passes(
+            made(), [packetfilter.OUTGOING]))
 
     @ddt.named_data(
         ['short', made()[:40]], ['protocol', changed(12, b'\x86\xdd')],
