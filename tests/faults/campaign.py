@@ -276,7 +276,7 @@ def reduced(
 ) -> list[trials.Trial]:
     """A part that is worth its time: what the plugin itself does.
 
-    In the first course every second call to a host, a guest or a domain that
+    In the first course every third call to a host, a guest or a domain that
     changes something has one fault, each time the next one of them; in the
     others every tenth of those calls has one. Left out is the end of a source
     that the guest has left already: Nova loses such a server.
@@ -288,7 +288,7 @@ def reduced(
         left = next((number for number, point in enumerate(acts)
                      if point.call == 'migrateToURI3'), len(acts))
         for number, point in enumerate(acts):
-            place, rest = divmod(number, 10 if turn else 2)
+            place, rest = divmod(number, 10 if turn else 3)
             if rest:
                 continue
             options = [fault for fault in point.faults() if not (
