@@ -19,6 +19,7 @@ from unittest import mock
 import ddt
 import fixtures
 from oslo_privsep import priv_context
+from oslo_serialization import jsonutils
 from oslotest import base as test_base
 
 from nova_vf_failover.channels import frames
@@ -29,6 +30,7 @@ from nova_vf_failover.channels import metadata
 from nova_vf_failover import conf
 from nova_vf_failover import domain
 from nova_vf_failover import exception
+from nova_vf_failover.guest import frames as guest_frames
 from nova_vf_failover.guest import intent as guest_intents
 from nova_vf_failover.guest import reportframe
 from nova_vf_failover import privileges
@@ -347,6 +349,23 @@ class FrameTestCase(MetadataTestCase):
             self.net.hosts['alpha'].namespace.set('macvtap0', state='down')
 
             self.assertEqual([], listening.hear(1))
+
+    def test_from_another_server_of_the_host(self):
+        """It sends with the port's MAC, and to that alone.
+
+        What it sends to all the kernel keeps from the macvtap of this MAC
+        (drivers/net/macvlan.c, ``macvlan_broadcast``).
+        """
+        host = self.net.hosts['alpha'].namespace
+        standby, = jsonutils.loads(host.run(
+            'ip', '-j', 'link', 'show', 'macvtap0'))
+        host.run('ip', 'link', 'add', 'other', 'link', standby['link'],
+                 'type', 'macvlan', 'mode', 'bridge')
+        host.set('other', state='up')
+
+        self.assertHeardOnlyMarker(
+            host, 'other', guest_frames.mac_bytes(self.mac)
+            + self.frame(self.mac, self.GENERATION)[6:])
 
     def test_from_the_network(self):
         """It has the port's MAC, and comes to the macvtap from outside."""
