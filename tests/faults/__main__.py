@@ -27,6 +27,7 @@ from rich import console
 from tests import bar
 from tests.faults import campaign
 from tests.faults import crew
+from tests.faults import faults
 from tests.faults import scenes
 from tests.faults import table
 from tests import interruption
@@ -59,7 +60,8 @@ def main() -> int:
 
         runs = campaign.Campaign(
             workers, arguments.vfs, map(scenes.Scene, arguments.scenes),
-            arguments.only, told, arguments.reduced, earlier)
+            arguments.only, map(faults.Fault, arguments.faults), told,
+            arguments.reduced, earlier)
         interruption.raise_once()
         try:
             runs.run()
@@ -134,9 +136,13 @@ def _parser() -> argparse.ArgumentParser:
     names = [scene.value for scene in scenes.Scene]
     parser.add_argument(
         '--scenes', metavar='SCENE', nargs='+', default=names, choices=names,
-        help='what goes wrong: the live migration itself, or recovery of a '
+        help='in what it goes wrong: the live migration, or recovery of a '
         'server whose agent has failed or whose source has died '
         f'({" ".join(names)})')
+    kinds = [fault.value for fault in faults.Fault]
+    parser.add_argument(
+        '--faults', metavar='FAULT', nargs='+', default=kinds, choices=kinds,
+        help=f'what goes wrong with a call ({" ".join(kinds)})')
     parser.add_argument(
         '--jobs', metavar='N', type=int, default=os.cpu_count() or 1,
         help='processes at the same time (one for each core)')

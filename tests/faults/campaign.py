@@ -108,26 +108,32 @@ class Results:
             'nova_ended': dict(lost),
             'missed': [str(outcome.trial) for outcome in self.missed],
             'unanswered': self.unanswered,
-            'by_kind': self._by_kind(),
+            'by_kind': self._table(
+                lambda trial: f'{trial.scene.value}: '
+                f'{trial.point and trial.point.role} '
+                f'{trial.point and trial.point.kind}'),
+            'by_fault': self._table(
+                lambda trial: f'{trial.scene.value}: '
+                f'{trial.fault and trial.fault.value}'),
             'seconds_a_run': round(statistics.mean(
                 [outcome.seconds for outcome in self.outcomes] or [0]), 2),
             'outcomes': list(map(trials.as_document, self.outcomes)),
             'plain': list(map(trials.as_document, self.plain.values())),
         }
 
-    def _by_kind(self) -> dict[str, dict[str, int]]:
+    def _table(self, name: Callable[[trials.Trial], str],
+               ) -> dict[str, dict[str, int]]:
+        """What came of them, a row for all that have one name."""
         table: dict[str, dict[str, int]] = {}
         for outcome in self.outcomes:
-            assert outcome.trial.point and outcome.trial.fault
             row = table.setdefault(
-                f'{outcome.trial.scene.value}: {outcome.trial.point.role} '
-                f'{outcome.trial.point.kind}', collections.Counter())
+                name(outcome.trial), collections.Counter())
             row['runs'] += 1
             row[outcome.ended] += 1
             row['recovered'] += outcome.recovery_s is not None
             row['violations'] += outcome in self.violated
             row['nova'] += any(outcome is lost for lost in self.nova)
-        return {name: dict(row) for name, row in sorted(table.items())}
+        return {its: dict(row) for its, row in sorted(table.items())}
 
 
 def _shown(outcome: trials.Outcome) -> Document:
@@ -141,6 +147,7 @@ class Campaign:
 
     :param acted: the scenes that are played
     :param only: patterns of the names of points, all if there are none
+    :param tried: the faults that are
     :param told: called after each run
     :param reduced: whether each point has one fault only, see
         :func:`reduced`
@@ -149,12 +156,14 @@ class Campaign:
 
     def __init__(self, workers: crew.Crew, vfs: Iterable[int],
                  acted: Iterable[scenes.Scene], only: Iterable[str],
+                 tried: Iterable[faults.Fault],
                  told: Told,
                  reduced: bool = False,
                  results: Results | None = None) -> None:
         self._workers = workers
         self._courses = list(itertools.product(vfs, acted))
         self._only = list(only)
+        self._tried = set(tried)
         self._told = told
         self._reduced = reduced
         self.results = results or Results()
@@ -179,13 +188,12 @@ class Campaign:
             for (vfs, scene), found in recorded.items() for point in found
             for fault in point.faults()]
         return [_asked(trial.key) for trial in planned
-                if trial.point and self._chosen(trial.point)
-                and trial.key not in done]
+                if self._chosen(trial) and trial.key not in done]
 
-    def _chosen(self, point: points.Point) -> bool:
-        return not self._only or any(
-            fnmatch.fnmatchcase(str(point), pattern)
-            for pattern in self._only)
+    def _chosen(self, trial: trials.Trial) -> bool:
+        return trial.fault in self._tried and (not self._only or any(
+            fnmatch.fnmatchcase(str(trial.point), pattern)
+            for pattern in self._only))
 
     def _record(self) -> None:
         def note(piece: Document, answer: Document | None) -> None:

@@ -22,12 +22,15 @@ import typing
 
 import fixtures
 from nova import context as nova_context
+from oslo_log import log as logging
 
 from tests.faults import boundary
 from tests.faults import points
 from tests.faults import processes
 from tests.faults import watch
 from tests.functional import crashes
+
+LOG = logging.getLogger(__name__)
 
 # Seconds until a caller of the message bus gives up. Nobody takes that long
 # here, but a machine that has other things to do may.
@@ -169,7 +172,10 @@ class FaultyCloud(base.FailoverTestCase):
     def _at_its_time(self, name: str, work: Callable[[str], None]) -> None:
         """What goes wrong in it is for the next period, where calls do so.
 
-        Nova's periodic tasks and recovery's thread write it into the log.
+        Nova's periodic tasks and recovery's thread write it into the log, and
+        so does this.
+
+        :raises Exception: of the look, where no call fails
         """
         try:
             with processes.running(self.processes[name]):
@@ -179,4 +185,5 @@ class FaultyCloud(base.FailoverTestCase):
         except Exception:
             if self.listener is points.silent:
                 raise
+            LOG.exception('A look of %s has failed', name)
         self.restart_dead()

@@ -23,14 +23,10 @@ _COLUMNS = ('runs', 'primary', 'standby', 'undone', 'elsewhere', 'recovered',
 
 def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
     """Print the table, and below it what is wrong."""
-    grid = table.Table(title='A live migration or recovery with one fault')
-    grid.add_column('calls')
-    for name in _COLUMNS:
-        grid.add_column(name, justify='right')
-    for name, row in document['by_kind'].items():
-        grid.add_row(name, *(str(row.get(column, 0) or '')
-                             for column in _COLUMNS))
-    screen.print(grid)
+    screen.print(_grid('A live migration or recovery with one fault',
+                       'calls', document['by_kind']))
+    screen.print(_grid('The same by what went wrong', 'faults',
+                       document['by_fault']))
     recovery = document['recovery_s']
     screen.print(
         f'{document["points"]} points, {document["faults"]} faults, '
@@ -56,3 +52,15 @@ def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
     for name in ('missed', 'unanswered'):
         for run in document[name]:
             screen.print(f'{name}: {run}', markup=False, soft_wrap=True)
+
+
+def _grid(title: str, first: str,
+          rows: dict[str, dict[str, int]]) -> table.Table:
+    grid = table.Table(title=title)
+    grid.add_column(first)
+    for name in _COLUMNS:
+        grid.add_column(name, justify='right')
+    for name, row in rows.items():
+        grid.add_row(name, *(str(row.get(column, 0) or '')
+                             for column in _COLUMNS))
+    return grid

@@ -41,9 +41,15 @@ class Worker:
         scene = scenes.Scene(asked['scene'])
         if 'point' not in asked:
             return {'points': [str(point) for point in stage.record(scene)]}
-        return trials.as_document(stage.play(trials.Trial(
+        trial = trials.Trial(
             asked['vfs'], points.Point.parse(asked['point']),
-            faults.Fault(asked['fault']), scene)))
+            faults.Fault(asked['fault']), scene)
+        outcome = stage.play(trial)
+        if not outcome.hit and not outcome.violations:
+            # Which calls there are depends on how long something takes. The
+            # second time is in a cloud of its own.
+            outcome = stage.play(trial)
+        return trials.as_document(outcome)
 
     def close(self) -> None:
         if self._stage:

@@ -200,9 +200,10 @@ class ResumeTestCase(base.BaseTestCase):
         super().setUp()
         self.told = []
 
-    def run_campaign(self, workers, results=None, vfs=1, acted=(MOVE,)):
+    def run_campaign(self, workers, results=None, vfs=1, acted=(MOVE,),
+                     tried=Fault):
         return campaign.Campaign(
-            workers, [vfs], acted, [],
+            workers, [vfs], acted, [], tried,
             lambda results, what, *numbers: self.told.append(
                 (what, *numbers)),
             results=results).run()
@@ -255,6 +256,15 @@ class ResumeTestCase(base.BaseTestCase):
             {'runs': 3, 'undone': 3, 'recovered': 0, 'violations': 1,
              'nova': 0}, results.document()['by_kind'][
                  'degraded: source libvirt'])
+
+    def test_one_fault_only(self):
+        workers = Workers([READ], [outcome(READ, Fault.LATE)])
+
+        results = self.run_campaign(workers, tried=[Fault.LATE])
+
+        self.assertEqual([(True, READ, 'late')], workers.asked)
+        self.assertEqual(
+            {'move: late'}, set(results.document()['by_fault']))
 
     def test_results_without_runs_are_refused(self):
         self.assertRaises(KeyError, campaign.Results.of, {'runs': 480})
