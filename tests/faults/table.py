@@ -36,9 +36,11 @@ def show(screen: console.Console, document: dict[str, typing.Any]) -> None:
     ended = document['ended']
     screen.print(
         f'Ended on the VF: {ended["primary"]}, on the standby: '
-        f'{ended["standby"]}, undone: {ended["undone"]}. Back on the VF by '
-        f'recovery: {document["recovered"]}, after {recovery["median"]} s '
-        f'(median), {recovery["max"]} s at most.')
+        f'{ended["standby"]}, undone: {ended["undone"]}.')
+    if document['recovered']:
+        screen.print(
+            f'Back on the VF by recovery: {document["recovered"]}, after '
+            f'{recovery["median"]} s (median), {recovery["max"]} s at most.')
     for title, runs in (('Violations', document['violations']),
                         ('As with plain Nova', document['nova'])):
         if runs:
