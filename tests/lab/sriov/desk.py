@@ -128,11 +128,12 @@ class Desk:
 
     A port is ``{"server", "mac", "slot", "vlan"}``: the UUID of its server,
     and the PCI address of its VF.
+
+    :param driver: Nova's, initialized
     """
 
-    def __init__(self) -> None:
-        self._driver = libvirt_driver.LibvirtDriver(None)
-        self._driver._host.initialize()
+    def __init__(self, driver: libvirt_driver.LibvirtDriver) -> None:
+        self._driver = driver
         self._standby = macvtap.MacvtapStandby()
         self._channel = qga.QemuGuestAgentChannel()
 
@@ -274,11 +275,12 @@ class Desk:
     def _connection(self) -> typing.Any:
         return self._driver._host.get_connection()
 
-    @staticmethod
-    def _server(port: dict[str, typing.Any]) -> objects.Instance:
+    def _server(self, port: dict[str, typing.Any]) -> objects.Instance:
         return objects.Instance(
             uuid=port['server'], host='lab', metadata={}, system_metadata={},
-            flavor=objects.Flavor(vcpus=1, memory_mb=256, extra_specs={}))
+            flavor=objects.Flavor(vcpus=1, memory_mb=256, extra_specs={}),
+            info_cache=objects.InstanceInfoCache(
+                network_info=model.NetworkInfo([self._vif(port)])))
 
     @staticmethod
     def _vif(port: dict[str, typing.Any]) -> model.VIF:
@@ -343,7 +345,9 @@ def main() -> None:
     if not os.path.exists(f'/sys/class/net/{pf}/device/virtfn0'):
         _make_vfs(pf, int(count))
     _configure()
-    _Handler.desk = Desk()
+    driver = libvirt_driver.LibvirtDriver(None)
+    driver._host.initialize()
+    _Handler.desk = Desk(driver)
     with _Server(('', int(port)), _Handler) as server:
         server.serve_forever()
 
