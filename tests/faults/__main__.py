@@ -10,7 +10,7 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""A live migration with every fault at every point: ``tox -e faults``.
+"""Live migrations with every fault at every point: ``tox -e faults``.
 
 And recovery, of two servers that a live migration has left unfinished.
 """
@@ -136,9 +136,10 @@ def _parser() -> argparse.ArgumentParser:
     names = [scene.value for scene in scenes.Scene]
     parser.add_argument(
         '--scenes', metavar='SCENE', nargs='+', default=names, choices=names,
-        help='in what it goes wrong: the live migration, or recovery of a '
-        'server whose agent has failed or whose source has died '
-        f'({" ".join(names)})')
+        help='in what it goes wrong: a live migration, one between NICs that '
+        'have to be steered, one of a guest that is told through metadata, '
+        'or recovery of a server whose agent has failed or whose source has '
+        f'died ({" ".join(names)})')
     kinds = [fault.value for fault in faults.Fault]
     parser.add_argument(
         '--faults', metavar='FAULT', nargs='+', default=kinds, choices=kinds,

@@ -33,6 +33,7 @@ import oslo_messaging
 from oslo_messaging.rpc import client as rpc_client
 from oslo_versionedobjects import base as ovo_base
 
+from nova_vf_failover.channels import listener
 from tests.faults import faults
 from tests.faults import processes
 from tests.simulation import guest_agent
@@ -97,6 +98,7 @@ class Boundary(fixtures.Fixture):
             'get', 'post', 'put', 'delete'),
             lambda _client, url, *_, **__: url)
         self._wrap_host_commands()
+        self._wrap_listener()
         self._wrap_agents()
         self._wrap_neutron()
         self.useFixture(fixtures.MonkeyPatch(
@@ -141,6 +143,13 @@ class Boundary(fixtures.Fixture):
             self.useFixture(fixtures.MonkeyPatch(
                 f'nova.privsep.linux_net.{name}',
                 self._passing(faults.HOST, name, getattr(linux_net, name))))
+
+    def _wrap_listener(self) -> None:
+        for name in ('open', 'hear', 'close'):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova_vf_failover.channels.listener._{name}',
+                self._passing(faults.LISTENER, name,
+                              getattr(listener, f'_{name}'))))
 
     def _wrap_agents(self) -> None:
         module = sys.modules['libvirt_qemu']

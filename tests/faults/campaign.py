@@ -35,7 +35,8 @@ Told = Callable[['Results', str, int, int], None]
 Course = tuple[int, scenes.Scene]
 
 # The kinds of calls that the plugin makes in the course of a move.
-_OURS = (faults.LIBVIRT, faults.CHANNEL, faults.AGENT, faults.HOST)
+_OURS = (faults.LIBVIRT, faults.CHANNEL, faults.AGENT, faults.HOST,
+         faults.LISTENER)
 
 
 @dataclasses.dataclass
@@ -256,14 +257,15 @@ class Campaign:
 
         move = scenes.Scene.MOVE
         found = [outcome for outcome in self.results.violated
-                 if outcome.hit and outcome.trial.scene is move]
+                 if outcome.hit and outcome.trial.scene.accident is None]
         self._workers.work(
             [{'vfs': vfs, 'scene': move.value, 'plugin': False}
              for vfs in sorted({outcome.trial.vfs for outcome in found})],
             record)
         for outcome in found:
             vfs = outcome.trial.vfs
-            same = equivalent(outcome.trial, recorded[vfs, move], plain[vfs])
+            same = equivalent(outcome.trial, recorded[
+                vfs, outcome.trial.scene], plain[vfs])
             if same:
                 suspects.setdefault(same, []).append(outcome)
         for key in suspects.keys() & self.results.plain.keys():
@@ -313,12 +315,14 @@ def equivalent(
 ) -> trials.Key | None:
     """The same fault for plain Nova, or nothing where there is none.
 
+    Plain Nova has one cloud: it neither steers nor tells a guest anything.
+
     A nova-compute that is killed at a call of the plugin's own is one that
     is killed before the next call that Nova makes by itself.
     """
     assert trial.point and trial.fault
     if trial.point in plain:
-        return trial.key
+        return dataclasses.replace(trial, scene=scenes.Scene.MOVE).key
     if not trial.fault.kills or trial.point.kind == faults.AGENT:
         return None
     if trial.point not in recorded:

@@ -13,7 +13,7 @@
 """A cloud whose every call can go wrong, and whose processes can die."""
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.functional import base  # isort: skip
+from tests.functional import settings  # isort: skip
 
 from collections.abc import Callable
 import threading
@@ -27,7 +27,9 @@ from oslo_log import log as logging
 from tests.faults import boundary
 from tests.faults import points
 from tests.faults import processes
+from tests.faults import scenes
 from tests.faults import watch
+from tests.functional import base
 from tests.functional import crashes
 
 LOG = logging.getLogger(__name__)
@@ -187,3 +189,32 @@ class FaultyCloud(base.FailoverTestCase):
                 raise
             LOG.exception('A look of %s has failed', name)
         self.restart_dead()
+
+
+class SteeredCloud(FaultyCloud, settings.ExclusiveNics):
+    """Its NICs have to be told where to deliver a MAC."""
+
+
+class MetadataCloud(FaultyCloud, settings.MetadataGuests):
+    """Its guests look at Nova's metadata service."""
+
+    # Nobody waits for an answer that an earlier run has left in the cache.
+    CACHED = 0
+    METADATA_DELAY = 5
+
+    def boot(self, *ports: dict[str, typing.Any],
+             **keywords: typing.Any) -> dict[str, typing.Any]:
+        server = super().boot(*ports, **keywords)
+        self.speak()
+        return server
+
+
+_CLOUDS: dict[scenes.Scene, type[FaultyCloud]] = {
+    scenes.Scene.STEERED: SteeredCloud,
+    scenes.Scene.METADATA: MetadataCloud,
+}
+
+
+def of(scene: scenes.Scene) -> type[FaultyCloud]:
+    """The cloud in which a scene is played."""
+    return _CLOUDS.get(scene, FaultyCloud)

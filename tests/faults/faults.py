@@ -13,7 +13,8 @@
 """What can go wrong with a call that leaves a process, and how it looks.
 
 Each kind of call has the errors that it really raises: those of libvirt, of
-the message bus, of the clients of Neutron and Placement, of netlink.
+the message bus, of the clients of Neutron and Placement, of netlink, of the
+privileged daemon.
 """
 
 # Before any other module of Nova: it chooses the concurrency mode.
@@ -21,6 +22,8 @@ import nova.tests.functional  # noqa: F401 isort: skip
 
 from collections.abc import Callable
 import enum
+import errno
+import os
 import threading
 import typing
 
@@ -37,6 +40,7 @@ from tests.simulation import errors
 from tests.simulation import guest_agent
 
 LIBVIRT, CHANNEL, AGENT, HOST = 'libvirt', 'channel', 'agent', 'host'
+LISTENER = 'listener'
 RPC, DATABASE = 'rpc', 'db'
 NEUTRON, PLACEMENT = 'neutron', 'placement'
 
@@ -95,6 +99,13 @@ _ERRORS: dict[str, tuple[Callable[[], Exception], ...]] = {
         lambda: netlink.NetlinkError(16, 'Device or resource busy'),
         lambda: privsep.PrivsepTimeout('privsep helper does not answer'),
         lambda: privsep.PrivsepTimeout('privsep helper does not answer'),
+    ),
+    # The kernel's answer, and the end of the privileged daemon: a call into
+    # one that hangs is waited for (oslo_privsep/comm.py).
+    LISTENER: (
+        lambda: OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS)),
+        lambda: OSError('Premature eof waiting for privileged process'),
+        lambda: OSError('Premature eof waiting for privileged process'),
     ),
     RPC: (
         lambda: oslo_messaging.MessageDeliveryFailure('broker unreachable'),

@@ -30,6 +30,10 @@ class Scene(enum.Enum):
 
     #: a live migration
     MOVE = 'move'
+    #: one between NICs that do not deliver a MAC to the PF while a VF has it
+    STEERED = 'steered'
+    #: one of a guest that is told through Nova's metadata service
+    METADATA = 'metadata'
     #: recovery of a server on its standby, whose agent has failed once
     DEGRADED = 'degraded'
     #: recovery of a server whose source has died in the failover

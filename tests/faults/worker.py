@@ -17,7 +17,7 @@ of a scene, with ``point`` and ``fault`` for a run.
 """
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.faults import trial as trials  # isort: skip
+from tests.faults import cloud as clouds  # isort: skip
 
 import json
 import os
@@ -27,6 +27,7 @@ import typing
 from tests.faults import faults
 from tests.faults import points
 from tests.faults import scenes
+from tests.faults import trial as trials
 
 
 class Worker:
@@ -34,11 +35,12 @@ class Worker:
 
     def __init__(self) -> None:
         self._stage: trials.Stage | None = None
-        self._kind: tuple[int, bool] | None = None
+        self._kind: tuple[
+            int, bool, type[clouds.FaultyCloud]] | None = None
 
     def answer(self, asked: dict[str, typing.Any]) -> dict[str, typing.Any]:
-        stage = self._need(asked['vfs'], asked['plugin'])
         scene = scenes.Scene(asked['scene'])
+        stage = self._need(asked['vfs'], asked['plugin'], clouds.of(scene))
         if 'point' not in asked:
             return {'points': [str(point) for point in stage.record(scene)]}
         trial = trials.Trial(
@@ -55,11 +57,12 @@ class Worker:
         if self._stage:
             self._stage.close()
 
-    def _need(self, vfs: int, plugin: bool) -> trials.Stage:
-        if self._kind != (vfs, plugin) or self._stage is None:
+    def _need(self, vfs: int, plugin: bool,
+              cloud: type[clouds.FaultyCloud]) -> trials.Stage:
+        if self._kind != (vfs, plugin, cloud) or self._stage is None:
             self.close()
-            self._kind = vfs, plugin
-            self._stage = trials.Stage(vfs, plugin)
+            self._kind = vfs, plugin, cloud
+            self._stage = trials.Stage(vfs, plugin, cloud)
         return self._stage
 
 

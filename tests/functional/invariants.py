@@ -234,7 +234,8 @@ class Invariants:
         return [thread for thread in threading.enumerate()
                 if thread not in self._threads
                 and thread.is_alive() and not threads.is_worker(thread)
-                and not threads.is_listener(thread)]
+                and not threads.is_listener(thread)
+                and not threads.is_guest(thread)]
 
     # -- what each of them is made of ----------------------------------------
 

@@ -13,7 +13,7 @@
 """A part of ``tox -e faults``, and whether that sees what it looks for."""
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.faults import trial as trials  # isort: skip
+from tests.faults import cloud as clouds  # isort: skip
 
 import contextlib
 import threading
@@ -31,6 +31,7 @@ from tests.faults import faults
 from tests.faults import points
 from tests.faults import processes
 from tests.faults import scenes
+from tests.faults import trial as trials
 from tests.functional import invariants
 
 Fault = faults.Fault
@@ -45,8 +46,8 @@ class StageTestCase(base.BaseTestCase):
             self.skipTest('Under eventlet it is not known which process a '
                           'thread belongs to.')
 
-    def stage(self, vfs):
-        stage = trials.Stage(vfs)
+    def stage(self, vfs, scene=Scene.MOVE):
+        stage = trials.Stage(vfs, kind=clouds.of(scene))
         self.addCleanup(stage.close)
         return stage
 
@@ -55,7 +56,7 @@ class ReducedTestCase(StageTestCase):
     """Calls with which the plugin changes something, each with one fault."""
 
     def play(self, vfs, *acted, skipped=()):
-        stage = self.stage(vfs)
+        stage = self.stage(vfs, acted[0])
         recorded = {course: [] for course in skipped}
         for scene in acted:
             recorded[vfs, scene] = stage.record(scene)
@@ -94,6 +95,14 @@ class ReducedTestCase(StageTestCase):
     def test_three_vfs(self):
         self.assertNotEqual([], list(self.play(
             3, Scene.MOVE, skipped=[(1, Scene.MOVE)])))
+
+    def test_nics_that_are_steered(self):
+        self.assertNotEqual([], list(self.play(
+            1, Scene.STEERED, skipped=[(1, Scene.MOVE)])))
+
+    def test_guest_that_is_told_through_metadata(self):
+        self.assertNotEqual([], list(self.play(
+            1, Scene.METADATA, skipped=[(1, Scene.MOVE)])))
 
     def test_recovery(self):
         outcomes = list(self.play(1, Scene.DEGRADED, Scene.CRASHED,

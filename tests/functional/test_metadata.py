@@ -12,13 +12,12 @@
 """The metadata channel with Nova's own metadata service and database."""
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.functional import base  # isort: skip
+from tests.functional import settings  # isort: skip
 
 import types
 from unittest import mock
 
 import fixtures
-from nova.api import wsgi
 from nova import objects
 
 from nova_vf_failover.channels import intent as intents
@@ -26,51 +25,14 @@ from nova_vf_failover.channels import items
 from nova_vf_failover.channels import metadata
 from nova_vf_failover import exception
 from nova_vf_failover.guest import metadata as guest_metadata
-from tests.simulation import metadata_service
-from tests.simulation import paper_air
-
-# Seconds for which the service keeps an answer; 15 unless told otherwise.
-CACHED = 2
 
 
-class MetadataChannelTestCase(base.FailoverTestCase):
-
-    def setUp(self):
-        super().setUp()
-        self.flags(channel='metadata', metadata_delay=10,
-                   group='vf_failover')
-        self.air = paper_air.PaperAir(self.hosts)
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova_vf_failover.channels.listener.Listening', self.air.listen))
-        self.serve(CACHED)
-
-    def serve(self, seconds):
-        """Start a service that keeps an answer for so many seconds."""
-        self.flags(metadata_cache_expiration=seconds, group='api')
-        self.url = self.useFixture(metadata_service.Application(
-            wsgi.Loader().load_app('metadata'))).url
-
-    def _add_guest_agent_to_images(self):
-        """There is no QEMU guest agent in them."""
-
-    def boot(self, *ports, metadata, **keywords):
-        server = super().boot(*ports, **keywords)
-        self.api.api_post(f'/servers/{server["id"]}/metadata',
-                          {'metadata': metadata})
-        del self.hosts.world.guest_agents[server['id']]
-        self.useFixture(fixtures.MonkeyPatch(
-            'nova.network.neutron.API.get_fixed_ip_by_address',
-            lambda *_: {'instance_uuid': server['id']}))
-        return server
+class MetadataChannelTestCase(settings.MetadataGuests):
 
     def start(self, *ports):
         self.start_hosts()
         return self.boot(*ports or [self.add_port()],
                          metadata={'owner': 'me'})
-
-    def speak(self):
-        return self.useFixture(paper_air.Speaker(
-            self.air, self.agent, self.url))
 
     def stored(self, server):
         return self.api.get_server(server['id'])['metadata']

@@ -22,6 +22,7 @@ import fixtures
 from lxml import etree
 from nova import objects
 from nova.tests.fixtures import libvirt as fakelibvirt
+from nova.virt import event
 
 
 class NativeTestCase(base.FailoverTestCase):
@@ -108,6 +109,33 @@ class SwapTestCase(base.FailoverTestCase):
                            self.add_port('43'))
 
         self.migrate_and_look(server)
+
+    def test_nova_binds_the_port_when_the_guest_has_left(self):
+        """libvirt's event tells Nova so, ahead of the end of the migration.
+
+        nova/compute/manager.py, ``handle_lifecycle_event``.
+        """
+        self.start_hosts()
+        server = self.boot(self.add_port())
+        bound = []
+
+        def tell(step, phase):
+            if (step, phase) == ('stop', 'end'):
+                self.computes['alpha'].manager.handle_lifecycle_event(
+                    event.LifecycleEvent(
+                        server['id'],
+                        event.EVENT_LIFECYCLE_MIGRATION_COMPLETED))
+                bound.append({
+                    host: binding['status'] for host, binding in
+                    self.neutron._port_bindings[
+                        self.ports[0]['id']].items()})
+
+        self.hosts.world.migrations.observer = tell
+
+        self.migrate_and_look(server)
+
+        self.assertEqual(
+            [{'alpha': 'INACTIVE', 'beta': 'ACTIVE'}], bound)
 
     def test_vf_beside_a_normal_port(self):
         self.start_hosts()

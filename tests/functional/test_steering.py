@@ -13,7 +13,7 @@
 """NICs that do not deliver a MAC to the PF while a VF has it."""
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.functional import base  # isort: skip
+from tests.functional import settings  # isort: skip
 
 import errno
 
@@ -30,18 +30,14 @@ from tests.simulation import paper_agent
 Mood = paper_agent.Mood
 
 
-class SteeringTestCase(base.FailoverTestCase):
+class SteeringTestCase(settings.ExclusiveNics):
 
     STEERING = 'placeholder'
-    MODE = paper.EXCLUSIVE
     DRIVER = 'i40e'
 
     def setUp(self):
         super().setUp()
-        self.flags(steering=self.STEERING, group='vf_failover')
         self.start_hosts()
-        for plane in self.hosts.planes.values():
-            plane.mode, plane.driver = self.MODE, self.DRIVER
         self.server = self.boot(self.add_port())
         self.mac = self.ports[0]['mac_address']
 

@@ -21,6 +21,11 @@ def is_worker(thread: threading.Thread) -> bool:
             or thread.name.startswith('ThreadPoolExecutor'))
 
 
+def is_guest(thread: threading.Thread) -> bool:
+    """Whether a thread is a guest's, which runs beside the hosts."""
+    return thread.name == 'guest'
+
+
 def is_listener(thread: threading.Thread) -> bool:
     """Whether a thread listens to the message bus."""
     return thread.name.endswith('(_runner)')

@@ -16,7 +16,6 @@ from collections.abc import Callable
 import http.server
 import json
 import selectors
-import socketserver
 import threading
 import time
 import typing
@@ -105,9 +104,6 @@ class Application(fixtures.Fixture):
         self._application = application
 
     def _setUp(self) -> None:
-        class Server(socketserver.ThreadingMixIn, simple_server.WSGIServer):
-            daemon_threads = True
-
         class Handler(simple_server.WSGIRequestHandler):
             def log_message(self, *arguments: object) -> None:
                 """Nothing: stderr is the test runner's."""
@@ -116,7 +112,7 @@ class Application(fixtures.Fixture):
         self.useFixture(fixtures.MonkeyPatch(
             'socketserver._ServerSelector', selectors.DefaultSelector))
         server = simple_server.make_server(
-            '127.0.0.1', 0, self._application, Server, Handler)
+            '127.0.0.1', 0, self._application, handler_class=Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.server_close)
         self.addCleanup(server.shutdown)

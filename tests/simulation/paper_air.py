@@ -12,11 +12,14 @@
 """A guest on paper that looks at the metadata service, and is heard.
 
 Real: the agent's looks at the service and the frames that it makes, and the
-host's reading of them. What stands between is kept in memory: the macvtaps and
-the sockets on them.
+host's listening and reading. What stands between is kept in memory: the
+macvtaps and the sockets on them.
 """
 
-from collections.abc import Mapping
+import dataclasses
+import errno
+import itertools
+import os
 import threading
 import time
 import typing
@@ -25,7 +28,6 @@ import fixtures
 from oslo_serialization import jsonutils
 
 from nova_vf_failover.channels import frames
-from nova_vf_failover import exception
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import metadata
 from nova_vf_failover.guest import reportframe
@@ -33,56 +35,79 @@ from tests.simulation import hosts
 from tests.simulation import paper_agent
 
 
-class PaperAir:
-    """What guests say on their standbys."""
+class PaperAir(fixtures.Fixture):
+    """What guests say on their standbys, and the sockets that hear it.
+
+    It stands in the place of what :mod:`nova_vf_failover.channels.listener`
+    does in the privileged daemon.
+    """
 
     def __init__(self, simulated: hosts.SimulatedHosts) -> None:
         self._hosts = simulated
-        self.said: list[tuple[str, bytes]] = []
-        self.changed = threading.Condition()
+        self._said: list[tuple[str, bytes]] = []
+        self._changed = threading.Condition()
+        self._numbers = itertools.count(1)
+        self._listening: dict[int, _Listening] = {}
+
+    def _setUp(self) -> None:
+        for name, stand_in in (('_open', self.open), ('_hear', self.hear),
+                               ('_close', self.close)):
+            self.useFixture(fixtures.MonkeyPatch(
+                f'nova_vf_failover.channels.listener.{name}', stand_in))
 
     def say(self, mac: str, frame: bytes) -> None:
-        with self.changed:
-            self.said.append((mac, frame))
-            self.changed.notify_all()
+        """A guest sends this frame from its standby."""
+        with self._changed:
+            self._said.append((mac, frame))
+            self._changed.notify_all()
 
-    def listen(self, devices: Mapping[str, str],
-               generation: int) -> 'PaperListening':
-        """In the place of :class:`.listener.Listening`."""
+    def open(self, devices: dict[str, str], generation: int) -> int:
+        """Sockets on these macvtaps, by MAC.
+
+        :raises OSError: there is none of that name
+        """
         for mac, device in devices.items():
-            if not any((macvtap.mac, macvtap.flowing) == (mac, True)
-                       for plane in self._hosts.planes.values()
-                       for name, macvtap in plane.macvtaps.items()
-                       if name == device):
-                raise exception.ChannelError(f'{device}: no such device')
-        return PaperListening(self, devices, generation)
+            if not self._exists(mac, device):
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+        number = next(self._numbers)
+        self._listening[number] = _Listening(
+            frozenset(devices), generation, len(self._said))
+        return number
+
+    def hear(self, number: int, timeout: float) -> list[tuple[str, bytes]]:
+        """What the kernel's filter lets through, once there is any."""
+        listening = self._listening[number]
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self._said) > listening.heard, timeout)
+            fresh = self._said[listening.heard:]
+            listening.heard += len(fresh)
+        return [(mac, frame) for mac, frame in fresh
+                if mac in listening.macs and _generation(frame)
+                == listening.generation]
+
+    def close(self, number: int) -> None:
+        self._listening.pop(number, None)
+
+    def _exists(self, mac: str, device: str) -> bool:
+        return any((macvtap.mac, macvtap.flowing) == (mac, True)
+                   for plane in self._hosts.planes.values()
+                   for name, macvtap in plane.macvtaps.items()
+                   if name == device)
 
 
-class PaperListening:
+@dataclasses.dataclass
+class _Listening:
+    """Sockets, and how much of what was said they have had."""
 
-    def __init__(self, air: PaperAir, devices: Mapping[str, str],
-                 generation: int) -> None:
-        self._air = air
-        self._devices = devices
-        self._generation = generation
-        self._heard = len(air.said)
+    macs: frozenset[str]
+    generation: int
+    heard: int
 
-    def __enter__(self) -> 'PaperListening':
-        return self
 
-    def __exit__(self, *_: typing.Any) -> None:
-        """Nothing is open."""
-
-    def hear(self, timeout: float) -> list[tuple[str, frames.Report]]:
-        with self._air.changed:
-            self._air.changed.wait_for(
-                lambda: len(self._air.said) > self._heard, min(timeout, 3.0))
-            fresh = self._air.said[self._heard:]
-            self._heard += len(fresh)
-        parsed = [(mac, frames.parse(frame)) for mac, frame in fresh]
-        return [(mac, report) for mac, report in parsed
-                if report and mac in self._devices
-                and report.generation == self._generation]
+def _generation(frame: bytes) -> int | None:
+    report = frames.parse(frame)
+    return report.generation if report else None
 
 
 class Speaker(fixtures.Fixture):
@@ -99,7 +124,8 @@ class Speaker(fixtures.Fixture):
         self.generations: set[int] = set()
 
     def _setUp(self) -> None:
-        looking = threading.Thread(target=self._watch.run, daemon=True)
+        looking = threading.Thread(target=self._watch.run, daemon=True,
+                                   name='guest')
         looking.start()
         self.addCleanup(looking.join)
         self.addCleanup(self._watch.end)

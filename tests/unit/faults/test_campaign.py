@@ -128,6 +128,12 @@ class EquivalentTestCase(base.BaseTestCase):
         self.assertIsNone(self.equivalent(
             Fault.KILLED_AFTER, [MIGRATE], self.RECORDED[1:]))
 
+    def test_plain_nova_has_one_cloud(self):
+        for scene in (scenes.Scene.STEERED, scenes.Scene.METADATA):
+            self.assertEqual((1, 'move', ATTACH, 'lost'), campaign.equivalent(
+                trials.Trial(1, point(ATTACH), Fault.LOST, scene),
+                self.RECORDED, {point(ATTACH)}))
+
     def test_an_error_of_ours_is_ours(self):
         self.assertIsNone(self.equivalent(Fault.ERROR, [MIGRATE]))
 

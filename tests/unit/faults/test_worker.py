@@ -13,13 +13,14 @@
 """What a worker answers; the stage is another one's."""
 
 # Before any other module of Nova: it chooses the concurrency mode.
-from tests.faults import trial as trials  # isort: skip
+from tests.faults import cloud as clouds  # isort: skip
 
 from unittest import mock
 
 import ddt
 from oslotest import base
 
+from tests.faults import trial as trials
 from tests.faults import worker
 from tests.unit.faults import test_campaign
 
@@ -47,6 +48,18 @@ class WorkerTestCase(base.BaseTestCase):
         self.assertEqual([mock.call(trials.Trial(
             1, test_campaign.point(test_campaign.ATTACH),
             test_campaign.Fault.LOST, trials.scenes.Scene.CRASHED))], plays)
+
+    @ddt.data(('crashed', clouds.FaultyCloud),
+              ('steered', clouds.SteeredCloud),
+              ('metadata', clouds.MetadataCloud))
+    @ddt.unpack
+    def test_each_scene_has_its_cloud(self, name, cloud):
+        with mock.patch.object(trials, 'Stage', autospec=True) as stage:
+            stage.return_value.record.return_value = []
+            worker.Worker().answer(
+                {'vfs': 1, 'plugin': True, 'scene': name})
+
+        self.assertEqual(mock.call(1, True, cloud), stage.mock_calls[0])
 
     @ddt.data(True, False)
     def test_once_more_where_the_call_did_not_come(self, hit):
