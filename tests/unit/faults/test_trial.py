@@ -101,3 +101,38 @@ class RecordTestCase(base.BaseTestCase):
             invariants.LEAKS, 'alpha', 'its VFs are nobody\'s')]
 
         self.assertEqual(['a point'], self.record(plugin=False))
+
+
+class EndlessTestCase(base.BaseTestCase):
+    """A server that Nova has on its way for good."""
+
+    ENDLESS = invariants.Violation(
+        invariants.TRUTH, 'its-uuid', trials.ON_ITS_WAY)
+    DEVICE = invariants.Violation(invariants.LEAKS, 'beta', 'vf42 is left')
+
+    def left(self, found, afterwards):
+        """What counts of what was found, with the API's calls for it."""
+        stage = trials.Stage(1)
+        stage._cloud = mock.Mock(spec=clouds.FaultyCloud, api=mock.Mock(),
+                                 invariants=mock.Mock(), look=mock.Mock())
+        stage._cloud.invariants.at_rest.side_effect = (
+            lambda servers: list(afterwards))
+        stage._cloud.invariants.degraded.return_value = set()
+        stage._server = invariants.Server('its-uuid', {})
+        return (stage._without_its_task(found),
+                stage._cloud.api.post_server_action.mock_calls)
+
+    def test_what_waits_for_it_goes_with_its_task(self):
+        left, asked = self.left([self.ENDLESS, self.DEVICE], [])
+
+        self.assertEqual([self.ENDLESS], left)
+        self.assertEqual([mock.call(
+            'its-uuid', {'os-resetState': {'state': 'active'}})], asked)
+
+    def test_what_stays_counts(self):
+        left, _asked = self.left([self.ENDLESS, self.DEVICE], [self.DEVICE])
+
+        self.assertEqual([self.ENDLESS, self.DEVICE], left)
+
+    def test_no_other_server_is_touched(self):
+        self.assertEqual(([self.DEVICE], []), self.left([self.DEVICE], []))
