@@ -35,7 +35,10 @@ from nova_vf_failover.guest import intent as guest_intents
 from nova_vf_failover.guest import reportframe
 from nova_vf_failover import privileges
 from tests.guest import base
+from tests.simulation import hosts
 from tests.simulation import metadata_service
+from tests.simulation import paper
+from tests.simulation import paper_air
 
 Use, State = intents.Use, intents.ReportState
 
@@ -326,8 +329,11 @@ class FrameTestCase(MetadataTestCase):
             marker = self.frame(self.mac, self.GENERATION)
             self.send(self.guest, 'eth1', marker)
             heard = listening.hear(3)
-        self.assertEqual([(self.mac, frames.Report(
-            self.GENERATION, Use.STANDBY, State.DONE, None))], heard)
+        self.assertEqual([self.marker()], heard)
+
+    def marker(self):
+        return self.mac, frames.Report(
+            self.GENERATION, Use.STANDBY, State.DONE, None)
 
     @ddt.named_data(
         ['generation', lambda test: test.frame(test.mac, 5)],
@@ -341,6 +347,36 @@ class FrameTestCase(MetadataTestCase):
             test.mac, test.GENERATION)[:56] + b'\x63\0\0\0'])
     def test_wrong(self, make):
         self.assertHeardOnlyMarker(self.guest, 'eth1', make(self))
+
+        # The air on paper, which other tests have, lets through the same.
+        self.assertEqual([self.marker()], self.heard_on_paper(
+            make(self), self.frame(self.mac, self.GENERATION)))
+
+    def heard_on_paper(self, *sent):
+        with self.on_paper() as air, listener.Listening(
+                {self.mac: 'macvtap0'}, self.GENERATION) as listening:
+            for frame in sent:
+                air.say(self.mac, frame)
+            return listening.hear(3)
+
+    def on_paper(self):
+        plane = mock.create_autospec(paper.PaperDataPlane, instance=True)
+        plane.macvtaps = {'macvtap0': paper.PaperMacvtap(
+            'guest', 'pf', self.mac, flowing=True)}
+        return paper_air.PaperAir(mock.create_autospec(
+            hosts.SimulatedHosts, instance=True, planes={'alpha': plane}))
+
+    def test_no_such_device_on_paper_either(self):
+        real = self.assertRaises(
+            exception.ChannelError, self.listen,
+            {self.mac: 'nowhere'}, self.GENERATION)
+
+        with self.on_paper():
+            simulated = self.assertRaises(
+                exception.ChannelError, listener.Listening,
+                {self.mac: 'nowhere'}, self.GENERATION)
+
+        self.assertEqual(str(real), str(simulated))
 
     def test_a_device_that_goes_down_meanwhile(self):
         """Others may be heard all the same."""

@@ -30,6 +30,7 @@ from oslo_serialization import jsonutils
 from nova_vf_failover.channels import frames
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import metadata
+from nova_vf_failover.guest import packetfilter
 from nova_vf_failover.guest import reportframe
 from tests.simulation import hosts
 from tests.simulation import paper_agent
@@ -83,8 +84,8 @@ class PaperAir(fixtures.Fixture):
             fresh = self._said[listening.heard:]
             listening.heard += len(fresh)
         return [(mac, frame) for mac, frame in fresh
-                if mac in listening.macs and _generation(frame)
-                == listening.generation]
+                if mac in listening.macs and _fulfils(
+                    frame, frames.conditions(mac, listening.generation))]
 
     def close(self, number: int) -> None:
         self._listening.pop(number, None)
@@ -105,9 +106,11 @@ class _Listening:
     heard: int
 
 
-def _generation(frame: bytes) -> int | None:
-    report = frames.parse(frame)
-    return report.generation if report else None
+def _fulfils(frame: bytes,
+             conditions: packetfilter.Conditions) -> bool:
+    """As the kernel has it: a load from behind the end drops a frame too."""
+    return all(frame[offset:offset + size] == value.to_bytes(size, 'big')
+               for size, offset, value in conditions)
 
 
 class Speaker(fixtures.Fixture):
