@@ -120,6 +120,8 @@ class Stage:
         self._kind = kind
         self._cloud: clouds.FaultyCloud | None = None
         self._migrations = 0
+        # When its ports were on their VFs, by the cloud's clock.
+        self._back: float | None = None
 
     def close(self) -> None:
         """Take the cloud down."""
@@ -152,12 +154,12 @@ class Stage:
         over = self._migrate(moving, destination)
         degraded = cloud.invariants.degraded(self._server)
         outcome.ended = self._ended(destination, degraded)
-        left = cloud.clock.time()
+        left, self._back = cloud.clock.time(), None
         found = self._recover(recovering)
         outcome.hit = all(script.complete for script in (moving, recovering)
                           if script)
-        if degraded and not cloud.invariants.degraded(self._server):
-            outcome.recovery_s = cloud.clock.time() - left
+        if degraded and self._back is not None:
+            outcome.recovery_s = self._back - left
         if not over:
             found.append(invariants.Violation(
                 invariants.LEAKS, self._server.uuid,
@@ -304,6 +306,11 @@ class Stage:
             self._cloud.look()
         finally:
             self._cloud.listener = points.silent
+        # Something else may not be well, and looked at for longer.
+        if self._cloud.invariants.degraded(self._server):
+            self._back = None
+        elif self._back is None:
+            self._back = self._cloud.clock.time()
 
     def _not_well(self) -> list[invariants.Violation]:
         assert self._cloud

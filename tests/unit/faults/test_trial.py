@@ -16,6 +16,7 @@
 # Before any other module of Nova: it chooses the concurrency mode.
 from tests.faults import trial as trials  # isort: skip
 
+import itertools
 from unittest import mock
 
 from oslotest import base
@@ -37,7 +38,8 @@ class RecordTestCase(base.BaseTestCase):
     def record(self, plugin=True, over=True, scene=scenes.Scene.MOVE):
         stage = trials.Stage(1, plugin)
         stage._cloud = mock.Mock(spec=clouds.FaultyCloud,
-                                 invariants=self.asks, look=mock.Mock())
+                                 invariants=self.asks, look=mock.Mock(),
+                                 clock=mock.Mock())
         stage._server = invariants.Server('its-uuid', {})
         with mock.patch.multiple(
                 stage, _migrate=mock.Mock(return_value=over),
@@ -52,7 +54,8 @@ class RecordTestCase(base.BaseTestCase):
 
     def test_recovery_after_an_accident(self):
         # After each of two migrations, and once recovery has looked.
-        self.asks.degraded.side_effect = [{'port'}, {'port'}, set()] * 2
+        self.asks.degraded.side_effect = [
+            {'port'}, {'port'}, set(), set()] * 2
         self.asks.at_rest.side_effect = lambda servers: []
 
         self.assertEqual(['a point'], self.record(
@@ -113,8 +116,9 @@ class EndlessTestCase(base.BaseTestCase):
     def left(self, found, afterwards):
         """What counts of what was found, with the API's calls for it."""
         stage = trials.Stage(1)
-        stage._cloud = mock.Mock(spec=clouds.FaultyCloud, api=mock.Mock(),
-                                 invariants=mock.Mock(), look=mock.Mock())
+        stage._cloud = mock.Mock(
+            spec=clouds.FaultyCloud, api=mock.Mock(), invariants=mock.Mock(),
+            look=mock.Mock(), clock=mock.Mock())
         stage._cloud.invariants.at_rest.side_effect = (
             lambda servers: list(afterwards))
         stage._cloud.invariants.degraded.return_value = set()
@@ -136,3 +140,45 @@ class EndlessTestCase(base.BaseTestCase):
 
     def test_no_other_server_is_touched(self):
         self.assertEqual(([self.DEVICE], []), self.left([self.DEVICE], []))
+
+
+class BackTestCase(base.BaseTestCase):
+    """How long recovery took, whatever else is not well for longer."""
+
+    def setUp(self):
+        super().setUp()
+        self.asks = mock.Mock(spec=invariants.Invariants)
+        self.asks.where.return_value = 'alpha'
+
+    def play(self, degraded, wrong):
+        """A run in which these are so at each time they are asked for."""
+        self.asks.degraded.side_effect = degraded
+        self.asks.at_rest.side_effect = lambda servers: list(wrong)
+        stage = trials.Stage(1)
+        stage._cloud = mock.Mock(
+            spec=clouds.FaultyCloud, invariants=self.asks, api=mock.Mock(),
+            watch=mock.Mock(), over=mock.Mock())
+        stage._cloud.clock = clouds.Clock(mock.Mock(
+            time=mock.Mock(return_value=1764000000.0)))
+        stage._cloud.look.side_effect = (
+            lambda: stage._cloud.clock.forward(60))
+        stage._cloud.watch.end.return_value = []
+        stage._server = invariants.Server('its-uuid', {})
+        with mock.patch.multiple(
+                stage, _migrate=mock.Mock(return_value=True),
+                _script=mock.Mock()):
+            return stage.play(trials.Trial(1)).recovery_s
+
+    def test_the_look_after_which_it_is_back(self):
+        # Once it is over, then before and after each look.
+        away, back = {'port'}, set()
+
+        self.assertEqual(120, self.play(
+            [away] * 4 + [back] * 20, [invariants.Violation(
+                invariants.TRUTH, 'its-uuid', trials.IN_ERROR)]))
+
+    def test_one_that_is_never_back(self):
+        self.assertIsNone(self.play(itertools.repeat({'port'}), []))
+
+    def test_one_that_was_not_away(self):
+        self.assertIsNone(self.play(itertools.repeat(set()), []))
