@@ -75,7 +75,7 @@ class Domain(fakelibvirt.Domain):
             self._transient = False
 
     def createWithFlags(self, flags: int) -> None:
-        with self._lock:
+        with self._connection.plugging, self._lock:
             # Nova's own keeps what it was defined with, whatever has come
             # and gone since.
             self._def = self._parse_definition(
@@ -138,7 +138,7 @@ class Domain(fakelibvirt.Domain):
     def attachDeviceFlags(self, xml: str, flags: int = 0) -> None:
         device = etree.fromstring(xml)
         live, config = self._affected(flags)
-        with self._lock:
+        with self._connection.plugging, self._lock:
             if live:
                 added = copy.deepcopy(device)
                 self._prepare(added)
@@ -361,14 +361,17 @@ class Domain(fakelibvirt.Domain):
     def prepare(self) -> None:
         """The destination's part before the copy: plug the host's ends."""
         self.busy = True
-        for element in self._interfaces():
-            taken = self._connection.targets() | {
-                nic.target for nic in self.nics() if nic.target}
-            domain_xml.add_target(self._live, element, taken)
-            nic = dataplane.Nic.from_element(element)
-            if nic.is_macvtap:
-                self._connection.data_plane.plug_macvtap(
-                    self.UUIDString(), nic)
+        with self._connection.plugging:
+            for element in self._interfaces():
+                self._plug_end(element)
+
+    def _plug_end(self, element: etree._Element) -> None:
+        taken = self._connection.targets() | {
+            nic.target for nic in self.nics() if nic.target}
+        domain_xml.add_target(self._live, element, taken)
+        nic = dataplane.Nic.from_element(element)
+        if nic.is_macvtap:
+            self._connection.data_plane.plug_macvtap(self.UUIDString(), nic)
 
     def take_over(self, paused: bool) -> None:
         """The guest goes on here, or stands still as it did."""
@@ -419,6 +422,8 @@ class Connection(fakelibvirt.Connection):
     """A ``virConnect`` to one host of a world.
 
     :param data_plane: the network of the host
+    :ivar plugging: held while the host's end of a NIC is named and made, and
+        taken before the lock of a domain, for names are looked up in all
     """
 
     def __init__(self, *arguments: typing.Any, world: worlds.World,
@@ -427,6 +432,7 @@ class Connection(fakelibvirt.Connection):
         super().__init__(*arguments, **keywords)
         self.world = world
         self.data_plane = data_plane
+        self.plugging = threading.RLock()
         world.connections[self.hostname] = self
 
     def defineXML(self, xml: str) -> Domain:

@@ -18,6 +18,7 @@ import nova.tests.functional  # noqa: F401 isort: skip
 from collections.abc import Iterator
 import contextlib
 import queue
+import threading
 import typing
 
 import fixtures
@@ -171,6 +172,39 @@ class NicTestCase(HypervisorTestCase):
         self.assertEqual(
             {'primary', 'standby'},
             self.guests[contract.UUID].nics[contract.MAC])
+
+    def test_two_domains_are_given_a_nic_at_the_same_time(self):
+        """The name of each is looked up among those of the other's NICs."""
+        connection = self.world.connections['alpha']
+        both = [self.start(), self.start_another()]
+        meeting = threading.Barrier(2)
+        targets = connection.targets
+
+        def meet():
+            # Where one of them has to wait for the other one, they do not.
+            with contextlib.suppress(threading.BrokenBarrierError):
+                meeting.wait(0.5)
+            return targets()
+
+        connection.targets = meet
+        threads = [threading.Thread(
+            target=domain.attachDeviceFlags, daemon=True,
+            args=(macvtap('alpha'), contract.LIVE)) for domain in both]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+        self.assertEqual([False, False], [
+            thread.is_alive() for thread in threads])
+        self.assertEqual({'macvtap0', 'macvtap1'}, targets())
+
+    def start_another(self) -> hypervisor.Domain:
+        domain = self.define(contract.domain().replace(
+            contract.UUID, contract.UUID.replace('7', '8')).replace(
+                '<name>', '<name>another-'))
+        domain.createWithFlags(0)
+        return domain
 
     def test_a_domain_with_a_vf_is_not_migrated(self):
         domain = self.start(HOSTDEV)
