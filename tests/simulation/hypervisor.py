@@ -418,6 +418,13 @@ class Domain(fakelibvirt.Domain):
                 'memory_processed': 1 << 29, 'memory_remaining': 1 << 29}
 
 
+class _Domains(dict[str, Domain]):
+    """By name; Nova's fixture goes through them while others come and go."""
+
+    def values(self) -> list[Domain]:  # type: ignore[override]
+        return list(super().values())
+
+
 class Connection(fakelibvirt.Connection):
     """A ``virConnect`` to one host of a world.
 
@@ -433,6 +440,7 @@ class Connection(fakelibvirt.Connection):
         self.world = world
         self.data_plane = data_plane
         self.plugging = threading.RLock()
+        self._vms: dict[str, Domain] = _Domains()
         world.connections[self.hostname] = self
 
     def defineXML(self, xml: str) -> Domain:

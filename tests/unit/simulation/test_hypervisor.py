@@ -199,6 +199,15 @@ class NicTestCase(HypervisorTestCase):
             thread.is_alive() for thread in threads])
         self.assertEqual({'macvtap0', 'macvtap1'}, targets())
 
+    def test_a_domain_comes_while_all_are_gone_through(self):
+        self.start()
+        connection = self.world.connections['alpha']
+
+        for domain in connection._vms.values():
+            self.start_another()
+
+        self.assertEqual(2, len(connection._vms))
+
     def start_another(self) -> hypervisor.Domain:
         domain = self.define(contract.domain().replace(
             contract.UUID, contract.UUID.replace('7', '8')).replace(
