@@ -55,11 +55,17 @@ class StageTestCase(base.BaseTestCase):
 class ReducedTestCase(StageTestCase):
     """Calls with which the plugin changes something, each with one fault."""
 
+    def setUp(self):
+        super().setUp()
+        self.calls = set()
+
     def play(self, vfs, *acted, skipped=()):
         stage = self.stage(vfs, acted[0])
         recorded = {course: [] for course in skipped}
         for scene in acted:
             recorded[vfs, scene] = stage.record(scene)
+            self.calls |= {(point.kind, point.call)
+                           for point in recorded[vfs, scene]}
         for trial in campaign.reduced(recorded):
             outcome = stage.play(trial)
             self.assertTrue(outcome.hit, outcome.trial)
@@ -99,10 +105,19 @@ class ReducedTestCase(StageTestCase):
     def test_nics_that_are_steered(self):
         self.assertNotEqual([], list(self.play(
             1, Scene.STEERED, skipped=[(1, Scene.MOVE)])))
+        # Of both drivers.
+        self.assertLessEqual(
+            {(faults.HOST, 'set_mac'), (faults.HOST, 'renew_filter')},
+            self.calls)
 
     def test_guest_that_is_told_through_metadata(self):
         self.assertNotEqual([], list(self.play(
             1, Scene.METADATA, skipped=[(1, Scene.MOVE)])))
+        self.assertLessEqual(
+            {(faults.LISTENER, 'open'), (faults.LISTENER, 'hear'),
+             (faults.LISTENER, 'close'),
+             (faults.DATABASE, 'Instance.delete_metadata_key')}, self.calls)
+        self.assertNotIn(faults.CHANNEL, {kind for kind, _ in self.calls})
 
     def test_recovery(self):
         outcomes = list(self.play(1, Scene.DEGRADED, Scene.CRASHED,
