@@ -44,10 +44,36 @@ def run(arguments: typing.Iterable[str], timeout: float) -> str:
     return text
 
 
-def start(arguments: typing.Iterable[str]) -> 'subprocess.Popen[str]':
-    """The same program, for who does not wait for it now."""
-    return subprocess.Popen(  # nosec B603
-        _encoded(arguments), **_options())
+class Question:
+    """What a program prints, for who does not wait for it now.
+
+    :raises OSError: there is no such program
+    """
+
+    def __init__(self, arguments: typing.Iterable[str]) -> None:
+        self._process = subprocess.Popen(  # nosec B603
+            _encoded(arguments), **_options())
+
+    def answer(self, timeout: float) -> str:
+        """What it has printed, once it has ended.
+
+        :raises subprocess.TimeoutExpired: it was too late
+        :raises Unwilling: it has failed
+        """
+        text: str
+        text, _ = self._process.communicate(timeout=timeout)
+        if self._process.returncode:
+            raise Unwilling(text.strip())
+        return text
+
+    def close(self) -> None:
+        """Wait no longer."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        # Python 3.6 cannot communicate() once more (bpo-35182).
+        if self._process.stdout:
+            self._process.stdout.close()
 
 
 def _encoded(arguments: typing.Iterable[str]) -> typing.List[bytes]:

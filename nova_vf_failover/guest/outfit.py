@@ -34,6 +34,8 @@ Bodies = typing.List[bytes]
 # What the kernel has printed, and each may be very many: as one text.
 _PRINTED = ('addresses', 'neighbours', 'nexthops', 'leading', 'routes',
             'rules', 'qdiscs')
+# Of its DNS servers.
+_KNOWN = ('nameservers', 'substitute')
 
 
 class Outfit:
@@ -64,6 +66,8 @@ class Outfit:
         standby does not
     :ivar nameservers: what systemd-resolved knew of it, by the settings of
         resolvectl, as long as the standby is to know the same
+    :ivar substitute: what NetworkManager knew of it, as long as a substitute
+        has the same
     """
 
     def __init__(self, name: str, index: int, link: links.Appearance,
@@ -88,6 +92,8 @@ class Outfit:
         self.alone_on: typing.Optional[int] = None
         self.nameservers: typing.Optional[
             typing.Dict[str, typing.List[str]]] = None
+        self.substitute: typing.Optional[
+            typing.Dict[str, typing.List[str]]] = None
 
     @classmethod
     def from_document(cls, document: intents.Document) -> 'Outfit':
@@ -107,7 +113,8 @@ class Outfit:
         # there.
         made.replicated = document.get('replicated', False)
         made.alone_on = document.get('alone_on')
-        made.nameservers = document.get('nameservers')
+        for key in _KNOWN:
+            setattr(made, key, document.get(key))
         return made
 
     def to_document(self) -> intents.Document:
@@ -123,8 +130,10 @@ class Outfit:
             document['replicated'] = True
         if self.alone_on is not None:
             document['alone_on'] = self.alone_on
-        if self.nameservers is not None:
-            document['nameservers'] = self.nameservers
+        for key in _KNOWN:
+            known = getattr(self, key)
+            if known is not None:
+                document[key] = known
         return document
 
     # -- what it is ---------------------------------------------------------

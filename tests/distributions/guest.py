@@ -170,7 +170,15 @@ class Guest:
             'routes': of('-4', 'route', 'show', 'table', 'all'),
             'routes of IPv6': of('-6', 'route', 'show', 'table', 'all'),
             'rules': of('-4', 'rule', 'show'),
-            'rules of IPv6': of('-6', 'rule', 'show')}
+            'rules of IPv6': of('-6', 'rule', 'show'),
+            'DNS': self.resolver()}
+
+    def resolver(self) -> list[str]:
+        """The DNS servers and domains of the C library."""
+        return sorted(
+            line.strip() for line in self.machine.guest.run(
+                'cat', '/etc/resolv.conf').output.splitlines()
+            if line.startswith(('nameserver', 'search')))
 
     # -- its network manager ------------------------------------------------
 

@@ -31,6 +31,8 @@ GATEWAY_V4, GATEWAY_V6 = '10.77.0.1', 'fd77::1'
 OTHER_V4, OTHER_PEER = '10.78.0.11', '10.78.0.1'
 # Seconds: the fewest that dnsmasq knows, enough for a reboot, and when they
 # are asked for anew.
+# Nobody answers there: that they are known is what counts.
+DOMAIN = 'example.org'
 LEASE, RENEWAL = 120, 20
 # The host's side of a tap, which says nothing.
 _TAP_MAC = 'fe:00:00:00:00:%02x'
@@ -104,6 +106,9 @@ class Segment(fixtures.Fixture):
                     f'--dhcp-range=10.77.0.0,static,{LEASE}',
                     f'--dhcp-host={MAC},{V4}',
                     f'--dhcp-option=option:T1,{RENEWAL}',
+                    f'--dhcp-option=option:dns-server,{GATEWAY_V4}',
+                    f'--dhcp-option=option:domain-name,{DOMAIN}',
+                    f'--dhcp-option=option6:dns-server,[{GATEWAY_V6}]',
                     '--dhcp-authoritative', '--enable-ra',
                     f'--dhcp-range=::,constructor:eth0,ra-only,64,{LEASE}')],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output)

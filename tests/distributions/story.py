@@ -149,6 +149,7 @@ class Story:
         self._guest.done(self._guest.intent('standby'))
         self._guest.machine.detach('vf')
         time.sleep(_REST)
+        self._await_resolver()
 
     def _stay_away(self) -> None:
         self._guest.provoke(away=True)
@@ -161,6 +162,7 @@ class Story:
             and self._guest.agent_is_ready())
         self._expect('no', self._guest.managed(self._guest.standby or ''),
                      'the standby is managed')
+        self._await_resolver()
 
     def _fail_back(self) -> None:
         intent = self._guest.intent('primary')
@@ -305,6 +307,21 @@ class Story:
         after = self._guest.configuration(name)
         for what, before in self._before.items():
             self._expect(before, after[what], what)
+
+    def _await_resolver(self) -> None:
+        """The DNS servers of the VF are known on its standby."""
+        wanted = self._before['DNS']
+        found = [wanted]
+
+        def known() -> bool:
+            found[0] = self._guest.resolver()
+            return found[0] == wanted
+
+        try:
+            self._guest.await_true('DNS servers', known)
+        except AssertionError as error:
+            raise Wrong(f'{error}: expected {wanted}, found {found[0]}'
+                        ) from error
 
     def _await_managed(self, name: str) -> None:
         seen = ['']

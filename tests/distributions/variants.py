@@ -150,8 +150,10 @@ class Variant:
             '[ipv4]\nmethod=auto\n[ipv6]\nmethod=auto\naddr-gen-mode=0\n'
             if self.leased else
             f'[ipv4]\nmethod=manual\naddress1={_STATIC_V4},'
-            f'{segment.GATEWAY_V4}\n[ipv6]\nmethod=manual\n'
-            f'address1={_STATIC_V6},{segment.GATEWAY_V6}\n')
+            f'{segment.GATEWAY_V4}\ndns={segment.GATEWAY_V4}\n'
+            f'dns-search={segment.DOMAIN}\n[ipv6]\nmethod=manual\n'
+            f'address1={_STATIC_V6},{segment.GATEWAY_V6}\n'
+            f'dns={segment.GATEWAY_V6}\n')
         folder = 'etc/NetworkManager/system-connections'
         seed.add(f'{folder}/port.nmconnection',
                  f'[connection]\nid=port\ntype=ethernet\n{name}{match}'

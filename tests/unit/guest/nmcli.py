@@ -29,6 +29,17 @@ def main(arguments):
         log.write(json.dumps(arguments) + '\n')
     with open(os.path.join(FOLDER, 'profiles.json')) as source:
         known = json.load(source)
+    if 'add' in arguments:
+        add(known, arguments[arguments.index('add') + 1:])
+        return
+    if 'id' in arguments:
+        of_name(known, arguments[1], arguments[-1])
+        return
+    if 'device' in arguments and 'show' in arguments:
+        fail_unless(arguments[-1] in known['devices'], 10,
+                    f"Error: Device '{arguments[-1]}' not found.")
+        print('\n'.join(known['shown'][arguments[-1]]))
+        return
     if arguments[:1] == ['device']:
         fail_unless(arguments[2] in known['devices'], 10,
                     f"Error: Device '{arguments[2]}' not found.")
@@ -40,7 +51,8 @@ def main(arguments):
                 f"Error: unknown connection '{uuid}'.")
     profile = known['profiles'][uuid]
     if 'show' in arguments:
-        for key in arguments[3].split(','):
+        keys = arguments[arguments.index('--get-values') + 1]
+        for key in keys.split(','):
             fail_unless(key in profile, 2,
                         f"Error: 'connection show': invalid field '{key}'; "
                         f'allowed fields: {",".join(profile)}')
@@ -51,10 +63,42 @@ def main(arguments):
         # As it is shown afterwards.
         if profile['connection.multi-connect'] == 'manual-multiple':
             profile['connection.multi-connect'] = '2'
-        with open(os.path.join(FOLDER, 'profiles.json'), 'w') as target:
-            json.dump(known, target)
+        write(known)
     else:
         bring_up(known, uuid, profile, arguments[-1])
+
+
+def add(known, words):
+    profile = dict(zip(words[::2], words[1::2], strict=True))
+    known['profiles'][profile.pop('con-name')] = profile
+    write(known)
+
+
+def of_name(known, what, name):
+    """What the agent does with a profile that it has added.
+
+    The kernel of the guest may have no such device.
+    """
+    fail_unless(name in known['profiles'], 10,
+                f"Error: unknown connection '{name}'." + (
+                    '\nError: cannot delete unknown connection(s): id '
+                    f"'{name}'." if what == 'delete' else ''))
+    if what == 'delete':
+        del known['profiles'][name]
+    else:
+        profile = known['profiles'][name]
+        fail_unless(not known.get('kernel_without'), 4,
+                    'Error: Connection activation failed: '
+                    f"{profile['ifname']} failed to create resources: Failed "
+                    f"to create dummy interface '{profile['ifname']}' for "
+                    f"'{name}': Operation not supported")
+        profile['up'] = True
+    write(known)
+
+
+def write(known):
+    with open(os.path.join(FOLDER, 'profiles.json'), 'w') as target:
+        json.dump(known, target)
 
 
 def bring_up(known, uuid, profile, name):

@@ -27,6 +27,7 @@ from nova_vf_failover.guest import commands
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import nameservers
+from nova_vf_failover.guest import resolved
 from nova_vf_failover.guest import snapshot
 from tests.unit.guest import outfits
 
@@ -74,8 +75,8 @@ class NameserversTestCase(base.BaseTestCase):
                 (configurators.udev, 'present', lambda: True),
                 # A Python for each command, on a machine with much to do.
                 (nameservers, '_LONGEST', 60.0),
-                (nameservers, '_BUSCTL', PROGRAM),
-                (nameservers, '_RESOLVECTL', PROGRAM)):
+                (resolved, '_BUSCTL', PROGRAM),
+                (resolved, '_RESOLVECTL', PROGRAM)):
             self.useFixture(fixtures.MockPatchObject(module, name, value))
         self.useFixture(fixtures.EnvironmentVariable(
             'RESOLVECTL', self.folder))
@@ -248,7 +249,7 @@ class NameserversTestCase(base.BaseTestCase):
     def test_without_the_programs_moves_go_on(self):
         for name in ('_BUSCTL', '_RESOLVECTL'):
             self.useFixture(fixtures.MockPatchObject(
-                nameservers, name, '/nonexistent'))
+                resolved, name, '/nonexistent'))
 
         self.fail_over()
         self.kept.outfits[MAC].nameservers = {'dns': ['192.0.2.1']}
@@ -330,7 +331,7 @@ class NameserversTestCase(base.BaseTestCase):
         self.assertEqual([], self.come_back(PROPERTIES))
 
     def test_what_nobody_has_thought_of_ends_no_thread(self):
-        with mock.patch.object(nameservers, '_settings', autospec=True,
+        with mock.patch.object(resolved, '_settings', autospec=True,
                                side_effect=RuntimeError('what is that')):
             self.fail_over()
         self.assertIn('what is that', self.said.output)
