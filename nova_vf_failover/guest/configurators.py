@@ -56,6 +56,15 @@ def busy(nic: links.Nic) -> typing.Optional[str]:
     return None
 
 
+def chooses_link_local(nic: links.Nic) -> bool:
+    """Whether a program that is at it says how its link-local address is made.
+
+    systemd-networkd does so before it brings the NIC up, and then waits for
+    that address (networkd-link.c, link_check_ready).
+    """
+    return busy(nic) == _NETWORKD_UNIT
+
+
 def profile(nic: links.Nic) -> typing.Optional[str]:
     """The profile that NetworkManager has given a NIC, if it runs."""
     return _known(nic, 'connection-uuid')

@@ -160,12 +160,19 @@ def take_off_standby(kernel: netlink.Netlink, nic: links.Nic) -> None:
 
 # -- on a primary -----------------------------------------------------------
 
-def open_primary(nic: links.Nic, worn: outfit.Outfit) -> None:
-    """Set what a VF has to have before it is up."""
-    sysctl.write_changed(nic.name, dict(worn.unusual, **{
+def open_primary(nic: links.Nic, worn: outfit.Outfit,
+                 link_local: bool = False) -> None:
+    """Set what a VF has to have before it is up.
+
+    :param link_local: leave it to others to have that address made
+    """
+    wanted = dict(worn.unusual, **{
         sysctl.RP_FILTER: sysctl.loose_filter(worn.sysctls),
         sysctl.ACCEPT_DAD: '0',
-        sysctl.ADDR_GEN_MODE: '1'}))
+        sysctl.ADDR_GEN_MODE: '1'})
+    if link_local:
+        del wanted[sysctl.ADDR_GEN_MODE]
+    sysctl.write_changed(nic.name, wanted)
 
 
 def put_on_primary(kernel: netlink.Netlink, nic: links.Nic,

@@ -26,6 +26,7 @@ from nova_vf_failover.guest import multicast
 from nova_vf_failover.guest import naming
 from nova_vf_failover.guest import neighbours
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import networkd
 from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import overlap
 from nova_vf_failover.guest import profiles
@@ -123,11 +124,22 @@ class Failback:
             wire.close_later(tried.values())
         for nic in primaries:
             standby = self._nics.standby(nic.mac)
-            if standby and configurators.manages(standby):
+            if standby:
                 # While it has the name that it is known by.
-                profiles.let_go(standby)
+                self._release(standby)
             report.ports[nic.mac]['primary'] = self._names.take(nic)
         return primaries
+
+    @staticmethod
+    def _release(standby: links.Nic) -> None:
+        """Have the guest's own programs leave a standby alone, if they do not.
+
+        So it is after a start of the guest.
+        """
+        if configurators.manages(standby):
+            profiles.let_go(standby)
+        elif configurators.configured(standby):
+            networkd.let_go(standby)
 
     def _put_doubtful(self, nic: links.Nic) -> None:
         worn = self._kept.outfits.get(nic.mac)
@@ -230,10 +242,11 @@ class Failback:
         """
         worn = self._kept.outfits.get(nic.mac)
         if worn:
-            nic = self._names.rename(nic, worn.name)
+            nic = self._names.return_to(nic, worn)
             if self._hears_the_same(nic):
                 self._ingress.shut(nic)
-            dressing.open_primary(nic, worn)
+            dressing.open_primary(
+                nic, worn, configurators.chooses_link_local(nic))
         self._nics.set(nic, up=True)
 
     def _let_in(self, shut: typing.Set[str]) -> None:
@@ -299,7 +312,7 @@ class Failback:
         standby = self._nics.standby(port.mac)
         worn = self._kept.outfits.get(nic.mac)
         if worn:
-            nic = self._names.rename(nic, worn.name)
+            nic = self._names.return_to(nic, worn)
             if self._hears_the_same(nic):
                 self._ingress.shut(nic)
             dressing.put_on_primary(

@@ -153,7 +153,8 @@ class Failover:
                                  dressing.take(self._kernel, primaries)):
             self._kept.outfits[primary.mac] = worn
             self._kept.groups[primary.mac] = worn.groups
-            self._kept.names[primary.mac] = primary.name
+            if primary.mac not in self._kept.owed:
+                self._kept.names[primary.mac] = primary.name
         try:
             self._kept.leave({primary.mac for primary in primaries})
         except snapshot.Unwritable as error:

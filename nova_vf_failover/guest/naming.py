@@ -17,6 +17,7 @@ import logging
 
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
+from nova_vf_failover.guest import outfit
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import udev
 
@@ -47,6 +48,12 @@ class Names:
         self._nics.set(nic, name=name)
         return nic._replace(name=name)
 
+    def return_to(self, nic: links.Nic, worn: outfit.Outfit) -> links.Nic:
+        """Give a VF that has come the name that it had, or should have had."""
+        name = (self._kept.names.get(nic.mac, worn.name)
+                if nic.mac in self._kept.owed else worn.name)
+        return self.rename(nic, name)
+
     def restore(self) -> None:
         """After a start of the guest: the NIC that a port has gets its name.
 
@@ -59,7 +66,9 @@ class Names:
                 self._set_aside(standby)
             nic = primary or standby
             if nic:
-                udev.look_again(self.rename(nic, name).name)
+                nic = self.rename(nic, name)
+                self._settle(mac, nic.name == name)
+                udev.introduce(nic.name)
 
     def take(self, nic: links.Nic) -> str:
         """Give a VF its name, where its standby had it, which is parked now.
@@ -71,6 +80,7 @@ class Names:
         """
         name = self._kept.names.get(nic.mac, nic.name)
         standby = self._nics.standby(nic.mac)
+        self._settle(nic.mac, nic.name == name)
         if standby is None or standby.up:
             return nic.name
         if standby.name != name:
@@ -85,8 +95,15 @@ class Names:
             # Linux before 6.2, see above; it will have it at the next start.
             LOG.warning('%s is not called %s before the next start: %s',
                         nic.name, name, error)
+            self._kept.owed.add(nic.mac)
             return nic.name
+        self._settle(nic.mac, True)
         return name
+
+    def _settle(self, mac: str, named: bool) -> None:
+        """Owe a NIC no name any more that it has."""
+        if named:
+            self._kept.owed.discard(mac)
 
     def _set_aside(self, standby: links.Nic) -> None:
         """Let another NIC have the name of a standby, which is down."""

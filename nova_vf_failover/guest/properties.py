@@ -51,11 +51,23 @@ def _of(nic: links.Nic, nics: links.Links,
     for mac in (nic.mac, links.parked(nic.mac)):
         primary, standby = nics.pair(mac)
         if standby and standby.index == nic.index:
-            # After a start of the guest it may be all that a port has; then
-            # it is to be configured like any other NIC.
             if primary or (mac in kept.away and not kept.restarted):
                 return {ROLE: STANDBY}
-        if primary and primary.index == nic.index and mac in kept.names and (
-                not nics.named(kept.names[mac])):
-            return {NAME: kept.names[mac]}
+            # After a start of the guest it may be all that a port has; then
+            # it is to be configured like any other NIC.
+            primary = standby
+        if primary and primary.index == nic.index and mac in kept.names:
+            return {NAME: _free(kept.names[mac], nic, nics)}
     return {}
+
+
+def _free(name: str, nic: links.Nic, nics: links.Links) -> str:
+    """The name that a NIC is known by; its own one if that is taken.
+
+    So it is beside a standby that the guest was started anew on. udev itself
+    may be about to choose the very same name, and leaves a NIC that it cannot
+    rename as one that it has not seen (udev-event.c, rename_netif): then
+    nobody would ever configure it.
+    """
+    holder = nics.named(name)
+    return nic.name if holder and holder.index != nic.index else name

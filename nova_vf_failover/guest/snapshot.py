@@ -44,6 +44,8 @@ class Snapshot:
         the guest may use it without the agent: it was started anew on it
     :ivar names: the names of the primaries, by MAC, as long as there is a
         standby: a start of the guest does not forget them
+    :ivar owed: the MACs of primaries that have other names than those, for
+        Linux before 6.2 could not give them these while they were in use
     :ivar since: when each MAC has come to be away, or not to be any more
     :ivar restarted: whether the guest was started anew since
 
@@ -60,6 +62,7 @@ class Snapshot:
         self.away: typing.Set[str] = set()
         self.alone: typing.Set[str] = set()
         self.names: typing.Dict[str, str] = {}
+        self.owed: typing.Set[str] = set()
         self.since: typing.Dict[str, float] = {}
         self._before: typing.Set[str] = set()
         self.restarted = False
@@ -171,7 +174,8 @@ class Snapshot:
                         for mac, worn in self.outfits.items()},
             'groups': self.groups,
             'away': sorted(self.away), 'alone': sorted(self.alone),
-            'names': self.names, 'since': since}
+            'names': self.names, 'owed': sorted(self.owed),
+            'since': since}
 
     def _read(self) -> None:
         try:
@@ -190,6 +194,7 @@ class Snapshot:
         self.away = set(document['away'])
         self.alone = set(document.get('alone', []))
         self.names = document.get('names', {})
+        self.owed = set(document.get('owed', []))
         self._before = set(self.away)
         self.since = document.get('since', {})
         self.restarted = document.get('boot') != _boot()

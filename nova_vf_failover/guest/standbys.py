@@ -90,8 +90,8 @@ class Standbys:
         for mac in over:
             del self._kept.outfits[mac]
         named = [mac for mac in self._kept.names
-                 if mac not in self._kept.away and not self._nics.standby(mac)
-                 and self._nics.primary(mac)]
+                 if mac not in self._kept.away | self._kept.owed
+                 and not self._nics.standby(mac) and self._nics.primary(mac)]
         for mac in named:
             del self._kept.names[mac]
         if over or named:

@@ -43,11 +43,24 @@ def settled(index: int) -> bool:
 
 def look_again(name: str) -> None:
     """Have udev ask for the properties of a NIC anew, and tell of them."""
+    _tell('change', name)
+
+
+def introduce(name: str) -> None:
+    """Have udev take a NIC for one that comes now, with the name it has.
+
+    Some look at a NIC that has just come only, and know it by its name:
+    ifupdown (80-ifupdown.rules).
+    """
+    _tell('add', name)
+
+
+def _tell(event: str, name: str) -> None:
     if not present():
         return
     try:
-        with open(_EVENT % name, 'w') as event:
-            event.write('change')
+        with open(_EVENT % name, 'w') as file:
+            file.write(event)
     except OSError as error:
         LOG.warning('udev is not told of a change of %s: %s', name, error)
 

@@ -152,6 +152,12 @@ class Guest:
                      and address['scope'] == 'global'
                      and not address.get('tentative')), None)
 
+    @property
+    def renames_in_use(self) -> bool:
+        """Whether the kernel renames a NIC that is up: from Linux 6.2 on."""
+        first, second = self.output('uname', '-r').split('.')[:2]
+        return (int(first), int(second)) >= (6, 2)
+
     def life(self, name: str) -> int:
         """Seconds until the lease on the IPv4 address ends."""
         return next((address['valid_life_time'] for address in self.addresses(
@@ -159,13 +165,16 @@ class Guest:
 
     def configuration(self, name: str) -> Configuration:
         """All that its owner would see of a NIC, and of the rules."""
+        names = name, self.variant.name
+
         def of(*argv: str) -> list[typing.Any]:
             found = [entry for entry in self.look(*argv)
                      if entry.get('dev', name) == name]
-            return sorted((_lasting(entry) for entry in found), key=str)
+            return sorted((_lasting(entry, *names) for entry in found),
+                          key=str)
 
         return {
-            'addresses': sorted((_lasting(address) for address
+            'addresses': sorted((_lasting(address, *names) for address
                                  in self.addresses(name)), key=str),
             'routes': of('-4', 'route', 'show', 'table', 'all'),
             'routes of IPv6': of('-6', 'route', 'show', 'table', 'all'),
@@ -242,6 +251,19 @@ class Guest:
         return ended.output if 'status: done' not in ended.output else None
 
 
-def _lasting(entry: dict[str, typing.Any]) -> dict[str, typing.Any]:
+def _lasting(entry: dict[str, typing.Any],
+             *names: str) -> dict[str, typing.Any]:
+    """What is the same whatever the name of the NIC is, and later on.
+
+    :param names: those that it may have
+    """
     return {key: value for key, value in entry.items()
-            if key not in _PASSING}
+            if key not in _PASSING and str(value) not in names}
+
+
+def without_metrics(configuration: Configuration) -> Configuration:
+    """The same but for which one of several routes comes first."""
+    return {what: [{key: value for key, value in entry.items()
+                    if key != 'metric'} if isinstance(entry, dict) else entry
+                   for entry in entries]
+            for what, entries in configuration.items()}

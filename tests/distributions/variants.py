@@ -76,6 +76,11 @@ class Variant:
         return self.addressing == 'dhcp'
 
     @property
+    def by_mac(self) -> bool:
+        """Whether the NIC is the manager's whatever its name is."""
+        return self.leased and self.manager != 'ifupdown'
+
+    @property
     def service(self) -> str:
         """The unit of the manager."""
         return _OTHERS['networkd' if self.manager == 'cloud-init'

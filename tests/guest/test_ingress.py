@@ -14,6 +14,7 @@
 
 import collections
 import errno
+import json
 import socket
 from unittest import mock
 
@@ -26,6 +27,7 @@ from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import links
 from nova_vf_failover.guest import netlink
 from nova_vf_failover.guest import overlap
+from nova_vf_failover.guest import sysctl
 from nova_vf_failover.guest import wire
 from tests.guest import base
 from tests.guest import in_process
@@ -172,6 +174,34 @@ class ReplicatingNicTestCase(DressingTestCase):
 
             self.assertEqual(1, shut.call_count)
         self.assertReachable()
+
+
+class NetworkdTestCase(DressingTestCase):
+    """systemd-networkd has begun with a VF before the agent sees it."""
+
+    def busy(self, nic):
+        if nic.index not in self.seen:
+            self.seen[nic.index] = []
+            sysctl.write_changed(nic.name, {sysctl.ADDR_GEN_MODE: '0'})
+        self.seen[nic.index] = [
+            address for address in json.loads(self.guest.run(
+                'ip', '-json', '-6', 'address', 'show', 'dev', nic.name,
+                'scope', 'link'))[0:1] if address.get('addr_info')]
+        return None if self.seen[nic.index] else 'systemd-networkd.service'
+
+    def test_it_gets_the_link_local_address_that_it_waits_for(self):
+        self.seen = {}
+        put = mock.Mock(side_effect=dressing.put_on_primary)
+
+        def put_then(*arguments):
+            # Before the agent puts its own.
+            self.assertTrue(all(self.seen.values()), self.seen)
+            put(*arguments)
+
+        with mock.patch.object(dressing, 'put_on_primary', put_then):
+            self.come_back_with(configurators, 'busy', self.busy)
+
+        put.assert_called_once()
 
 
 class ExclusiveNicTestCase(DressingTestCase):

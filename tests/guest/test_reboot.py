@@ -20,6 +20,7 @@ found with, and the agent is started before they are configured.
 import json
 
 from tests.guest import base
+from tests.guest import in_process
 
 
 class Rebooting(base.GuestTestCase):
@@ -152,6 +153,25 @@ class RebootTestCase(Rebooting):
                 default.get('gateway'), default.get('dev')), default)
         self.move_again()
 
+    def test_on_the_standby_and_its_vf_is_named(self):
+        """udev is not told to give it the name that the standby has."""
+        port, = self.ports
+        self.fail_over()
+        self.reboot()
+        standby, = self.named(True)
+        # It has the VF's, whatever udev would call it.
+        self.assertEqual(f'VF_FAILOVER_NAME={standby}\n',
+                         self.agent.properties(standby))
+        self.configure(standby)
+
+        with self.agent.held_up():
+            self.attach_vf('alpha', port, 2)
+            vf, = self.named(False)
+            told = self.agent.properties(vf)
+
+        self.assertEqual(f'VF_FAILOVER_NAME={vf}\n', told)
+        self.assertNotEqual(standby, vf)
+
     def configure_beside(self, name):
         """As systemd-networkd does, for which the two NICs are alike.
 
@@ -264,3 +284,24 @@ class RebootTestCase(Rebooting):
             place, = self.agent.command('status')[1]['places']
             self.assertReachable()
         self.assertEqual('standby', place['on'])
+
+
+class OwedNameTestCase(in_process.InProcess):
+    """Linux before 6.2 has left a VF with another name than its own."""
+
+    def test_it_gets_it_with_the_next_move(self):
+        port, = self.ports
+        self.kept.names[port.mac] = 'lan0'
+        self.kept.owed.add(port.mac)
+
+        self.attach_standby('alpha', port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', port, 1)
+        # What a guest that is started anew here gives the standby.
+        self.assertEqual({port.mac: 'lan0'}, self.kept.names)
+        self.attach_vf('alpha', port, 2)
+        self.run_mover('primary')
+
+        self.assertIn('lan0', self.guest.names())
+        self.assertEqual(set(), self.kept.owed)
+        self.assertReachable()

@@ -39,6 +39,7 @@ from nova_vf_failover.guest import rules
 from nova_vf_failover.guest import snapshot
 from nova_vf_failover.guest import switch
 from nova_vf_failover.guest import udev
+from tests.unit.guest import outfits
 
 _ADDRESS_HEADER = struct.Struct('=BBBBI')
 _ROUTE_HEADER = struct.Struct('=BBBBBBBBI')
@@ -203,8 +204,9 @@ class NameTestCase(base.BaseTestCase):
         self.called = {}
         self.nics = mock.Mock(spec=links.Links, set=self.set, **{
             'named.return_value': None})
-        self.names = naming.Names(self.nics, mock.Mock(
-            spec=snapshot.Snapshot, names={self.MAC: 'lan0'}))
+        self.kept = mock.Mock(
+            spec=snapshot.Snapshot, names={self.MAC: 'lan0'}, owed=set())
+        self.names = naming.Names(self.nics, self.kept)
 
     def set(self, nic, up=None, name=None):
         if up is False:
@@ -229,6 +231,28 @@ class NameTestCase(base.BaseTestCase):
         self.assertEqual({3: 'standby3'}, self.called)
         self.assertEqual({5}, self.up)
         self.assertIn('is not called lan0', self.log.output)
+        self.assertEqual({self.MAC}, self.kept.owed)
+
+    def test_it_gets_its_name_when_it_comes_back_once_more(self):
+        self.kept.owed.add(self.MAC)
+        self.up.clear()
+        worn = outfits.bare('eth7')
+
+        came = self.names.return_to(self.NIC._replace(up=False), worn)
+
+        self.assertEqual('lan0', came.name)
+        self.nics.standby.return_value = self.NIC._replace(
+            index=3, name='eth1', up=False)
+        self.assertEqual('lan0', self.names.take(came))
+        self.assertEqual(set(), self.kept.owed)
+
+    def test_one_that_is_owed_none_gets_that_which_it_had(self):
+        self.up.clear()
+
+        came = self.names.return_to(self.NIC._replace(up=False),
+                                    outfits.bare('eth0'))
+
+        self.assertEqual('eth0', came.name)
 
 
 @ddt.ddt

@@ -67,6 +67,15 @@ class UdevTestCase(base.BaseTestCase):
         udev.look_again('eth0')
         self.assertEqual('change', self.folder.joinpath('eth0').read_text())
 
+    def test_a_nic_is_introduced(self):
+        udev.introduce('eth0')
+        self.assertFalse(self.folder.joinpath('eth0').exists())
+        self.start()
+
+        udev.introduce('eth0')
+
+        self.assertEqual('add', self.folder.joinpath('eth0').read_text())
+
     def test_a_nic_that_has_gone(self):
         self.start()
         self.folder.joinpath('eth0').mkdir()
