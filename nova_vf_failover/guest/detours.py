@@ -128,12 +128,23 @@ def without(bodies: typing.Iterable[bytes],
     IPv6 makes one route of those to one place with one metric, whoever has
     put them (net/ipv6/ip6_fib.c, fib6_add_rt2node).
     """
+    return _with_hops(bodies, lambda hop: hop.rtnh_ifindex != index)
+
+
+def only(bodies: typing.Iterable[bytes],
+         index: int) -> typing.Iterator[bytes]:
+    """Routes with those of their hops alone that lead over a NIC."""
+    return _with_hops(bodies, lambda hop: hop.rtnh_ifindex == index)
+
+
+def _with_hops(bodies: typing.Iterable[bytes],
+               wanted: typing.Callable[[hops.Hop], bool]
+               ) -> typing.Iterator[bytes]:
     for body in bodies:
         made, header = b'', rtnetlink.Rtmsg.of(body)
         for kind, value in netlink.attributes(body, rtnetlink.RTMSG.size):
-            left = [hop for hop in hops.of(value)
-                    if hop.rtnh_ifindex != index] if (
-                        kind == rtnetlink.RTA_MULTIPATH) else []
+            left = [hop for hop in hops.of(value) if wanted(hop)] if (
+                kind == rtnetlink.RTA_MULTIPATH) else []
             if len(left) == 1:
                 last, = left
                 header = header._replace(rtm_flags=header.rtm_flags | (

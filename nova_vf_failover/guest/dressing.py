@@ -158,6 +158,13 @@ def take_off_standby(kernel: netlink.Netlink, nic: links.Nic) -> None:
     kernel.ask(detours.remove(mine[0] + mine[1]), detours.HARMLESS)
 
 
+def lead_away(kernel: netlink.Netlink, nic: links.Nic) -> None:
+    """Have nothing sent over a NIC any more, where there are other ways."""
+    mine = routes.Routes(kernel, nexthops.Nexthops(kernel)).over(nic.index)
+    kernel.ask(detours.remove(detours.only(mine[0] + mine[1], nic.index)),
+               detours.HARMLESS)
+
+
 # -- on a primary -----------------------------------------------------------
 
 def open_primary(nic: links.Nic, worn: outfit.Outfit,

@@ -117,6 +117,7 @@ class Failback:
                     self._ingress.open()
                     self._switch.throw(self._switch.prepare(
                         self._standbys.all_away(but=set(tried))))
+                    self._lead_away(set(tried))
                 with report.step('announce'):
                     for nic in primaries:
                         self._overlap.end_on_primary(nic, tried[nic.mac])
@@ -129,6 +130,21 @@ class Failback:
                 self._release(standby)
             report.ports[nic.mac]['primary'] = self._names.take(nic)
         return primaries
+
+    def _lead_away(self, macs: typing.Iterable[str]) -> None:
+        """No rule leads to a standby that the guest was started anew on.
+
+        Its routes come first until it goes down, and what is sent meanwhile
+        is dropped (net/sched/sch_generic.c, dev_deactivate_many).
+        """
+        for mac in macs:
+            standby = self._started_anew_on(mac)
+            try:
+                if standby:
+                    dressing.lead_away(self._kernel, standby)
+            except OSError as error:
+                LOG.warning('Packets are lost while %s goes down: %s', mac,
+                            error)
 
     @staticmethod
     def _release(standby: links.Nic) -> None:

@@ -19,8 +19,13 @@ found with, and the agent is started before they are configured.
 
 import json
 
+import ddt
+
 from tests.guest import base
 from tests.guest import in_process
+
+# Packets a second.
+_RATE = 2000
 
 
 class Rebooting(base.GuestTestCase):
@@ -72,6 +77,7 @@ class Rebooting(base.GuestTestCase):
         self.assertReachable()
 
 
+@ddt.ddt
 class RebootTestCase(Rebooting):
 
     def return_to_vf(self, number, attach):
@@ -127,6 +133,23 @@ class RebootTestCase(Rebooting):
 
         self.return_to_vf(2, attach=True)
         self.move_again()
+
+    @ddt.data(4, 6)
+    def test_nothing_is_lost_on_the_way_back_from_it(self, version):
+        port, = self.ports
+        self.fail_over()
+        self.reboot()
+        standby, = self.named(True)
+        self.configure(standby)
+        intent = self.intent('primary')
+        self.ask(intent, 'apply')
+
+        session = self.net.traffic(port, version, rate=_RATE)
+        self.attach_vf('alpha', port, 2)
+        self.done(intent)
+
+        for direction in session.stop():
+            self.assertEqual([], direction.lost_numbers)
 
     def test_on_the_standby_and_its_vf_is_configured_first(self):
         port, = self.ports
