@@ -87,6 +87,14 @@ def put(bodies: typing.Iterable[bytes], index: int,
     return messages
 
 
+def lasting(bodies: typing.Iterable[bytes]) -> typing.List[netlink.Message]:
+    """What has addresses last on their NIC, for nobody is there to renew them.
+    """
+    return [_message(body, rtnetlink.Ifaddrmsg.of(body).ifa_index,
+                     _flags(body) & _SETTABLE, _preferred(body), _FOREVER)
+            for body in leased(bodies)]
+
+
 def leased(bodies: typing.Iterable[bytes]) -> typing.List[bytes]:
     """Those that end unless a program asks for more of their lives.
 

@@ -89,8 +89,13 @@ def configured(nic: links.Nic) -> bool:
 
 def renews(nic: links.Nic) -> bool:
     """Whether one of them asks for the leases of a NIC that has come anew."""
-    return configured(nic) or (udev.present() and os.path.islink(
-        _ACTIVE % (_IFUP_UNIT % nic.name)))
+    return configured(nic) or hotplugged(nic) is not None
+
+
+def hotplugged(nic: links.Nic) -> typing.Optional[str]:
+    """The unit with which ifupdown has brought a NIC up that has come."""
+    unit = _IFUP_UNIT % nic.name
+    return unit if udev.present() and os.path.islink(_ACTIVE % unit) else None
 
 
 def resolves() -> bool:

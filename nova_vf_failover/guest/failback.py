@@ -16,9 +16,11 @@ import contextlib
 import logging
 import typing
 
+from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import advertised
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import dressing
+from nova_vf_failover.guest import ifupdown
 from nova_vf_failover.guest import ingress
 from nova_vf_failover.guest import intent as intents
 from nova_vf_failover.guest import links
@@ -124,12 +126,25 @@ class Failback:
         finally:
             wire.close_later(tried.values())
         for nic in primaries:
-            standby = self._nics.standby(nic.mac)
-            if standby:
-                # While it has the name that it is known by.
-                self._release(standby)
-            report.ports[nic.mac]['primary'] = self._names.take(nic)
+            report.ports[nic.mac]['primary'] = self._take_name(nic)
         return primaries
+
+    def _take_name(self, nic: links.Nic) -> str:
+        """Give a VF that is in use its name, and the guest's programs the VF.
+
+        :returns: the name
+        """
+        standby = self._nics.standby(nic.mac)
+        # While it has the name that it is known by.
+        brought_up = standby is not None and self._release(standby)
+        name = self._names.take(nic)
+        if brought_up and name != nic.name:
+            ifupdown.take(name)
+        if nic.mac in self._kept.owed and not configurators.renews(nic):
+            # Who asks for leases looks for a NIC with another name.
+            self._kernel.ask(addresses.lasting(
+                addresses.of(self._kernel, nic.index)))
+        return name
 
     def _lead_away(self, macs: typing.Iterable[str]) -> None:
         """No rule leads to a standby that the guest was started anew on.
@@ -147,15 +162,18 @@ class Failback:
                             error)
 
     @staticmethod
-    def _release(standby: links.Nic) -> None:
+    def _release(standby: links.Nic) -> bool:
         """Have the guest's own programs leave a standby alone, if they do not.
 
         So it is after a start of the guest.
+
+        :returns: whether it was ifupdown, which knows NICs by their names
         """
         if configurators.manages(standby):
             profiles.let_go(standby)
         elif configurators.configured(standby):
             networkd.let_go(standby)
+        return ifupdown.let_go(standby)
 
     def _put_doubtful(self, nic: links.Nic) -> None:
         worn = self._kept.outfits.get(nic.mac)

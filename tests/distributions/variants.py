@@ -78,7 +78,7 @@ class Variant:
     @property
     def by_mac(self) -> bool:
         """Whether the NIC is the manager's whatever its name is."""
-        return self.leased and self.manager != 'ifupdown'
+        return self.leased and self.manager in ('networkd', 'networkmanager')
 
     @property
     def service(self) -> str:

@@ -18,9 +18,11 @@ found with, and the agent is started before they are configured.
 """
 
 import json
+from unittest import mock
 
 import ddt
 
+from nova_vf_failover.guest import naming
 from tests.guest import base
 from tests.guest import in_process
 
@@ -311,6 +313,36 @@ class RebootTestCase(Rebooting):
 
 class OwedNameTestCase(in_process.InProcess):
     """Linux before 6.2 has left a VF with another name than its own."""
+
+    def test_its_leases_last_for_nobody_renews_them(self):
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', port, 1)
+        self.attach_vf('alpha', port, 2)
+
+        named = []
+
+        def lease(_, nic):
+            """As the address had been leased; the name cannot be given."""
+            self.kept.owed.add(nic.mac)
+            named.append(nic.name)
+            self.guest.run('ip', 'address', 'change', str(port.v4), 'dev',
+                           nic.name, 'valid_lft', '600', 'preferred_lft',
+                           '300')
+            return nic.name
+
+        with mock.patch.object(naming.Names, 'take', lease):
+            self.run_mover('primary')
+
+        shown, = json.loads(self.guest.run(
+            'ip', '-json', '-4', 'address', 'show', 'to', str(port.v4.ip),
+            'dev', named[0]))
+        # Seconds: an address that lasts has all that there are.
+        self.assertEqual([0xffffffff] * 2, [
+            shown['addr_info'][0][key]
+            for key in ('valid_life_time', 'preferred_life_time')])
+        self.assertReachable()
 
     def test_it_gets_it_with_the_next_move(self):
         port, = self.ports
