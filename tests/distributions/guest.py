@@ -170,8 +170,11 @@ class Guest:
         def of(*argv: str) -> list[typing.Any]:
             found = [entry for entry in self.look(*argv)
                      if entry.get('dev', name) == name]
-            return sorted((_lasting(entry, *names) for entry in found),
-                          key=str)
+            # The default route of a router that systemd-networkd hears late
+            # may be there twice for a while, see distributions.rst.
+            return sorted({str(entry): entry for entry in (
+                _lasting(entry, *names) for entry in found)}.values(),
+                key=str)
 
         return {
             'addresses': sorted((_lasting(address, *names) for address
