@@ -264,9 +264,9 @@ def _lasting(entry: dict[str, typing.Any],
             if key not in _PASSING and str(value) not in names}
 
 
-def without_metrics(configuration: Configuration) -> Configuration:
-    """The same but for which one of several routes comes first."""
+def without(configuration: Configuration, keys: set[str]) -> Configuration:
+    """The same, but for some of what is said of each entry."""
     return {what: [{key: value for key, value in entry.items()
-                    if key != 'metric'} if isinstance(entry, dict) else entry
+                    if key not in keys} if isinstance(entry, dict) else entry
                    for entry in entries]
             for what, entries in configuration.items()}
