@@ -48,6 +48,11 @@ def there(kind, lower=2, namespace=OWN, told=CONTAINER):
 @ddt.ddt
 class ElsewhereTestCase(base.BaseTestCase):
 
+    def setUp(self):
+        super().setUp()
+        self.useFixture(fixtures.MockPatchObject(
+            links, '_ask_driver', autospec=True, return_value=''))
+
     def found(self, entries=(), devices=(), numbers=(number(CONTAINER),)):
         """What is said of eth0, whose index is 2."""
         def dump(kind, body):
@@ -58,8 +63,6 @@ class ElsewhereTestCase(base.BaseTestCase):
             return list(answer)
         kernel = mock.Mock(spec=netlink.Netlink, dump=dump,
                            get=lambda *_: number(OWN))
-        self.useFixture(fixtures.MockPatchObject(
-            links, '_ask_driver', autospec=True, return_value=''))
         nic = links._nic(test_obstacles.link(2, 'eth0'))
         return elsewhere.obstacles(
             kernel, links.Links(kernel, frozenset()), nic, [nic])
