@@ -172,9 +172,7 @@ class Guest:
                      if entry.get('dev', name) == name]
             # The default route of a router that systemd-networkd hears late
             # may be there twice for a while, see distributions.rst.
-            return sorted({str(entry): entry for entry in (
-                _lasting(entry, *names) for entry in found)}.values(),
-                key=str)
+            return _once(_lasting(entry, *names) for entry in found)
 
         return {
             'addresses': sorted((_lasting(address, *names) for address
@@ -265,8 +263,16 @@ def _lasting(entry: dict[str, typing.Any],
 
 
 def without(configuration: Configuration, keys: set[str]) -> Configuration:
-    """The same, but for some of what is said of each entry."""
-    return {what: [{key: value for key, value in entry.items()
-                    if key not in keys} if isinstance(entry, dict) else entry
-                   for entry in entries]
+    """The same, but for some of what is said of each entry.
+
+    What is alike then is there once.
+    """
+    return {what: _once({key: value for key, value in entry.items()
+                         if key not in keys} if isinstance(entry, dict)
+                        else entry for entry in entries)
             for what, entries in configuration.items()}
+
+
+def _once(entries: typing.Iterable[typing.Any]) -> list[typing.Any]:
+    return [entry for _, entry in sorted(
+        {str(entry): entry for entry in entries}.items())]

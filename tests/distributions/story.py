@@ -207,6 +207,10 @@ class Story:
         self._guest.done(intent)
         if not self._guest.renames_in_use:
             self._name = self._guest.primary or ''
+        if self._variant.manager == 'networkmanager':
+            # The agent's own default route of IPv6 stays beside that of a
+            # profile with addresses, and comes first.
+            self._different = {'metric'}
         standby = self._guest.standby or ''
         self._guest.await_true(
             'The standby is not managed',
