@@ -135,9 +135,13 @@ class Failback:
         :returns: the name
         """
         standby = self._nics.standby(nic.mac)
+        # systemd-networkd would configure a VF in use anew, which it knows by
+        # the name; what the agent has put there would go meanwhile.
+        later = standby is not None and configurators.configured(
+            standby) and not configurators.configured(nic)
         # While it has the name that it is known by.
         brought_up = standby is not None and self._release(standby)
-        name = self._names.take(nic)
+        name = self._names.take(nic, later)
         if brought_up and name != nic.name:
             ifupdown.take(name)
         if nic.mac in self._kept.owed and not configurators.renews(nic):

@@ -70,12 +70,13 @@ class Names:
                 self._settle(mac, nic.name == name)
                 udev.introduce(nic.name)
 
-    def take(self, nic: links.Nic) -> str:
+    def take(self, nic: links.Nic, later: bool = False) -> str:
         """Give a VF its name, where its standby had it, which is parked now.
 
         After a start of the guest the standby was configured in its place,
         and is to be left alone from now on.
 
+        :param later: not while the VF is in use
         :returns: the name that the VF has
         """
         name = self._kept.names.get(nic.mac, nic.name)
@@ -87,6 +88,9 @@ class Names:
             udev.look_again(standby.name)
             return nic.name
         self._set_aside(standby)
+        if later:
+            self._kept.owed.add(nic.mac)
+            return nic.name
         try:
             self._nics.set(nic, name=name)
         except netlink.NetlinkError as error:

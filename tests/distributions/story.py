@@ -205,7 +205,7 @@ class Story:
         self._guest.apply(intent)
         self._guest.machine.attach('vf', variants.PRIMARY_PORT)
         self._guest.done(intent)
-        if not self._guest.renames_in_use:
+        if not (self._guest.renames_in_use and self._variant.renamed_in_use):
             self._name = self._guest.primary or ''
         if self._variant.manager == 'networkmanager':
             # The agent's own default route of IPv6 stays beside that of a

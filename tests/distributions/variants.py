@@ -81,6 +81,14 @@ class Variant:
         return self.leased and self.manager in ('networkd', 'networkmanager')
 
     @property
+    def renamed_in_use(self) -> bool:
+        """Whether a VF in use gets its name, if the kernel is able to.
+
+        systemd-networkd that knows it by that would configure it anew.
+        """
+        return self.by_mac or self.manager in ('networkmanager', 'ifupdown')
+
+    @property
     def service(self) -> str:
         """The unit of the manager."""
         return _OTHERS['networkd' if self.manager == 'cloud-init'

@@ -22,7 +22,9 @@ from unittest import mock
 
 import ddt
 
+from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import naming
+from nova_vf_failover.guest import networkd
 from tests.guest import base
 from tests.guest import in_process
 
@@ -311,6 +313,7 @@ class RebootTestCase(Rebooting):
         self.assertEqual('standby', place['on'])
 
 
+@ddt.ddt
 class OwedNameTestCase(in_process.InProcess):
     """Linux before 6.2 has left a VF with another name than its own."""
 
@@ -323,7 +326,7 @@ class OwedNameTestCase(in_process.InProcess):
 
         named = []
 
-        def lease(_, nic):
+        def lease(_, nic, later):
             """As the address had been leased; the name cannot be given."""
             self.kept.owed.add(nic.mac)
             named.append(nic.name)
@@ -343,6 +346,29 @@ class OwedNameTestCase(in_process.InProcess):
             shown['addr_info'][0][key]
             for key in ('valid_life_time', 'preferred_life_time')])
         self.assertReachable()
+
+    @ddt.data(True, False)
+    def test_networkd_that_goes_by_the_name_sees_it_later(self, by_name):
+        """It would configure anew what is in use."""
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.run_mover('standby')
+        self.detach_vf('alpha', port, 1)
+        self.attach_vf('alpha', port, 2)
+        standby = self.mover._nics.standby(port.mac)
+
+        def configured(nic):
+            return not by_name or nic.index == standby.index
+
+        with mock.patch.object(configurators, 'configured', configured), (
+                mock.patch.object(networkd, 'let_go',
+                                  autospec=True)) as gone, (
+                mock.patch.object(naming.Names, 'take', autospec=True,
+                                  return_value='eth0')) as take:
+            self.run_mover('primary')
+
+        self.assertEqual(by_name, take.call_args.args[2])
+        self.assertEqual(standby.index, gone.call_args.args[0].index)
 
     def test_it_gets_it_with_the_next_move(self):
         port, = self.ports

@@ -233,6 +233,17 @@ class NameTestCase(base.BaseTestCase):
         self.assertIn('is not called lan0', self.log.output)
         self.assertEqual({self.MAC}, self.kept.owed)
 
+    def test_one_that_is_to_wait_is_not_renamed(self):
+        self.up.clear()
+        self.nics.standby.return_value = self.NIC._replace(
+            index=3, name='lan0', up=False)
+
+        self.assertEqual('eth7', self.names.take(self.NIC, later=True))
+
+        self.assertEqual({3: 'standby3'}, self.called)
+        self.assertEqual({self.MAC}, self.kept.owed)
+        self.assertEqual('', self.log.output)
+
     def test_it_gets_its_name_when_it_comes_back_once_more(self):
         self.kept.owed.add(self.MAC)
         self.up.clear()
