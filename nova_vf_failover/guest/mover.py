@@ -119,6 +119,8 @@ class Mover:
                 udev.settled(nic.index) for nic in self._nics.all()
                 if nic.driver), _STARTING):
             LOG.warning('udev has not named all NICs')
+        if self._kept.restarted and self._names.restore_late():
+            udev.await_idle(udev.NAMING)
 
     def rejoin(self) -> None:
         """Be a member again of what another agent before this one was.

@@ -59,16 +59,39 @@ class Names:
 
         Nobody has configured them yet.
         """
-        for mac, name in self._kept.names.items():
-            primary, standby = self._nics.pair(mac)
-            if primary and standby and standby.name == name:
-                # It was found first.
-                self._set_aside(standby)
-            nic = primary or standby
-            if nic:
-                nic = self.rename(nic, name)
-                self._settle(mac, nic.name == name)
-                udev.introduce(nic.name)
+        for mac in list(self._kept.names):
+            self._restore(mac)
+
+    def restore_late(self) -> bool:
+        """The same, for NICs that were found after that.
+
+        The driver of a VF may be loaded when its standby has the name already.
+
+        :returns: whether there were any
+        """
+        late = [mac for mac in self._kept.names if self._is_unnamed(mac)]
+        for mac in late:
+            self._restore(mac)
+        return bool(late)
+
+    def _is_unnamed(self, mac: str) -> bool:
+        """Whether nobody has configured a port's NIC, nor given it its name.
+        """
+        primary, standby = self._nics.pair(mac)
+        nic = primary or standby
+        return bool(nic and nic.name != self._kept.names[mac] and not nic.up)
+
+    def _restore(self, mac: str) -> None:
+        name = self._kept.names[mac]
+        primary, standby = self._nics.pair(mac)
+        if primary and standby and standby.name == name:
+            # It was found first.
+            self._set_aside(standby)
+        nic = primary or standby
+        if nic:
+            nic = self.rename(nic, name)
+            self._settle(mac, nic.name == name)
+            udev.introduce(nic.name)
 
     def take(self, nic: links.Nic, later: bool = False) -> str:
         """Give a VF its name, where its standby had it, which is parked now.

@@ -40,14 +40,18 @@ class RestoreTestCase(base.BaseTestCase):
                 udev, name, lambda nic, name=name: self.told.append(
                     (name, nic))))
 
-    def restore(self, primary, standby):
+    def restore(self, primary, standby, late=False):
         """:returns: the names that NICs have got, by their indexes"""
         nics = mock.Mock(spec=links.Links, **{
             'pair.return_value': (primary, standby),
             'named.return_value': None})
         self.kept = mock.Mock(spec=snapshot.Snapshot,
                               names={self.MAC: 'eth0'}, owed={self.MAC})
-        naming.Names(nics, self.kept).restore()
+        names = naming.Names(nics, self.kept)
+        if late:
+            self.assertIs(names.restore_late(), bool(nics.set.called))
+        else:
+            names.restore()
         return {call.args[0].index: call.kwargs['name']
                 for call in nics.set.call_args_list}
 
@@ -63,6 +67,26 @@ class RestoreTestCase(base.BaseTestCase):
 
         self.assertEqual([('look_again', 'standby3'), ('introduce', 'eth0')],
                          self.told)
+
+    def test_a_vf_whose_driver_is_late(self):
+        # What the standby had been given udev has taken away again.
+        self.assertEqual({5: 'eth0'}, self.restore(
+            self.VF, self.STANDBY, late=True))
+
+        self.assertEqual([('introduce', 'eth0')], self.told)
+
+    def test_its_standby_has_the_name(self):
+        self.assertEqual({3: 'standby3', 5: 'eth0'}, self.restore(
+            self.VF, self.STANDBY._replace(name='eth0'), late=True))
+
+    def test_what_has_its_name_or_is_configured_is_left(self):
+        for primary, standby in (
+                (self.VF._replace(name='eth0'), self.STANDBY),
+                (None, self.STANDBY._replace(name='eth0')),
+                (self.VF._replace(up=True), self.STANDBY), (None, None)):
+            self.assertEqual({}, self.restore(primary, standby, late=True))
+
+        self.assertEqual([], self.told)
 
     def test_there_is_neither(self):
         self.assertEqual({}, self.restore(None, None))
