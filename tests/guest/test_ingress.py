@@ -69,8 +69,8 @@ class DressingTestCase(in_process.InProcess):
 
         def busy(nic):
             looks.append(nic)
-            # At the first look the VF is not up.
-            if len(looks) == 2:
+            # At the first two looks the VF is not up.
+            if len(looks) == 3:
                 heard.extend(self.hear_burst(1))
             return 'systemd-networkd.service'
 

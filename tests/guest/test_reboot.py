@@ -367,7 +367,7 @@ class OwedNameTestCase(in_process.InProcess):
                                   return_value='eth0')) as take:
             self.run_mover('primary')
 
-        self.assertEqual(by_name, take.call_args.args[2])
+        self.assertEqual(by_name, take.call_args.args[-1])
         self.assertEqual(standby.index, gone.call_args.args[0].index)
 
     def test_it_gets_it_with_the_next_move(self):

@@ -19,6 +19,7 @@ from oslotest import base
 
 from tests.distributions import pulse
 from tests.distributions import story
+from tests.distributions import variants
 
 
 class StepTestCase(base.BaseTestCase):
@@ -34,7 +35,9 @@ class StepTestCase(base.BaseTestCase):
         clock['monotonic'].side_effect = lambda: self.now
         clock['sleep'].side_effect = self.wait
         self.told = []
-        self.story = story.Story(None, None, 'agent', self.told.append)
+        self.story = story.Story(
+            None, variants.Variant('networkd', 'static'), 'agent',
+            self.told.append)
         self.pulse = mock.Mock(spec=pulse.Pulse)
         self.story._pulses = {4: self.pulse}
         self.lost_at = 0.0
