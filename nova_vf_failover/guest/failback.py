@@ -145,10 +145,18 @@ class Failback:
         if brought_up and name != nic.name:
             ifupdown.take(name)
         if nic.mac in self._kept.owed and not configurators.renews(nic):
-            # Who asks for leases looks for a NIC with another name.
+            self._let_last(nic)
+        return name
+
+    def _let_last(self, nic: links.Nic) -> None:
+        """Who asks for its leases looks for a NIC with another name."""
+        try:
             self._kernel.ask(addresses.lasting(
                 addresses.of(self._kernel, nic.index)))
-        return name
+        except OSError as error:
+            # The traffic is on it already.
+            LOG.warning('Leases of %s end, for nobody renews them: %s',
+                        nic.name, error)
 
     def _lead_away(self, macs: typing.Iterable[str]) -> None:
         """No rule leads to a standby that the guest was started anew on.

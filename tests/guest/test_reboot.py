@@ -22,6 +22,7 @@ from unittest import mock
 
 import ddt
 
+from nova_vf_failover.guest import addresses
 from nova_vf_failover.guest import configurators
 from nova_vf_failover.guest import naming
 from nova_vf_failover.guest import networkd
@@ -323,7 +324,6 @@ class OwedNameTestCase(in_process.InProcess):
         self.run_mover('standby')
         self.detach_vf('alpha', port, 1)
         self.attach_vf('alpha', port, 2)
-
         named = []
 
         def lease(_, nic, later):
@@ -345,6 +345,23 @@ class OwedNameTestCase(in_process.InProcess):
         self.assertEqual([0xffffffff] * 2, [
             shown['addr_info'][0][key]
             for key in ('valid_life_time', 'preferred_life_time')])
+        self.assertReachable()
+
+    def test_leases_that_end_fail_no_move(self):
+        port, = self.ports
+        self.attach_standby('alpha', port)
+        self.run_mover('standby')
+
+        def owe(_, nic, later):
+            self.kept.owed.add(nic.mac)
+            return nic.name
+
+        with mock.patch.object(naming.Names, 'take', owe), (
+                mock.patch.object(addresses, 'lasting', autospec=True,
+                                  side_effect=OSError('no buffer space'))):
+            self.run_mover('primary')
+
+        self.assertEqual(set(), self.kept.away)
         self.assertReachable()
 
     @ddt.data(True, False)
